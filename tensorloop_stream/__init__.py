@@ -1,0 +1,34 @@
+"""Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast."""
+
+from ._accumulator import ChatAccumulator
+from ._callbacks import Callbacks
+from ._client import AsyncTensorloop, Tensorloop
+from ._errors import (
+    StreamConnectionError,
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+from ._sse import ServerSentEvent, SSEDecoder
+from ._stream import AsyncChatStream, ChatStream
+from ._timing import StreamTiming
+
+__all__ = [
+    "AsyncChatStream",
+    "AsyncTensorloop",
+    "Callbacks",
+    "ChatAccumulator",
+    "ChatStream",
+    "SSEDecoder",
+    "ServerSentEvent",
+    "StreamConnectionError",
+    "StreamDecodeError",
+    "StreamError",
+    "StreamProviderError",
+    "StreamTimeoutError",
+    "StreamTiming",
+    "StreamTruncatedError",
+    "Tensorloop",
+]

@@ -1,0 +1,171 @@
+"""Chunks to one completion: what the same request with `stream=False` would have returned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion
+
+from ._choice import ChoiceState
+from ._chunks import as_mapping
+from ._fields import merge, plain
+from ._tool_calls import as_index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
+
+    from ._tool_calls import ToolCall
+
+__all__ = ["ChatAccumulator"]
+
+_FIRST = frozenset({"id", "created", "model"})
+# The result has its own `object`; `obfuscation` is padding against traffic analysis.
+_DROPPED = frozenset({"object", "obfuscation"})
+_REPEATED = _FIRST | _DROPPED | {"choices"}
+
+
+class ChatAccumulator:
+    """Accumulate the chunks of one stream, however odd, into a `ChatCompletion`.
+
+    Nothing is invented: no id, usage or finish reason that did not come. Linear in the number of chunks.
+    """
+
+    __slots__ = (
+        "_choices",
+        "_envelope",
+        "_is_named",
+        "_usage",
+        "has_token",
+        "reasoning_delta",
+        "refusal_delta",
+        "text_delta",
+    )
+
+    def __init__(self) -> None:
+        self._envelope: dict[str, Any] = {}
+        self._usage: dict[str, Any] | None = None
+        self._choices: dict[int, ChoiceState] = {}
+        self._is_named = False
+        # What the last chunk brought to choice 0, for the callbacks and `text_stream`.
+        self.text_delta = ""
+        self.reasoning_delta = ""
+        self.refusal_delta = ""
+        self.has_token = False
+
+    def add(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> None:
+        """Take one chunk, or the equivalent mapping, into the completion.
+
+        Raises `TypeError` for a value of another type and `ValueError` for a mapping that is no chunk.
+        """
+        self.add_mapping(chunk if type(chunk) is dict else as_mapping(chunk))
+
+    def add_mapping(self, chunk: Mapping[str, Any]) -> None:
+        """Take one chunk in its wire form."""
+        self.text_delta = ""
+        if self.reasoning_delta or self.refusal_delta:
+            self.reasoning_delta = self.refusal_delta = ""
+        choices = chunk.get("choices")
+        if choices is not None:
+            self._add_choices(choices)
+        # Nearly every chunk repeats the envelope of the first and says nothing else.
+        if not (self._is_named and chunk.keys() <= _REPEATED):
+            self._add_envelope(chunk)
+
+    def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
+        envelope = self._envelope
+        for name, value in chunk.items():
+            if value is None or name == "choices":
+                continue
+            if name in _FIRST:
+                if not envelope.get(name):
+                    envelope[name] = value
+            elif name == "usage":
+                # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python
+                # loses it).
+                if isinstance(value, dict) and value:
+                    self._usage = value
+            elif name not in _DROPPED:
+                merge(envelope, name, value)
+        self._is_named = all(envelope.get(name) for name in _FIRST)
+
+    def _add_choices(self, choices: Any) -> None:
+        if not isinstance(choices, list):
+            raise ValueError(f"choices is {choices!r}, which is not a list")
+        for choice in choices:
+            if not isinstance(choice, dict):
+                if choice is None:
+                    continue
+                raise ValueError(f"a choice is {choice!r}, which is not an object")
+            index = choice.get("index")
+            if type(index) is not int:
+                index = as_index(index) or 0
+            state = self._choices.get(index)
+            if state is None:
+                state = self._choices[index] = ChoiceState(index)
+            state.add(choice)
+            if not self.has_token:
+                self.has_token = state.has_token
+            if index == 0:
+                self.text_delta += state.text_delta
+                if state.reasoning_delta or state.refusal_delta:
+                    self.reasoning_delta += state.reasoning_delta
+                    self.refusal_delta += state.refusal_delta
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The completion so far; never raises, not even with nothing added."""
+        values = {name: plain(value) for name, value in self._envelope.items()}
+        values["object"] = "chat.completion"
+        values["choices"] = []
+        if self._usage is not None:
+            values["usage"] = self._usage
+        completion = ChatCompletion.construct(**values)
+        completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
+        return completion
+
+    @property
+    def text(self) -> str:
+        """The text of choice 0 so far."""
+        return str(self._choices[0].content) if 0 in self._choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning of choice 0 so far, whatever name the gateway gives it."""
+        return str(self._choices[0].reasoning) if 0 in self._choices else ""
+
+    @property
+    def refusal(self) -> str:
+        """The refusal of choice 0 so far."""
+        return str(self._choices[0].refusal) if 0 in self._choices else ""
+
+    @property
+    def tool_calls(self) -> list[ChatCompletionMessageToolCallUnion]:
+        """The tool calls of choice 0 so far; the last may be incomplete."""
+        return self._choices[0].to_choice().message.tool_calls or [] if 0 in self._choices else []
+
+    @property
+    def usage(self) -> CompletionUsage | None:
+        """The last usage that came."""
+        return None if self._usage is None else CompletionUsage.construct(**self._usage)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of choice 0."""
+        return self._choices[0].finish_reason if 0 in self._choices else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a choice and each seen has a finish reason."""
+        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def any_finished(self) -> bool:
+        """Whether some choice has a finish reason: LiteLLM may send it for one of several only."""
+        return any(choice.finish_reason for choice in self._choices.values())
+
+    def newly_whole_calls(self, *, ended: bool) -> list[ToolCall]:
+        """Return the calls of choice 0 that became whole, once each; `ended` when no chunk can follow."""
+        return self._choices[0].newly_whole_calls(ended=ended) if 0 in self._choices else []

@@ -1,0 +1,193 @@
+"""One choice of a completion, delta by delta."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
+from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
+
+from ._fields import Text, as_text, grow, merge, merge_reasoning_details, merge_thinking_blocks, plain
+from ._tool_calls import ToolCall, ToolCalls
+
+_PLAIN_CHOICE = frozenset({"index", "delta"})
+_REASONING = ("reasoning_content", "reasoning")
+# A legacy call and a voice: what is appended, the rest is the last that is not empty.
+_GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
+# The answer of a call that was cut: its arguments may be valid JSON by chance (vllm#53269).
+_CUT = frozenset({"length", "content_filter"})
+
+
+class ChoiceState:
+    """What has come of one choice."""
+
+    __slots__ = (
+        "_calls",
+        "_calls_seen",
+        "_empty_content",
+        "_extra",
+        "_logprobs",
+        "_message",
+        "_role",
+        "_texts",
+        "content",
+        "finish_reason",
+        "has_token",
+        "index",
+        "reasoning",
+        "reasoning_delta",
+        "refusal",
+        "refusal_delta",
+        "text_delta",
+    )
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.finish_reason: str | None = None
+        self.content = Text()
+        self.refusal = Text()
+        self.reasoning = Text()
+        self.text_delta = ""
+        self.reasoning_delta = ""
+        self.refusal_delta = ""
+        self.has_token = False
+        self._role = ""
+        self._empty_content = False
+        self._texts: dict[str, Text] = {}
+        self._message: dict[str, Any] = {}
+        self._calls: ToolCalls | None = None
+        self._calls_seen = 0
+        self._logprobs: dict[str, list[Any]] | None = None
+        self._extra: dict[str, Any] = {}
+
+    def add(self, choice: dict[str, Any]) -> None:
+        """Take what one chunk says of this choice; raises `ValueError` for a delta that is no object."""
+        self.text_delta = ""
+        if self.reasoning_delta or self.refusal_delta:
+            self.reasoning_delta = self.refusal_delta = ""
+        delta = choice.get("delta")
+        if delta is not None:
+            self._add_delta(delta)
+        if not choice.keys() <= _PLAIN_CHOICE:
+            self._add_rest(choice)
+
+    def _add_rest(self, choice: dict[str, Any]) -> None:
+        for name, value in choice.items():
+            if value is None or name in _PLAIN_CHOICE:
+                continue
+            if name == "finish_reason":
+                self.finish_reason = value or self.finish_reason
+            elif name == "logprobs":
+                self._add_logprobs(value)
+            elif name == "message":
+                self._add_message(choice)
+            else:
+                merge(self._extra, name, value)
+
+    def _add_message(self, choice: dict[str, Any]) -> None:
+        # A gateway that answers a streaming request in one piece; beside deltas it only repeats them.
+        if choice.get("delta") is None and not self.has_token:
+            self._add_delta(choice["message"])
+
+    def _add_delta(self, delta: Any) -> None:
+        if not isinstance(delta, dict):
+            raise ValueError(f"a delta is {delta!r}, which is not an object")
+        reasoning: list[str] = []
+        for name, value in delta.items():
+            if value is None:
+                continue
+            if name == "content":
+                if value:
+                    self.text_delta = self.content.append(as_text(value))
+                    self.has_token = True
+                else:
+                    self._empty_content = True
+            elif name == "role":
+                self._role = self._role or value
+            elif name == "tool_calls":
+                self._add_tool_calls(value)
+            elif name in _REASONING:
+                if value:
+                    piece = as_text(value)
+                    self._texts.setdefault(name, Text()).append(piece)
+                    if piece not in reasoning:
+                        reasoning.append(piece)
+            elif name == "refusal":
+                if value:
+                    self.refusal_delta = self.refusal.append(as_text(value))
+                    self.has_token = True
+            elif name != "obfuscation":
+                self._add_other(name, value)
+        for piece in reasoning:
+            self.reasoning_delta += self.reasoning.append(piece)
+            self.has_token = True
+
+    def _add_other(self, name: str, value: Any) -> None:
+        if name in _GROWING_OBJECTS and isinstance(value, dict):
+            grow(self._message.setdefault(name, {}), value, _GROWING_OBJECTS[name])
+            self.has_token = True
+        elif name == "thinking_blocks" and isinstance(value, list):
+            merge_thinking_blocks(self._message.setdefault(name, []), value)
+        elif name == "reasoning_details" and isinstance(value, list):
+            merge_reasoning_details(self._message.setdefault(name, []), value)
+        else:
+            merge(self._message, name, value)
+
+    def _add_tool_calls(self, pieces: Any) -> None:
+        if not isinstance(pieces, list):
+            raise ValueError(f"tool_calls is {pieces!r}, which is not a list")
+        if pieces:
+            if self._calls is None:
+                self._calls = ToolCalls()
+            self._calls.add(pieces)
+            self.has_token = True
+
+    def _add_logprobs(self, logprobs: Any) -> None:
+        if not isinstance(logprobs, dict):
+            return
+        if self._logprobs is None:
+            self._logprobs = {}
+        for name, entries in logprobs.items():
+            if isinstance(entries, list):
+                # Built once: reading the completion after every chunk must not build all of them anew.
+                self._logprobs.setdefault(name, []).extend(_typed_logprob(entry) for entry in entries)
+
+    def newly_whole_calls(self, *, ended: bool) -> list[ToolCall]:
+        """Return the calls that became whole, once each."""
+        calls = self._calls
+        if calls is None:
+            return []
+        finished = (ended or bool(self.finish_reason)) and self.finish_reason not in _CUT
+        if not finished and len(calls.calls) == self._calls_seen:
+            return []
+        self._calls_seen = len(calls.calls)
+        return calls.newly_whole(finished=finished)
+
+    def to_choice(self) -> Choice:
+        """Return the choice of the finished message, as far as it has come."""
+        message: dict[str, Any] = {"role": self._role or "assistant", "content": str(self.content)}
+        if self.refusal:
+            message["refusal"] = str(self.refusal)
+        message.update((name, str(text)) for name, text in self._texts.items())
+        message.update((name, plain(value)) for name, value in self._message.items())
+        if self._calls is not None:
+            message["tool_calls"] = [call.to_dict() for call in self._calls.ordered()]
+        if not message["content"] and (
+            not self._empty_content or any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))
+        ):
+            message["content"] = None
+        choice = Choice.construct(
+            index=self.index,
+            message=ChatCompletionMessage.construct(**message),
+            finish_reason=self.finish_reason,
+            **{name: plain(value) for name, value in self._extra.items()},
+        )
+        if self._logprobs is not None:
+            choice.logprobs = ChoiceLogprobs.construct()
+            for name, entries in self._logprobs.items():
+                setattr(choice.logprobs, name, list(entries))
+        return choice
+
+
+def _typed_logprob(entry: Any) -> Any:
+    return ChatCompletionTokenLogprob.construct(**entry) if isinstance(entry, dict) else entry

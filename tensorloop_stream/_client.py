@@ -1,0 +1,157 @@
+"""The SDK's clients, set up for Tensorloop, whose streams are this package's already."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+from dotenv import dotenv_values, find_dotenv
+from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from openai._models import FinalRequestOptions
+    from openai.resources.chat import AsyncChat, Chat
+
+__all__ = ["AsyncTensorloop", "Tensorloop"]
+
+_BASE_URL = "https://litellm.tensorloop.tech/v1"
+# The SDK waits 600 s for the next byte. Between the chunks of a stream a minute of silence is a stall.
+_STREAM_TIMEOUT = httpx2.Timeout(600, connect=5.0, read=60)
+_OTHER_WAYS_IN = ("provider", "workload_identity")
+
+
+class Tensorloop(OpenAI):
+    """`openai.OpenAI` for Tensorloop: fills in key, base URL and a read timeout; every SDK argument wins.
+
+    The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file; the
+    base URL likewise, from `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where the
+    SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`.
+
+    Raises `openai.OpenAIError` if there is no key, or if it would be sent in the clear.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Callable[[], str] | None = None,
+        base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
+        timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
+        default_headers: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        filled = _filled_in(api_key, base_url, kwargs)
+        super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
+        _forget_openai(self, default_headers, kwargs)
+        self.timeout = _stream_timeout(timeout, self.timeout)
+
+    @cached_property
+    def chat(self) -> Chat:
+        """Chat completions, whose streams are `ChatStream`s."""
+        from ._resources import TensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+
+        return TensorloopChat(self)
+
+    def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
+        return _with_patience(super()._prepare_options(options), self.timeout)
+
+
+class AsyncTensorloop(AsyncOpenAI):
+    """`openai.AsyncOpenAI` for Tensorloop; as `Tensorloop`, and its streams are `AsyncChatStream`s."""
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Callable[[], Awaitable[str]] | None = None,
+        base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
+        timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
+        default_headers: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        filled = _filled_in(api_key, base_url, kwargs)
+        super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
+        _forget_openai(self, default_headers, kwargs)
+        self.timeout = _stream_timeout(timeout, self.timeout)
+
+    @cached_property
+    def chat(self) -> AsyncChat:
+        """Chat completions, whose streams are `AsyncChatStream`s."""
+        from ._resources import AsyncTensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+
+        return AsyncTensorloopChat(self)
+
+    async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
+        return _with_patience(await super()._prepare_options(options), self.timeout)
+
+
+def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the key and the base URL to use, whoever gave them."""
+    if any(given.get(name) is not None for name in _OTHER_WAYS_IN):
+        return {"api_key": api_key, "base_url": base_url}
+    if not base_url:
+        base_url = _setting("TENSORLOOP_BASE_URL") or _BASE_URL
+    if api_key is None:
+        api_key = _setting("TENSORLOOP_KEY")
+    if not api_key and given.get("_enforce_credentials", True):
+        raise OpenAIError(
+            "No Tensorloop key: set TENSORLOOP_KEY in the environment or in a .env file, or pass api_key=. "
+            "Without a key, run recorded streams: python -m tensorloop_stream.replay cassettes -- "
+            "python your_program.py"
+        )
+    if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+        # As it is, it would fail deep in the HTTP library, in an error that shows it.
+        raise OpenAIError("The Tensorloop key holds a blank or a character that no key has: was it copied right?")
+    url = httpx2.URL(base_url)
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise OpenAIError(
+            f"The base URL is http://{url.host}: the key would be sent in the clear. Use https://, or http:// "
+            "for this machine alone."
+        )
+    # An empty key, not None: for None the SDK would take OPENAI_API_KEY.
+    return {"api_key": api_key or "", "base_url": base_url}
+
+
+def _setting(name: str) -> str | None:
+    """Return a setting from the environment, else from the nearest `.env` file, without blanks around it."""
+    value = os.environ.get(name, "").strip()
+    if not value and (path := find_dotenv(usecwd=True)):
+        value = (dotenv_values(path).get(name) or "").strip()
+    return value or None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _forget_openai(
+    client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, given: Mapping[str, Any]
+) -> None:
+    """Drop what the SDK took from the OPENAI_* variables, which are for another service."""
+    client._custom_headers = dict(default_headers or {})  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS may hold a key
+    client.admin_api_key = given.get("admin_api_key")
+    client.organization = given.get("organization")
+    client.project = given.get("project")
+
+
+def _stream_timeout(given: object, found: Any) -> Any:
+    """Return the client's timeout: ours, unless the caller or their HTTP client has one."""
+    return _STREAM_TIMEOUT if isinstance(given, NotGiven) and found == openai.DEFAULT_TIMEOUT else found
+
+
+def _with_patience(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:
+    """Give requests that are not streamed the SDK's own timeout: their first byte is the whole answer."""
+    body = options.json_data
+    streamed = isinstance(body, dict) and body.get("stream")
+    if not streamed and isinstance(options.timeout, NotGiven) and timeout == _STREAM_TIMEOUT:
+        options.timeout = openai.DEFAULT_TIMEOUT
+    return options

@@ -1,0 +1,396 @@
+"""What a stream has seen and what follows from it: every decision that sync and async share, with no I/O."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from random import random
+from typing import TYPE_CHECKING, Any
+
+import openai
+from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
+
+from ._accumulator import ChatAccumulator
+from ._callbacks import Callbacks
+from ._chunks import as_chunk, as_mapping, parse_object, typed_chunk
+from ._errors import (
+    StreamConnectionError,
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+from ._sse import EventParser, EventSplitter
+from ._timing import StreamTiming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx2
+    from openai.types.chat import ChatCompletionChunk
+
+    from ._callbacks import Call
+    from ._sources import Kind
+    from ._tool_calls import ToolCall
+
+# The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
+_FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
+_RETRIED_STATUS = frozenset({408, 409, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """The keyword arguments of a stream; raises `ValueError` for one that makes no sense."""
+
+    first_chunk_timeout: float | None = None
+    idle_timeout: float | None = None
+    require_finish: bool = True
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("first_chunk_timeout", "idle_timeout"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
+        if self.restarts < 0:
+            raise ValueError(f"restarts is {self.restarts!r}: it must be 0 or more")
+
+    def require_function(self, *, opens: bool) -> None:
+        """Raise `ValueError` for restarts of a source that cannot be opened anew."""
+        if self.restarts and not opens:
+            raise ValueError(
+                f"restarts is {self.restarts}, and the source cannot be opened anew: give a function that opens it, "
+                "for example lambda: client.chat.completions.create(..., stream=True)"
+            )
+
+    @property
+    def has_timeout(self) -> bool:
+        """Whether chunks are waited for with a limit."""
+        return self.first_chunk_timeout is not None or self.idle_timeout is not None
+
+    def over(self, other: StreamSettings) -> StreamSettings:
+        """Return these settings, with those of a stream that is taken over where these say nothing."""
+        return replace(
+            self,
+            first_chunk_timeout=self.first_chunk_timeout or other.first_chunk_timeout,
+            idle_timeout=self.idle_timeout or other.idle_timeout,
+            require_finish=self.require_finish and other.require_finish,
+            restarts=self.restarts or other.restarts,
+        )
+
+
+class StreamCore:
+    """The state of one stream: fed with bytes or chunks, it hands out chunks, calls to make and errors."""
+
+    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        self.configure(callbacks or Callbacks(), settings)
+        self.request: httpx2.Request | None = None
+        self.error: Exception | None = None
+        # Whether the terminal call was made: nothing more is read, called or raised after it.
+        self.ended = False
+        # Whether a chunk, a text or a callback's argument reached the caller: then nothing may be repeated.
+        self.handed_out = False
+        self.restarted = 0
+        # The clock of the timing; earlier than now where it is known when the request was sent.
+        self.started = time.monotonic()
+        self._stopped: float | None
+        self.renew()
+
+    def configure(self, callbacks: Callbacks, settings: StreamSettings) -> None:
+        """Set who is told of what comes, and the limits."""
+        self.callbacks = callbacks
+        self.settings = settings
+        self._needs_chunks = callbacks.on_chunk is not None
+        # Whether a chunk has anybody to be told to.
+        self.tells = any((
+            callbacks.on_chunk,
+            callbacks.on_text,
+            callbacks.on_reasoning,
+            callbacks.on_refusal,
+            callbacks.on_tool_call,
+        ))  # fmt: skip
+
+    def renew(self) -> None:
+        """Begin anew, as before the first byte; the clock runs on."""
+        self.accumulator = ChatAccumulator()
+        # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
+        self.done = False
+        self._splitter = EventSplitter()
+        self._parser = EventParser()
+        self._pending: deque[bytes | ChatCompletionChunk | Mapping[str, Any]] = deque()
+        self._arrivals: list[float] = []
+        self._arrival = 0.0
+        self._first_token: float | None = None
+        self._deadline: float | None = None
+        self._stopped = None
+
+    # What the edge brings
+
+    def receive(self, data: Any, kind: Kind) -> None:
+        """Take one read: bytes or, of a source that has them, a chunk.
+
+        Raises `StreamDecodeError` for an event beyond the size bound.
+        """
+        self._arrival = time.monotonic()
+        if kind == "bytes":
+            try:
+                self._pending.extend(self._splitter.feed(data))
+            except StreamDecodeError as error:
+                raise self.failed(error, kind) from None
+        else:
+            self._pending.append(data)
+
+    def receive_end(self) -> None:
+        """Take the end of the source; raises `StreamTruncatedError` if nothing says that it is complete."""
+        if not self.done:
+            dropped = self._splitter.pending
+            if self.settings.require_finish and not self.accumulator.any_finished:
+                rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
+                raise StreamTruncatedError(
+                    f"stream ended after {self._so_far} with no finish_reason and no [DONE]{rest}",
+                    **self._facts,
+                )
+        self.done = True
+
+    # What the edge gets
+
+    def next(self, *, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+        """Return the next chunk that is there, accumulated; `None` when more must be read, or `done`.
+
+        Raises `StreamProviderError` and `StreamDecodeError`.
+        """
+        typed = typed or self._needs_chunks
+        while self._pending and not self.done:
+            item = self._pending.popleft()
+            try:
+                if type(item) is not bytes:
+                    mapping = as_mapping(item)  # type: ignore[arg-type] # mypy does not narrow by `type() is not`
+                    self._accept(mapping)
+                    return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
+                # Nearly all events are one line; only the others need the whole grammar.
+                data = item[6:] if item.startswith(b"data: {") and b"\n" not in item else self._data_of(item)
+                if not data:
+                    continue
+                if data.startswith(b"[DONE]"):
+                    self.done = True
+                    self._stopped = self._arrival
+                    break
+                mapping = parse_object(data)
+                self._accept(mapping)
+                return typed_chunk(data, mapping) if typed else mapping
+            except StreamDecodeError as error:
+                raise self.failed(error, "bytes") from error.__cause__
+            except ValueError as error:
+                raise StreamDecodeError(f"not a chunk after {self._so_far}: {error}", **self._facts) from error
+        return None
+
+    def _data_of(self, event: bytes) -> bytes:
+        parsed = self._parser.parse(event)
+        if parsed is None or parsed.event == "ping":
+            return b""
+        data = parsed.data.strip().encode()
+        if parsed.event == "error":
+            raise self._provider_error(_error_body(data))
+        return data
+
+    def _accept(self, chunk: Mapping[str, Any]) -> None:
+        if chunk.get("error"):
+            raise self._provider_error(chunk["error"])
+        if "choices" not in chunk and chunk.get("object") == "error":
+            # vLLM's older form, without an envelope.
+            raise self._provider_error(dict(chunk))
+        self.accumulator.add_mapping(chunk)
+        self._arrivals.append(self._arrival)
+        self._deadline = None
+        if self._first_token is None and self.accumulator.has_token:
+            self._first_token = self._arrival
+
+    def wait_until(self) -> float | None:
+        """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit.
+
+        The same moment until a chunk comes: keep-alive comments do not count. The time that the caller takes
+        between two chunks does not count either.
+        """
+        settings = self.settings
+        timeout = settings.idle_timeout if self._arrivals else settings.first_chunk_timeout
+        if timeout is None:
+            return None
+        if self._deadline is None:
+            self._deadline = time.monotonic() + timeout
+        return self._deadline
+
+    def calls(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> list[Call]:
+        """Return the calls that the chunk just taken asks for, in order."""
+        callbacks, accumulator = self.callbacks, self.accumulator
+        calls: list[Call] = []
+        if callbacks.on_chunk:
+            calls.append((callbacks.on_chunk, chunk))
+        if callbacks.on_reasoning and accumulator.reasoning_delta:
+            calls.append((callbacks.on_reasoning, accumulator.reasoning_delta))
+        if callbacks.on_text and accumulator.text_delta:
+            calls.append((callbacks.on_text, accumulator.text_delta))
+        if callbacks.on_refusal and accumulator.refusal_delta:
+            calls.append((callbacks.on_refusal, accumulator.refusal_delta))
+        calls += self._tool_calls(ended=False)
+        self.handed_out = self.handed_out or bool(calls)
+        return calls
+
+    def _tool_calls(self, *, ended: bool) -> list[Call]:
+        on_tool_call = self.callbacks.on_tool_call
+        if not on_tool_call:
+            return []
+        return [(on_tool_call, _typed_call(call)) for call in self.accumulator.newly_whole_calls(ended=ended)]
+
+    # The end, in one of three ways, once
+
+    def finished(self) -> list[Call]:
+        """Return the last calls of a stream that ended whole."""
+        if self.ended:
+            return []
+        calls = self._tool_calls(ended=True)
+        return calls + self._last(self.callbacks.on_finish)
+
+    def left(self) -> list[Call]:
+        """Return the last calls of a stream that the caller left: finished if its finish reason had come."""
+        if self.ended:
+            return []
+        return self._last(self.callbacks.on_finish if self.is_whole else self.callbacks.on_abort)
+
+    def broken(self, error: Exception) -> list[Call]:
+        """Return the last calls of a stream that broke."""
+        if self.ended:
+            return []
+        self.error = error
+        return self._last(self.callbacks.on_error, error)
+
+    def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
+        self.ended = True
+        self._stopped = self._stopped or time.monotonic()
+        calls: list[Call] = []
+        usage = self.accumulator.usage
+        if self.callbacks.on_usage and usage is not None:
+            calls.append((self.callbacks.on_usage, usage))
+        if terminal:
+            calls.append((terminal, self.accumulator.completion if argument is None else argument))
+        return calls
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was read."""
+        return bool(self._arrivals or self._pending or self._splitter.pending)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer is complete, although its stream may not be."""
+        return self.done or self.accumulator.finished
+
+    # Errors
+
+    def failed(self, error: Exception, kind: Kind, *, timed_out: bool = False) -> Exception:
+        """Return the error of this family for what a read raised; `error` itself if it is the caller's own."""
+        if timed_out:
+            return self.timed_out()
+        if kind == "chunks":
+            return error
+        if isinstance(error, StreamError):
+            return type(error)(f"{error.message} (after {self._so_far})", **self._facts, body=error.body)
+        # By name too: the SDK also runs on the older httpx, whose classes are others.
+        names = {base.__name__ for base in type(error).__mro__}
+        if isinstance(error, openai.APITimeoutError) or "TimeoutException" in names:
+            return StreamTimeoutError(f"no byte within the client's read timeout, after {self._so_far}", **self._facts)
+        if isinstance(error, (openai.APIConnectionError, OSError)) or names & {
+            "TransportError",
+            "StreamClosed",
+        }:
+            reason = str(error) or type(error).__name__
+            return StreamConnectionError(f"connection cut after {self._so_far}: {reason}", **self._facts)
+        if isinstance(error, ValueError) or "DecodingError" in names:
+            return StreamDecodeError(f"not decodable after {self._so_far}: {error}", **self._facts)
+        if isinstance(error, openai.APIError) and kind == "sdk":
+            return self._provider_error(error.body)
+        return error
+
+    def timed_out(self) -> StreamTimeoutError:
+        """Return the error for a chunk that did not come in time."""
+        settings = self.settings
+        if self._arrivals:
+            text = f"no chunk for {settings.idle_timeout:g} s (idle_timeout), after {self._so_far}"
+        else:
+            text = f"no first chunk within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
+        return StreamTimeoutError(text, **self._facts)
+
+    def unfinished(self) -> StreamTruncatedError:
+        """Return the error for asking the final answer of a stream that was left."""
+        return StreamTruncatedError(
+            f"the stream was closed after {self._so_far}, before its end: what came is in .completion",
+            **self._facts,
+        )
+
+    def no_choice(self) -> StreamTruncatedError:
+        """Return the error for asking the message of a completion that has none."""
+        return StreamTruncatedError(f"the stream ended after {self._so_far} without a choice", **self._facts)
+
+    def _provider_error(self, body: Any) -> StreamProviderError:
+        message = body.get("message") if isinstance(body, dict) else body
+        if not message or not isinstance(message, str):
+            message = "the gateway sent an error without a message"
+        return StreamProviderError(f"{message} (in the stream, after {self._so_far})", **self._facts, body=body)
+
+    @property
+    def _so_far(self) -> str:
+        chunks, text = len(self._arrivals), len(self.accumulator.text)
+        return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        return {"partial": self.accumulator.completion, "request": self.request}
+
+    # Restarts
+
+    def restart_delay(self, error: Exception) -> float | None:
+        """Return the seconds to wait before the stream is opened anew, `None` if it must not be."""
+        if self.handed_out or self.restarted >= self.settings.restarts or not _may_restart(error):
+            return None
+        delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
+        self.restarted += 1
+        return delay * (1 - _JITTER * random())  # noqa: S311 - spreads restarts, guards nothing
+
+    # What there is to see
+
+    @property
+    def timing(self) -> StreamTiming:
+        """The timing so far."""
+        usage = self.accumulator.usage
+        tokens = usage.completion_tokens if usage is not None else None
+        return StreamTiming(
+            chunk_times=tuple(arrival - self.started for arrival in self._arrivals),
+            time_to_first_token=None if self._first_token is None else self._first_token - self.started,
+            duration=(self._stopped or time.monotonic()) - self.started,
+            completion_tokens=tokens if isinstance(tokens, int) else None,
+        )
+
+
+def _may_restart(error: Exception) -> bool:
+    if isinstance(error, StreamProviderError):
+        status, kind = error.status_code, error.type
+        if "budget_exceeded" in (kind, error.code):
+            return False
+        return status is None or status in _RETRIED_STATUS or status >= 500
+    return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
+
+
+def _error_body(data: bytes) -> Any:
+    try:
+        body: Any = parse_object(data)
+    except StreamDecodeError:
+        return data.decode("utf-8", "replace")
+    return body.get("error") or body
+
+
+def _typed_call(
+    call: ToolCall,
+) -> ChatCompletionMessageFunctionToolCall | ChatCompletionMessageCustomToolCall:
+    kind = ChatCompletionMessageCustomToolCall if call.type == "custom" else ChatCompletionMessageFunctionToolCall
+    return kind.construct(**call.to_dict())

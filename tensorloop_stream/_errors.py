@@ -1,0 +1,81 @@
+"""What can go wrong inside a stream: one family, each carrying what had arrived."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import openai
+from openai.types.chat import ChatCompletion
+
+__all__ = [
+    "StreamConnectionError",
+    "StreamDecodeError",
+    "StreamError",
+    "StreamProviderError",
+    "StreamTimeoutError",
+    "StreamTruncatedError",
+]
+
+
+class StreamError(openai.APIError):
+    """A stream broke; `partial` is the completion as far as it had arrived, `request` what was asked.
+
+    `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
+    """
+
+    partial: ChatCompletion
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        partial: ChatCompletion | None = None,
+        request: httpx2.Request | None = None,
+        body: object = None,
+    ) -> None:
+        # Not super(): the next class in line may be the SDK's connection error, which takes other arguments.
+        openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
+        self.partial = ChatCompletion.construct(choices=[]) if partial is None else partial
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
+        # headers, and a pickled error travels: to another process, a queue, a log.
+        request = httpx2.Request(self.request.method, self.request.url)
+        return _rebuilt, (type(self), self.message, self.partial, request, self.body)
+
+
+def _rebuilt(
+    kind: type[StreamError], message: str, partial: ChatCompletion, request: httpx2.Request, body: object
+) -> StreamError:
+    return kind(message, partial=partial, request=request, body=body)
+
+
+class StreamTruncatedError(StreamError):
+    """The stream ended cleanly but unfinished: no finish reason and no `[DONE]`."""
+
+
+class StreamConnectionError(StreamError, openai.APIConnectionError):
+    """The connection was cut before the stream had ended."""
+
+
+class StreamTimeoutError(StreamError, openai.APITimeoutError):
+    """No chunk came in time: `first_chunk_timeout`, `idle_timeout` or the client's read timeout."""
+
+
+class StreamDecodeError(StreamError, ValueError):
+    """What came is not JSON, not UTF-8, not a chunk, or an event beyond the size bound."""
+
+
+class StreamProviderError(StreamError):
+    """The gateway sent an error inside the stream.
+
+    `body` is the inner error object, `code` and `type` are its fields, `status_code` is the code where it is
+    an HTTP status (LiteLLM sends it as a string).
+    """
+
+    @property
+    def status_code(self) -> int | None:
+        """The HTTP status that the gateway's `code` names, if it names one."""
+        code = self.code or ""
+        return int(code) if len(code) == 3 and code.isascii() and code.isdigit() else None

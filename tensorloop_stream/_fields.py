@@ -1,0 +1,132 @@
+"""How one field of a message grows: text is appended, lists extended, objects merged, the rest replaced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
+_DETAIL_TEXTS = ("text", "summary", "data")
+
+
+class Text:
+    """Text in pieces, joined on demand and at most once per reading."""
+
+    __slots__ = ("_high", "_parts")
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._high = ""
+
+    def append(self, piece: str) -> str:
+        """Take a piece and return what a reader may be shown, which is whole characters only."""
+        if self._high:
+            piece = _paired(self._high + piece)
+            self._high = ""
+        if "\ud800" <= piece[-1] <= "\udbff":
+            # The first half of a UTF-16 pair: its other half is the start of the next piece.
+            self._high = piece[-1]
+            piece = piece[:-1]
+        self._parts.append(piece)
+        return piece
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def __str__(self) -> str:
+        parts = self._parts
+        if len(parts) > 1:
+            # Kept joined, so that reading after every piece copies the text but never walks all pieces.
+            parts[:] = ["".join(parts)]
+        return (parts[0] if parts else "") + self._high
+
+
+def _paired(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def as_text(value: object) -> str:
+    """Return a value that belongs into a text field as text: anything but a string as its JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def merge(into: dict[str, Any], name: str, value: Any) -> None:
+    """Merge an unknown field: lists extended, objects key by key, scalars replaced, null ignored."""
+    old = into.get(name)
+    if value is None:
+        return
+    if isinstance(value, list):
+        if isinstance(old, list):
+            old.extend(value)
+        else:
+            into[name] = list(value)
+    elif isinstance(value, dict):
+        new = {key: item for key, item in value.items() if item is not None}
+        if isinstance(old, dict):
+            old.update(new)
+        else:
+            into[name] = new
+    else:
+        into[name] = value
+
+
+def grow(into: dict[str, Any], piece: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
+    """Merge a piece of an object: the fields named in `texts` are appended, of the rest the last not empty stays."""
+    for key, value in piece.items():
+        if key in texts and isinstance(value, str):
+            old = into.get(key)
+            if not isinstance(old, Text):
+                old = into[key] = Text()
+            if value:
+                old.append(value)
+        elif value is not None and (value != "" or not into.get(key)):
+            into[key] = value
+    return into
+
+
+def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
+    """Join pieces of a thinking block until its signature has come; other blocks are whole.
+
+    So that a block can be sent back in the next turn (litellm#29428).
+    """
+    for piece in pieces:
+        last = blocks[-1] if blocks else None
+        if not (isinstance(piece, dict) and piece.get("type", "thinking") == "thinking"):
+            blocks.append(piece)
+        elif isinstance(last, dict) and last.get("type", "thinking") == "thinking" and not last.get("signature"):
+            grow(last, piece, ("thinking",))
+        else:
+            blocks.append(grow({}, piece, ("thinking",)))
+
+
+def merge_reasoning_details(details: list[Any], pieces: list[Any]) -> None:
+    """Join details by index and type; without an index, consecutive ones of one type (OpenRouter)."""
+    for piece in pieces:
+        if not isinstance(piece, dict):
+            details.append(piece)
+        elif (known := _same_detail(details, piece)) is not None:
+            grow(known, piece, _DETAIL_TEXTS)
+        else:
+            details.append(grow({}, piece, _DETAIL_TEXTS))
+
+
+def plain(value: Any) -> Any:
+    """Return a growing field as it stands: a copy whose lists and objects nobody else grows."""
+    if isinstance(value, Text):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def _same_detail(details: list[Any], piece: dict[str, Any]) -> dict[str, Any] | None:
+    kind, index = piece.get("type"), piece.get("index")
+    for known in reversed(details):
+        if isinstance(known, dict) and known.get("type") == kind and known.get("index") == index:
+            return known
+        if index is None:
+            # Only the one right before can be continued without an index.
+            return None
+    return None

@@ -1,0 +1,129 @@
+"""What a stream can be made of, told apart: an SDK stream, chunks of any origin, or a way to open one."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pydantic
+from openai import AsyncStream, Stream
+
+if TYPE_CHECKING:
+    import httpx2
+
+# bytes: of an SDK stream that nobody has read from; sdk: chunks of one that was begun; chunks: of the caller.
+Kind = Literal["bytes", "sdk", "chunks"]
+
+
+@dataclass(slots=True)
+class Source:
+    """A sync source, opened: `reads` yields bytes or chunks."""
+
+    kind: Kind
+    reads: Iterator[Any]
+    response: httpx2.Response | None
+    stream: Any
+
+    def close(self) -> None:
+        """Release the connection, or end the caller's generator."""
+        if self.kind == "bytes" and self.response is not None:
+            self.response.close()
+        elif callable(close := getattr(self.stream, "close", None)):
+            close()
+
+    @property
+    def is_multiplexed(self) -> bool:
+        """Whether the connection has other streams, so that this one alone can be closed."""
+        return self.response is not None and self.response.http_version == "HTTP/2"
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket that a blocked read waits for, `None` if there is none (or none to be seen)."""
+        network = self.response.extensions.get("network_stream") if self.response is not None else None
+        found = network.get_extra_info("socket") if network is not None else None
+        return found if isinstance(found, socket.socket) else None
+
+
+@dataclass(slots=True)
+class AsyncSource:
+    """An async source, opened: `reads` yields bytes or chunks; a sync iterable needs no waiting."""
+
+    kind: Kind
+    reads: AsyncIterator[Any] | Iterator[Any]
+    response: httpx2.Response | None
+    stream: Any
+
+    @property
+    def is_multiplexed(self) -> bool:
+        """Whether the connection has other streams, so that this one alone can be closed."""
+        return self.response is not None and self.response.http_version == "HTTP/2"
+
+    async def close(self) -> None:
+        """Release the connection, or end the caller's generator."""
+        if self.kind == "bytes" and self.response is not None:
+            # The generators first: left to the garbage collector, they would end in a task of their own.
+            await self.reads.aclose()  # type: ignore[union-attr] # what aiter_bytes returns is a generator
+            await self.response.aclose()
+            return
+        close = getattr(self.stream, "aclose", None) or getattr(self.stream, "close", None)
+        if callable(close):
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
+
+
+def open_source(source: object) -> Source | None:
+    """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
+    if isinstance(source, Stream):
+        if _is_fresh(source, Stream):
+            return Source("bytes", source.response.iter_bytes(), source.response, source)
+        return Source("sdk", iter(source), getattr(source, "response", None), source)
+    if isinstance(source, AsyncStream) or inspect.isawaitable(source):
+        if inspect.iscoroutine(source):
+            source.close()
+        raise TypeError("this is an async stream: use AsyncChatStream")
+    _refuse_what_only_looks_iterable(source)
+    if isinstance(source, Iterable):
+        return Source("chunks", iter(source), None, source)
+    if isinstance(source, AsyncIterable):
+        raise TypeError(f"{type(source).__name__} is an async iterable: use AsyncChatStream")
+    return None
+
+
+def open_async_source(source: object) -> AsyncSource | None:
+    """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
+    if isinstance(source, AsyncStream):
+        if _is_fresh(source, AsyncStream):
+            return AsyncSource("bytes", source.response.aiter_bytes(), source.response, source)
+        return AsyncSource("sdk", aiter(source), getattr(source, "response", None), source)
+    if isinstance(source, Stream):
+        raise TypeError("this is a sync stream, which would block the event loop: use ChatStream")
+    if isinstance(source, AsyncIterable):
+        return AsyncSource("chunks", aiter(source), None, source)
+    _refuse_what_only_looks_iterable(source)
+    if isinstance(source, Iterable):
+        return AsyncSource("chunks", iter(source), None, source)
+    return None
+
+
+def no_source(source: object) -> TypeError:
+    """Return the error for a source that is none."""
+    return TypeError(
+        f"{type(source).__name__} is not a source of chunks: give the stream that create(..., stream=True) returns, "
+        "an iterable of chunks, or a function that opens one"
+    )
+
+
+def _is_fresh(stream: Stream[Any] | AsyncStream[Any], kind: type) -> bool:
+    # A subclass or a wrapper of another library may do something of its own when it is iterated.
+    return type(stream) is kind and not stream.response.is_stream_consumed and not stream.response.is_closed
+
+
+def _refuse_what_only_looks_iterable(source: object) -> None:
+    if isinstance(source, pydantic.BaseModel):
+        raise TypeError(f"{type(source).__name__} is no stream: did create() get stream=True?")
+    if isinstance(source, (str, bytes, Mapping)):
+        raise no_source(source)

@@ -1,0 +1,209 @@
+"""Server-sent events from bytes, with no I/O (WHATWG HTML, section 9.2.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._errors import StreamDecodeError
+
+__all__ = ["SSEDecoder", "ServerSentEvent"]
+
+MAX_EVENT_SIZE = 64 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+# Python refuses longer numbers; nobody waits that many milliseconds.
+_MAX_RETRY_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One dispatched event; `id` is the last event id seen, `retry` is in milliseconds."""
+
+    data: str
+    event: str = "message"
+    id: str = ""
+    retry: int | None = None
+
+
+class EventSplitter:
+    """Bytes in, whole events out, each as its undecoded lines joined by LF.
+
+    Raises `StreamDecodeError` for an event larger than `max_event_size` bytes, from the call after the one
+    that returned the events completed before it.
+    """
+
+    __slots__ = ("_after_cr", "_at_start", "_error", "_is_plain", "_max", "_parts", "_size")
+
+    def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        self._max = max_event_size
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+        self._at_start = True
+        self._error: StreamDecodeError | None = None
+        self._is_plain = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes of the event that is not complete yet."""
+        return self._size
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take one read, in any size, and return the events that it completes."""
+        if self._is_plain and data.endswith(b"\n\n") and b"\r" not in data and len(data) <= self._max:
+            # Nearly every read of a gateway: whole events, LF, nothing left over from before.
+            events = data.split(b"\n\n")
+            events.pop()
+            return events
+        self._is_plain = False
+        events = self._feed(data)
+        self._is_plain = not (self._parts or self._after_cr or self._at_start or self._error)
+        return events
+
+    def _feed(self, data: bytes) -> list[bytes]:
+        if self._error is not None:
+            raise self._error
+        if self._at_start:
+            data = self._without_bom(data)
+        if self._after_cr and data:
+            # The LF of a CRLF that was cut between two reads.
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        if b"\r" in data:
+            # A line ends with CR, LF or CRLF, so inside a line there is neither: all can become LF.
+            self._after_cr = data.endswith(b"\r")
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not data:
+            return []
+        return self._split(data)
+
+    def finish(self) -> None:
+        """Declare the end of the bytes: an event without its blank line is dropped, as the standard says."""
+        self._parts.clear()
+        self._size = 0
+        if self._error is not None:
+            raise self._error
+
+    def _without_bom(self, data: bytes) -> bytes:
+        data = b"".join(self._parts) + data
+        self._parts.clear()
+        self._size = 0
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._parts.append(data)
+            self._size = len(data)
+            return b""
+        self._at_start = False
+        return data.removeprefix(_BOM)
+
+    def _split(self, data: bytes) -> list[bytes]:
+        parts = self._parts
+        self._size += len(data)
+        completes = b"\n\n" in data or (data[0] == 10 and bool(parts) and parts[-1].endswith(b"\n"))
+        if not completes:
+            # Joined only when an event is complete: a megabyte in small reads stays linear.
+            parts.append(data)
+            if self._size > self._max:
+                return self._oversized(self._size, [])
+            return []
+        if parts:
+            parts.append(data)
+            data = b"".join(parts)
+            parts.clear()
+        events = data.split(b"\n\n")
+        rest = events.pop()
+        self._size = len(rest)
+        if rest:
+            parts.append(rest)
+        if len(data) > self._max:
+            for number, event in enumerate(events):
+                if len(event) > self._max:
+                    return self._oversized(len(event), events[:number])
+            if self._size > self._max:
+                return self._oversized(self._size, events)
+        return events
+
+    def _oversized(self, size: int, before: list[bytes]) -> list[bytes]:
+        self._parts.clear()
+        self._error = StreamDecodeError(
+            f"an event of {size} bytes or more, where {self._max} are allowed: is this an event stream?"
+        )
+        if not before:
+            raise self._error
+        return before
+
+
+class EventParser:
+    """One event's lines to a `ServerSentEvent`; remembers the last id, as the standard says."""
+
+    __slots__ = ("_last_id", "_retry")
+
+    def __init__(self) -> None:
+        self._last_id = ""
+        self._retry: int | None = None
+
+    def parse(self, lines: bytes) -> ServerSentEvent | None:
+        """Return the event, or `None` if its lines bring no data; raises `StreamDecodeError` if not UTF-8."""
+        try:
+            text = str(lines, "utf-8")
+        except UnicodeDecodeError as error:
+            raise StreamDecodeError(
+                f"not UTF-8: byte 0x{lines[error.start]:02x} at position {error.start} of an event of "
+                f"{len(lines)} bytes ({error.reason})"
+            ) from error
+        event = ""
+        data: list[str] = []
+        for line in text.split("\n"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if name == "data":
+                data.append(value)
+            elif name == "event":
+                event = value
+            elif name == "id":
+                if "\0" not in value:
+                    self._last_id = value
+            elif name == "retry" and value.isascii() and value.isdigit() and len(value) <= _MAX_RETRY_DIGITS:
+                self._retry = int(value)
+        if not data:
+            return None
+        # A retry that came without data is not lost: it goes with the next event.
+        retry, self._retry = self._retry, None
+        return ServerSentEvent("\n".join(data), event or "message", self._last_id, retry)
+
+
+class SSEDecoder:
+    """Decode an event stream, fed in pieces of any size, by the WHATWG rules.
+
+    Two deviations, so that nothing is silently wrong: bytes that are not UTF-8 raise `StreamDecodeError`
+    instead of becoming U+FFFD, and so does an event larger than `max_event_size` bytes. Events completed
+    before the bad one are returned first; the next call raises.
+    """
+
+    __slots__ = ("_error", "_parser", "_splitter")
+
+    def __init__(self, *, max_event_size: int = MAX_EVENT_SIZE) -> None:
+        self._splitter = EventSplitter(max_event_size)
+        self._parser = EventParser()
+        self._error: StreamDecodeError | None = None
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Take one read and return the events that it completes; raises `StreamDecodeError`."""
+        if self._error is not None:
+            raise self._error
+        events: list[ServerSentEvent] = []
+        for lines in self._splitter.feed(data):
+            try:
+                event = self._parser.parse(lines)
+            except StreamDecodeError as error:
+                self._error = error
+                if not events:
+                    raise
+                return events
+            if event is not None:
+                events.append(event)
+        return events
+
+    def finish(self) -> None:
+        """Declare the end: an unterminated last event is dropped; raises what the last `feed` put off."""
+        if self._error is not None:
+            raise self._error
+        self._splitter.finish()

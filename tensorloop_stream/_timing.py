@@ -1,0 +1,48 @@
+"""When the chunks came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+__all__ = ["StreamTiming"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTiming:
+    """When the chunks of a stream came, in seconds since the request was sent, on a monotonic clock.
+
+    A stream that was handed in open counts from there. The names follow the OpenTelemetry GenAI conventions
+    (`gen_ai.client.operation.time_to_first_chunk`, `time_per_output_chunk`).
+    """
+
+    chunk_times: tuple[float, ...] = ()
+    """The arrival of each chunk; those that came in one read share a time."""
+    time_to_first_token: float | None = None
+    """The first text, reasoning, refusal or tool delta; role-only chunks do not count."""
+    duration: float = 0.0
+    """Until the end of the stream, or until now."""
+    completion_tokens: int | None = None
+    """From the usage, `None` as long as none came: chunks are not tokens."""
+
+    @property
+    def time_to_first_chunk(self) -> float | None:
+        """The arrival of the first chunk, `None` before it."""
+        return self.chunk_times[0] if self.chunk_times else None
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens by the usage, from the first token to the last chunk; `None` without usage."""
+        if self.completion_tokens is None or self.time_to_first_token is None:
+            return None
+        seconds = self.chunk_times[-1] - self.time_to_first_token
+        return self.completion_tokens / seconds if seconds > 0 else None
+
+    def gap(self, quantile: float) -> float | None:
+        """Return the quantile (0 to 1, nearest rank) of the times between chunks; raises `ValueError`."""
+        if not 0 <= quantile <= 1:
+            raise ValueError(f"quantile is {quantile!r}: it must be between 0 and 1, for example 0.99")
+        gaps = sorted(later - earlier for earlier, later in pairwise(self.chunk_times))
+        if not gaps:
+            return None
+        return gaps[min(int(quantile * len(gaps)), len(gaps) - 1)]
