@@ -1,6 +1,7 @@
 """Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast."""
 
 from ._accumulator import ChatAccumulator
+from ._async_stream import AsyncChatStream
 from ._callbacks import Callbacks
 from ._client import AsyncTensorloop, Tensorloop
 from ._errors import (
@@ -12,7 +13,7 @@ from ._errors import (
     StreamTruncatedError,
 )
 from ._sse import ServerSentEvent, SSEDecoder
-from ._stream import AsyncChatStream, ChatStream
+from ._stream import ChatStream
 from ._timing import StreamTiming
 
 __all__ = [

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
 from random import random
 from typing import TYPE_CHECKING, Any
 
-import openai
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
 from ._accumulator import ChatAccumulator
 from ._callbacks import Callbacks
 from ._chunks import as_chunk, as_mapping, parse_object, typed_chunk
 from ._errors import (
-    StreamConnectionError,
     StreamDecodeError,
-    StreamError,
     StreamProviderError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from ._failures import error_body, may_restart, provider_error, translated
 from ._sse import EventParser, EventSplitter
 from ._timing import StreamTiming
 
@@ -32,53 +29,12 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
 
     from ._callbacks import Call
+    from ._settings import StreamSettings
     from ._sources import Kind
     from ._tool_calls import ToolCall
 
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
-_RETRIED_STATUS = frozenset({408, 409, 429})
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """The keyword arguments of a stream; raises `ValueError` for one that makes no sense."""
-
-    first_chunk_timeout: float | None = None
-    idle_timeout: float | None = None
-    require_finish: bool = True
-    restarts: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("first_chunk_timeout", "idle_timeout"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
-        if self.restarts < 0:
-            raise ValueError(f"restarts is {self.restarts!r}: it must be 0 or more")
-
-    def require_function(self, *, opens: bool) -> None:
-        """Raise `ValueError` for restarts of a source that cannot be opened anew."""
-        if self.restarts and not opens:
-            raise ValueError(
-                f"restarts is {self.restarts}, and the source cannot be opened anew: give a function that opens it, "
-                "for example lambda: client.chat.completions.create(..., stream=True)"
-            )
-
-    @property
-    def has_timeout(self) -> bool:
-        """Whether chunks are waited for with a limit."""
-        return self.first_chunk_timeout is not None or self.idle_timeout is not None
-
-    def over(self, other: StreamSettings) -> StreamSettings:
-        """Return these settings, with those of a stream that is taken over where these say nothing."""
-        return replace(
-            self,
-            first_chunk_timeout=self.first_chunk_timeout or other.first_chunk_timeout,
-            idle_timeout=self.idle_timeout or other.idle_timeout,
-            require_finish=self.require_finish and other.require_finish,
-            restarts=self.restarts or other.restarts,
-        )
 
 
 class StreamCore:
@@ -192,7 +148,7 @@ class StreamCore:
             return b""
         data = parsed.data.strip().encode()
         if parsed.event == "error":
-            raise self._provider_error(_error_body(data))
+            raise self._provider_error(error_body(data))
         return data
 
     def _accept(self, chunk: Mapping[str, Any]) -> None:
@@ -292,25 +248,7 @@ class StreamCore:
         """Return the error of this family for what a read raised; `error` itself if it is the caller's own."""
         if timed_out:
             return self.timed_out()
-        if kind == "chunks":
-            return error
-        if isinstance(error, StreamError):
-            return type(error)(f"{error.message} (after {self._so_far})", **self._facts, body=error.body)
-        # By name too: the SDK also runs on the older httpx, whose classes are others.
-        names = {base.__name__ for base in type(error).__mro__}
-        if isinstance(error, openai.APITimeoutError) or "TimeoutException" in names:
-            return StreamTimeoutError(f"no byte within the client's read timeout, after {self._so_far}", **self._facts)
-        if isinstance(error, (openai.APIConnectionError, OSError)) or names & {
-            "TransportError",
-            "StreamClosed",
-        }:
-            reason = str(error) or type(error).__name__
-            return StreamConnectionError(f"connection cut after {self._so_far}: {reason}", **self._facts)
-        if isinstance(error, ValueError) or "DecodingError" in names:
-            return StreamDecodeError(f"not decodable after {self._so_far}: {error}", **self._facts)
-        if isinstance(error, openai.APIError) and kind == "sdk":
-            return self._provider_error(error.body)
-        return error
+        return error if kind == "chunks" else translated(error, self._so_far, **self._facts)
 
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for a chunk that did not come in time."""
@@ -333,10 +271,7 @@ class StreamCore:
         return StreamTruncatedError(f"the stream ended after {self._so_far} without a choice", **self._facts)
 
     def _provider_error(self, body: Any) -> StreamProviderError:
-        message = body.get("message") if isinstance(body, dict) else body
-        if not message or not isinstance(message, str):
-            message = "the gateway sent an error without a message"
-        return StreamProviderError(f"{message} (in the stream, after {self._so_far})", **self._facts, body=body)
+        return provider_error(body, self._so_far, **self._facts)
 
     @property
     def _so_far(self) -> str:
@@ -351,7 +286,7 @@ class StreamCore:
 
     def restart_delay(self, error: Exception) -> float | None:
         """Return the seconds to wait before the stream is opened anew, `None` if it must not be."""
-        if self.handed_out or self.restarted >= self.settings.restarts or not _may_restart(error):
+        if self.handed_out or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
         delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
         self.restarted += 1
@@ -370,23 +305,6 @@ class StreamCore:
             duration=(self._stopped or time.monotonic()) - self.started,
             completion_tokens=tokens if isinstance(tokens, int) else None,
         )
-
-
-def _may_restart(error: Exception) -> bool:
-    if isinstance(error, StreamProviderError):
-        status, kind = error.status_code, error.type
-        if "budget_exceeded" in (kind, error.code):
-            return False
-        return status is None or status in _RETRIED_STATUS or status >= 500
-    return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
-
-
-def _error_body(data: bytes) -> Any:
-    try:
-        body: Any = parse_object(data)
-    except StreamDecodeError:
-        return data.decode("utf-8", "replace")
-    return body.get("error") or body
 
 
 def _typed_call(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from openai import AsyncStream, Stream
 from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
 
-from ._stream import AsyncChatStream, ChatStream
+from ._async_stream import AsyncChatStream
+from ._stream import ChatStream
 
 
 class TensorloopCompletions(Completions):

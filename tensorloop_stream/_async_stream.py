@@ -1,0 +1,315 @@
+"""The stream that asynchronous callers hold; as `_stream`, with `await` where that one blocks."""
+
+from __future__ import annotations
+
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+
+import anyio
+from openai import AsyncStream
+from openai.types.chat import ChatCompletionChunk
+
+from ._core import StreamCore
+from ._errors import StreamError
+from ._settings import StreamSettings
+from ._sources import AsyncSource, no_source, open_async_source
+from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
+    from types import TracebackType
+
+    from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
+    from ._callbacks import Call, Callbacks
+
+    Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
+    AsyncChunks: TypeAlias = AsyncIterable[ChatCompletionChunk] | AsyncIterable[Mapping[str, Any]] | Chunks
+    AsyncOpened: TypeAlias = AsyncChunks | Awaitable[AsyncChunks]
+
+__all__ = ["AsyncChatStream"]
+
+_T = TypeVar("_T")
+
+
+class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ignore[misc] # as above
+    """A streamed chat completion, for asynchronous code; as `ChatStream`, with `async` and `await`.
+
+    `source` may also be the un-awaited `create(..., stream=True)`, an async iterable of chunks, or a function
+    that returns any of these. Callbacks may be `async def`. Timeouts work on every source, and for one that is
+    opened here they count from before the request.
+    """
+
+    def __init__(
+        self,
+        source: AsyncOpened | Callable[[], AsyncOpened],
+        callbacks: Callbacks | None = None,
+        *,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        require_finish: bool = True,
+        restarts: int = 0,
+    ) -> None:
+        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        self._core = StreamCore(callbacks, settings)
+        self._source: AsyncSource | None = None
+        self._opens: Callable[[], AsyncOpened] | None = None
+        self._opening: Awaitable[AsyncChunks] | None = None
+        if isinstance(source, AsyncChatStream):
+            self._take_over(source, callbacks, settings)
+            return
+        opened = None if inspect.isawaitable(source) else open_async_source(source)
+        if opened is not None:
+            settings.require_function(opens=False)
+            self._begin(opened)
+        elif inspect.isawaitable(source):
+            settings.require_function(opens=False)
+            self._opening = source
+        elif callable(source):
+            self._opens = source
+        else:
+            raise no_source(source)
+
+    # Reading
+
+    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
+        return self
+
+    async def __anext__(self) -> ChatCompletionChunk:
+        chunk = await self._advance(typed=True)
+        if chunk is None:
+            raise StopAsyncIteration
+        self._core.handed_out = True
+        return chunk  # type: ignore[return-value] # typed=True
+
+    @property
+    def text_stream(self) -> AsyncIterator[str]:
+        """The text deltas of choice 0 that are not empty; may be left and taken up again."""
+        return _AsyncTexts(self._next_text)
+
+    async def _next_text(self) -> str:
+        while await self._advance(typed=False) is not None:
+            text = self._core.accumulator.text_delta
+            if text:
+                self._core.handed_out = True
+                return text
+        return ""
+
+    async def until_done(self) -> Self:
+        """Read to the end; raises the `StreamError` of a stream that breaks."""
+        while await self._advance(typed=False) is not None:
+            pass
+        return self
+
+    async def get_final_completion(self) -> ChatCompletion:
+        """Read to the end and return the completion; raises `StreamTruncatedError` after an early close."""
+        await self.until_done()
+        return self._final()
+
+    async def get_final_message(self) -> ChatCompletionMessage:
+        """Read to the end and return the message of choice 0; raises as `get_final_completion` does."""
+        await self.until_done()
+        return self._final_message()
+
+    async def get_final_text(self) -> str:
+        """Read to the end and return the text of choice 0; raises as `get_final_completion` does."""
+        await self.until_done()
+        self._final()
+        return self.text
+
+    # The life of the connection
+
+    async def close(self) -> None:
+        """Close the connection now; a stream left before its end calls `on_abort`."""
+        # Shielded, because a cancelled task must still close and tell.
+        with anyio.CancelScope(shield=True):
+            await self._close_source()
+            await self._run(self._core.left())
+
+    async def aclose(self) -> None:
+        """Close the connection now; the same as `close`."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        while self._source is None and not self._core.ended:
+            try:
+                await self._open()
+            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+                await self._recover(error)
+            except BaseException:
+                await self.close()
+                raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        source = getattr(self, "_source", None)
+        if source is not None and source.response is not None:
+            warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
+
+    async def _advance(self, *, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+        """Return the next chunk, waiting for it; `None` at the end."""
+        core = self._core
+        while not core.ended:
+            try:
+                chunk = core.next(typed=typed)
+                while chunk is None and not core.done:
+                    await self._read()
+                    chunk = core.next(typed=typed)
+            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+                await self._recover(error)
+                continue
+            except BaseException:
+                # A cancelled task: the connection must not stay open until the garbage is collected.
+                await self.close()
+                raise
+            if chunk is None:
+                await self._drain()
+                await self._close_source()
+                await self._run(core.finished())
+                break
+            if core.tells:
+                await self._run(core.calls(chunk))
+            return chunk
+        if core.error is not None:
+            raise core.error
+        return None
+
+    async def _read(self) -> None:
+        """Bring the core the next read, whenever it comes."""
+        core, source = self._core, self._source or await self._open()
+        reads = source.reads
+        try:
+            if isinstance(reads, Iterator):
+                data = next(reads, END)
+            else:
+                data = await self._in_time(anext(reads, END))
+        except StreamError:
+            raise
+        except Exception as error:
+            raise core.failed(error, source.kind) from error
+        if data is END:
+            core.receive_end()
+        else:
+            core.receive(data, source.kind)
+
+    async def _in_time(self, waiting: Awaitable[_T]) -> _T:
+        until = self._core.wait_until()
+        if until is None:
+            return await waiting
+        with anyio.move_on_after(max(until - time.monotonic(), 0)):
+            return await waiting
+        raise self._core.timed_out()
+
+    async def _open(self) -> AsyncSource:
+        opened: Any = self._opens() if self._opens is not None else self._opening
+        self._opening = None
+        if inspect.isawaitable(opened):
+            opened = await self._in_time(opened)
+        source = None
+        if isinstance(opened, AsyncChatStream):
+            source = opened._hand_over()  # noqa: SLF001 - of the same class
+        source = source or open_async_source(opened)
+        if source is None:
+            raise no_source(opened)
+        return self._begin(source)
+
+    def _begin(self, source: AsyncSource) -> AsyncSource:
+        self._source = source
+        self._response = source.response
+        self._core.request = source.response.request if source.response is not None else None
+        return source
+
+    def _take_over(self, other: AsyncChatStream, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        """Go on with another stream where it stands; it is closed, its connection lives on here."""
+        core, source = other._core, other._source
+        settings.require_function(opens=other._opens is not None)
+        settings = settings.over(core.settings)
+        other._core, other._source = StreamCore(None, core.settings), None
+        other._core.ended = True
+        core.configure(callbacks or core.callbacks, settings)
+        self._core, self._opens, self._opening = core, other._opens, other._opening
+        if source is not None:
+            self._begin(source)
+
+    def _hand_over(self) -> AsyncSource | None:
+        """Give the source away, if nothing was read from it; this stream is closed then."""
+        source = self._source
+        if source is None or self._core.begun:
+            return None
+        self._source = None
+        self._core.ended = True
+        return source
+
+    async def _drain(self) -> None:
+        """Read the end of the response, so that the connection can be used again."""
+        source = self._source
+        if source is None or source.kind != "bytes" or source.is_multiplexed:
+            return
+        try:
+            with anyio.move_on_after(DRAIN_SECONDS):
+                while await anext(source.reads, END) is not END:  # type: ignore[arg-type] # bytes are waited for
+                    pass
+        except Exception as error:
+            # The answer is whole; only its connection is lost.
+            if not isinstance(self._core.failed(error, source.kind), StreamError):
+                raise
+
+    async def _recover(self, error: Exception) -> None:
+        """Return if the stream is to be opened anew, else end it with `error`."""
+        await self._close_source()
+        core = self._core
+        delay = core.restart_delay(error)
+        if delay is None or self._opens is None:
+            await self._run(core.broken(error))
+            raise error
+        try:
+            await anyio.sleep(delay)
+        except BaseException:
+            await self.close()
+            raise
+        core.renew()
+
+    async def _run(self, calls: list[Call]) -> None:
+        for function, argument in calls:
+            try:
+                result = function(argument)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as error:
+                await self._close_source()
+                await self._run(self._core.broken(error))
+                raise
+            except BaseException:
+                await self.close()
+                raise
+
+    async def _close_source(self) -> None:
+        source, self._source = self._source, None
+        if inspect.iscoroutine(self._opening):
+            self._opening.close()
+        self._opening = None
+        if source is not None:
+            await source.close()
+
+
+class _AsyncTexts:
+    # Not an async generator: left half-way, those end in a task of the event loop's choice (openai-python#503).
+
+    def __init__(self, next_text: Callable[[], Awaitable[str]]) -> None:
+        self._next_text = next_text
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if text := await self._next_text():
+            return text
+        raise StopAsyncIteration

@@ -1,0 +1,63 @@
+"""What went wrong, told in this package's errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+
+from ._chunks import parse_object
+from ._errors import (
+    StreamConnectionError,
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+
+_RETRIED_STATUS = frozenset({408, 409, 429})
+
+
+def translated(error: Exception, so_far: str, **facts: Any) -> Exception:
+    """Return the error of this family for what the SDK or the HTTP library raised; others as they are."""
+    if isinstance(error, StreamError):
+        return type(error)(f"{error.message} (after {so_far})", **facts, body=error.body)
+    # By name too: the SDK also runs on the older httpx, whose classes are others.
+    names = {base.__name__ for base in type(error).__mro__}
+    if isinstance(error, openai.APITimeoutError) or "TimeoutException" in names:
+        return StreamTimeoutError(f"no byte within the client's read timeout, after {so_far}", **facts)
+    if isinstance(error, (openai.APIConnectionError, OSError)) or names & {"TransportError", "StreamClosed"}:
+        return StreamConnectionError(f"connection cut after {so_far}: {str(error) or type(error).__name__}", **facts)
+    if isinstance(error, ValueError) or "DecodingError" in names:
+        return StreamDecodeError(f"not decodable after {so_far}: {error}", **facts)
+    if isinstance(error, openai.APIError):
+        return provider_error(error.body, so_far, **facts)
+    return error
+
+
+def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
+    """Return the error for an error object that a gateway sent inside the stream."""
+    message = body.get("message") if isinstance(body, dict) else body
+    if not message or not isinstance(message, str):
+        message = "the gateway sent an error without a message"
+    return StreamProviderError(f"{message} (in the stream, after {so_far})", **facts, body=body)
+
+
+def may_restart(error: Exception) -> bool:
+    """Tell whether asking anew may help: after cuts, and where the SDK would retry the status."""
+    if isinstance(error, StreamProviderError):
+        status, kind = error.status_code, error.type
+        if "budget_exceeded" in (kind, error.code):
+            return False
+        return status is None or status in _RETRIED_STATUS or status >= 500
+    return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
+
+
+def error_body(data: bytes) -> Any:
+    """Return the error that an `event: error` brings, whatever its data."""
+    try:
+        body: Any = parse_object(data)
+    except StreamDecodeError:
+        return data.decode("utf-8", "replace")
+    return body.get("error") or body

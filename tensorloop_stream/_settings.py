@@ -1,0 +1,46 @@
+"""The keyword arguments of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """The keyword arguments of a stream; raises `ValueError` for one that makes no sense."""
+
+    first_chunk_timeout: float | None = None
+    idle_timeout: float | None = None
+    require_finish: bool = True
+    restarts: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("first_chunk_timeout", "idle_timeout"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
+        if self.restarts < 0:
+            raise ValueError(f"restarts is {self.restarts!r}: it must be 0 or more")
+
+    def require_function(self, *, opens: bool) -> None:
+        """Raise `ValueError` for restarts of a source that cannot be opened anew."""
+        if self.restarts and not opens:
+            raise ValueError(
+                f"restarts is {self.restarts}, and the source cannot be opened anew: give a function that opens it, "
+                "for example lambda: client.chat.completions.create(..., stream=True)"
+            )
+
+    @property
+    def has_timeout(self) -> bool:
+        """Whether chunks are waited for with a limit."""
+        return self.first_chunk_timeout is not None or self.idle_timeout is not None
+
+    def over(self, other: StreamSettings) -> StreamSettings:
+        """Return these settings, with those of a stream that is taken over where these say nothing."""
+        return replace(
+            self,
+            first_chunk_timeout=self.first_chunk_timeout or other.first_chunk_timeout,
+            idle_timeout=self.idle_timeout or other.idle_timeout,
+            require_finish=self.require_finish and other.require_finish,
+            restarts=self.restarts or other.restarts,
+        )

@@ -1,0 +1,78 @@
+"""What is sent back: recorded answers and made-up failures. No I/O."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ._http import reason_of
+
+# Byte for byte what LiteLLM 1.106.2 sends when its upstream fails in mid-stream; no [DONE] follows.
+IN_BAND_ERROR = (
+    b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
+    b'The server had an error while processing your request", '
+    b'"type": null, "param": null, "code": "500"}}\n\n'
+)
+PING = b": ping\n\n"
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+# Atomic, so that one CRLF is never taken for two line ends.
+_BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2,}")
+_DATA_LINE = re.compile(rb"(?:\A|[\r\n])data(?:[:\r\n]|\Z)")
+
+_ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A piece of an event stream up to its blank line: an event, or only a comment."""
+
+    data: bytes
+    is_event: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response; `frames` instead of `body` if it is an event stream."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""
+    frames: tuple[Frame, ...] | None = None
+
+
+def frames_of(body: bytes) -> Iterable[Frame]:
+    """Cut a recorded event stream behind its blank lines; its bytes stay as they are."""
+    start = 0
+    for end in [match.end() for match in _BLANK_LINE.finditer(body)] + [len(body)]:
+        if data := body[start:end]:
+            yield Frame(data, is_event=_DATA_LINE.search(data) is not None)
+        start = end
+
+
+def with_crlf(data: bytes) -> bytes:
+    """End each line with CRLF."""
+    return _LINE_END.sub(b"\r\n", data)
+
+
+def json_answer(status: int, value: object, headers: Iterable[tuple[str, str]] = ()) -> Answer:
+    """Make an answer that carries one JSON value."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return Answer(status, reason_of(status), (("content-type", "application/json"), *headers), body)
+
+
+def error_answer(
+    status: int,
+    message: str,
+    *,
+    error_type: str | None = None,
+    param: str | None = None,
+    retry_after: float | None = None,
+) -> Answer:
+    """Make an error in the OpenAI shape, with the code as a string, as LiteLLM has it."""
+    if error_type is None:
+        error_type = _ERROR_TYPES.get(status, "internal_server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": message, "type": error_type, "param": param, "code": str(status)}
+    headers = [] if retry_after is None else [("retry-after", f"{retry_after:.3f}".rstrip("0").rstrip("."))]
+    return json_answer(status, {"error": error}, headers)

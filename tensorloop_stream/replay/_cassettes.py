@@ -1,0 +1,138 @@
+"""Cassettes of vcrpy (YAML, version 1): files to interactions."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ._answers import Answer, frames_of
+from ._http import reason_of
+from ._matching import Interaction, Recordings, read_body
+
+# Said anew by the server, which frames the answer itself (RFC 9110, 7.6.1) and decides who may read it.
+_OF_THE_SERVER = re.compile(
+    r"connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
+    r"|access-control-.*",
+    re.IGNORECASE,
+)
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+
+def read_cassettes(paths: Paths) -> Recordings:
+    """Read cassette files, and folders of them, in the order of their names.
+
+    Raises `ValueError` with one line that names the file and what is wrong, and `ModuleNotFoundError`
+    without PyYAML.
+    """
+    each = [paths] if isinstance(paths, str | os.PathLike) else paths
+    return Recordings(interaction for path in each for file in _files(Path(path)) for interaction in _read(file))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml"} and file.is_file())
+    if not files:
+        raise ValueError(f"{path}: no .yaml or .yml file in this folder")
+    return files
+
+
+def _read(file: Path) -> Iterator[Interaction]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    cassette = _load_yaml(file, data)
+    interactions: Any = cassette.get("interactions") if isinstance(cassette, dict) else None
+    _require(isinstance(interactions, list), f"{file}: not a cassette of vcrpy, it has no list of interactions")
+    _require(cassette.get("version") == 1, f"{file}: a cassette of version {cassette.get('version')}, not 1")
+    _require(bool(interactions), f"{file}: no interaction was recorded")
+    for number, recorded in enumerate(interactions, 1):
+        try:
+            yield _interaction(str(file), recorded)
+        except ValueError as error:
+            raise ValueError(f"{file}: interaction {number}: {error}") from None
+
+
+def _load_yaml(file: Path, data: bytes) -> Any:
+    try:
+        import yaml  # noqa: PLC0415  # an extra: without it there should be one sentence, no traceback
+    except ModuleNotFoundError:
+        message = 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'
+        raise ModuleNotFoundError(message, name="yaml") from None
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(data, Loader=loader)  # noqa: S506  # both are safe loaders
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{file}: not YAML{line}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def _interaction(file: str, recorded: Any) -> Interaction:
+    method, uri = (_text(recorded, "request", name) for name in ("method", "uri"))
+    body = _bytes(_part(recorded, "request", "body"), "request.body")
+    try:
+        value = read_body(body)
+    except ValueError:
+        value = body.decode(errors="replace")
+    status = _part(recorded, "response", "status", "code")
+    _require(
+        isinstance(status, int) and 200 <= status <= 599,
+        f"response.status.code is {status!r}, not an HTTP status",
+    )
+    message = _part(recorded, "response", "status", "message")
+    reason = message if isinstance(message, str) and message.isprintable() else reason_of(status)
+    headers = tuple(_headers(_part(recorded, "response", "headers")))
+    content = _bytes(_part(recorded, "response", "body", "string"), "response.body.string")
+    return Interaction(file, method, urlsplit(uri).path or "/", value, _answer(status, reason, headers, content))
+
+
+def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:
+    named = {name.lower(): value for name, value in headers}
+    if not named.get("content-type", "").lower().startswith("text/event-stream"):
+        return Answer(status, reason, headers, body)
+    if named.get("content-encoding", "identity") != "identity":
+        raise ValueError("a compressed event stream: record it with decode_compressed_response=True")
+    return Answer(status, reason, headers, frames=tuple(frames_of(body)))
+
+
+def _headers(recorded: Any) -> Iterator[tuple[str, str]]:
+    for name, values in recorded.items() if isinstance(recorded, dict) else ():
+        for value in values if isinstance(values, list) else [values]:
+            line = f"{name}: {value}"
+            if not line.isprintable():
+                raise ValueError(f"response.headers has a line that cannot be sent: {line!r}")
+            if not _OF_THE_SERVER.fullmatch(str(name)):
+                yield str(name), str(value)
+
+
+def _part(recorded: Any, *names: str) -> Any:
+    """Return a part by its path; a last name that is missing is `None`, as where there was no body."""
+    *outer, last = names
+    for depth, name in enumerate(outer, 1):
+        recorded = recorded.get(name) if isinstance(recorded, dict) else None
+        _require(isinstance(recorded, dict), f"there is no {'.'.join(outer[:depth])}")
+    return recorded.get(last)
+
+
+def _text(recorded: Any, *names: str) -> str:
+    text = _part(recorded, *names)
+    _require(isinstance(text, str), f"there is no {'.'.join(names)}")
+    return str(text)
+
+
+def _bytes(content: Any, where: str) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    _require(content is None or isinstance(content, str), f"{where} is neither text nor bytes")
+    return (content or "").encode()
+
+
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise ValueError(otherwise)

@@ -1,0 +1,191 @@
+"""HTTP/1.1 as far as a server on loopback needs it: bytes to requests, answers to bytes. No I/O."""
+
+import re
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+MAX_HEAD = 64 * 1024
+MAX_BODY = 32 * 1024 * 1024
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VERSION = re.compile(r"HTTP/(\d)\.(\d)")
+
+
+class BadRequestError(Exception):
+    """What came is not a request that can be answered; `status` says why in HTTP's words."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came from the socket; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    is_http_1_0: bool
+
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether another request may follow on the same connection."""
+        options = self.headers.get("connection", "").lower().split(",")
+        return not self.is_http_1_0 and "close" not in (option.strip() for option in options)
+
+
+class RequestParser:
+    """Bytes in, requests out; heads and bodies above the bounds raise `BadRequestError`."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wants_continue = False
+        self._parsing = self._parse()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that came and belong to no request yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came from the socket."""
+        self._buffer += data
+
+    def next_request(self) -> Request | None:
+        """Return the next whole request, or `None` while bytes of it are missing."""
+        try:
+            next(self._parsing)
+        except StopIteration as finished:
+            self._parsing = self._parse()
+            request: Request = finished.value
+            return request
+        return None
+
+    def take_continue(self) -> bool:
+        """Tell, once per request, that the client waits for `100 Continue` before it sends the body."""
+        wanted, self._wants_continue = self._wants_continue, False
+        return wanted
+
+    def _parse(self) -> Generator[None, None, Request]:
+        line = yield from self._line()
+        if not line:  # RFC 9112, 2.2: an empty line before the request line is ignored
+            line = yield from self._line()
+        method, path, is_http_1_0 = _request_line(line)
+        headers: dict[str, str] = {}
+        head_size = len(line)
+        while line := (yield from self._line()):
+            head_size += len(line)
+            if head_size > MAX_HEAD:
+                raise BadRequestError(431, f"the head is larger than {MAX_HEAD} bytes")
+            name, colon, value = line.partition(":")
+            if not colon or not _TOKEN.fullmatch(name):
+                raise BadRequestError(400, f"not a header line: {line[:60]!r}")
+            name, value = name.lower(), value.strip()
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        length = _content_length(headers)
+        if headers.get("expect", "").lower() == "100-continue" and length != 0 and not self._buffer:
+            self._wants_continue = True
+        body = yield from self._chunked() if length is None else self._exactly(length)
+        return Request(method, path, headers, body, is_http_1_0)
+
+    def _line(self) -> Generator[None, None, str]:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > MAX_HEAD:
+                raise BadRequestError(431, f"a line is longer than {MAX_HEAD} bytes")
+            yield
+        line = self._buffer[:end].decode("latin-1").removesuffix("\r")
+        del self._buffer[: end + 1]
+        return line
+
+    def _exactly(self, size: int) -> Generator[None, None, bytes]:
+        while len(self._buffer) < size:
+            yield
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def _chunked(self) -> Generator[None, None, bytes]:
+        body = bytearray()
+        while size := _chunk_size((yield from self._line())):
+            if len(body) + size > MAX_BODY:
+                raise BadRequestError(413, f"the body is larger than {MAX_BODY} bytes")
+            body += yield from self._exactly(size)
+            if (yield from self._line()):
+                raise BadRequestError(400, "a chunk of the body is longer than it says")
+        while (yield from self._line()):  # trailers mean nothing here
+            pass
+        return bytes(body)
+
+
+def _request_line(line: str) -> tuple[str, str, bool]:
+    words = line.split(" ")
+    version = _VERSION.fullmatch(words[-1])
+    if len(words) != 3 or not _TOKEN.fullmatch(words[0]) or version is None:
+        raise BadRequestError(400, f"not a request line: {line[:60]!r}")
+    if version[1] != "1":
+        raise BadRequestError(505, f"{words[2]} is not spoken here, HTTP/1.1 is")
+    return words[0], _path(words[1]), version[2] == "0"
+
+
+def _path(target: str) -> str:
+    if target.startswith("/"):
+        return target.partition("?")[0]
+    if target == "*":
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        parts = None
+    if parts is None or not parts.netloc:
+        raise BadRequestError(400, f"not a request target: {target[:60]!r}")
+    return parts.path or "/"
+
+
+def _content_length(headers: dict[str, str]) -> int | None:
+    """Return the length of the body in bytes; `None`: it comes in chunks."""
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        # Both together are how requests are smuggled past proxies (RFC 9112, 6.3).
+        if length is not None or coding.lower() != "chunked":
+            raise BadRequestError(400, "a body needs one of: content-length, transfer-encoding: chunked")
+        return None
+    if length is None:
+        return 0
+    if not (length.isascii() and length.isdigit()):
+        raise BadRequestError(400, f"not a content-length: {length[:60]!r}")
+    if len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
+        raise BadRequestError(413, f"the body is larger than {MAX_BODY} bytes")
+    return int(length)
+
+
+def _chunk_size(line: str) -> int:
+    digits = line.partition(";")[0].strip()
+    if not re.fullmatch(r"[0-9A-Fa-f]{1,16}", digits):
+        raise BadRequestError(400, f"not the size of a chunk: {line[:60]!r}")
+    return int(digits, 16)
+
+
+def reason_of(status: int) -> str:
+    """Return the standard's words for a status, or none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def response_head(status: int, reason: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Write the status line and the headers, with the empty line that ends them."""
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """Frame one chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from tensorloop_stream import ServerSentEvent, SSEDecoder, StreamDecodeError
+
+
+def decode(*reads: bytes, **settings: int) -> list[ServerSentEvent]:
+    decoder = SSEDecoder(**settings)
+    return [event for read in reads for event in decoder.feed(read)]
+
+
+def data(*reads: bytes) -> list[str]:
+    return [event.data for event in decode(*reads)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+def test_lines_end_with_lf_cr_or_crlf(end: str) -> None:
+    """A line ends with LF, CR or CRLF (WHATWG 9.2.5)."""
+    stream = f"data: a{end}{end}data: b{end}data: c{end}{end}".encode()
+
+    assert data(stream) == ["a", "b\nc"]
+
+
+def test_a_crlf_may_be_cut_between_two_reads() -> None:
+    """The LF of a CRLF that was cut is not one more line end."""
+    reads = (b"data: a\r", b"\n\r", b"\ndata: b\r\n\r", b"\n")
+
+    assert data(*reads) == ["a", "b"]
+
+
+def test_every_cut_gives_the_same_events() -> None:
+    """Where the bytes are cut changes nothing, inside a character or a line end neither."""
+    stream = "\ufeff: hi\r\nevent: x\rdata: é😀\n\ndata\n\nid: 7\nretry: 5\ndata: z\r\n\r\n".encode()
+    whole = decode(stream)
+
+    assert whole == [
+        ServerSentEvent("é😀", "x"),
+        ServerSentEvent(""),
+        ServerSentEvent("z", id="7", retry=5),
+    ]
+    for cut in range(len(stream) + 1):
+        assert decode(stream[:cut], stream[cut:]) == whole
+    assert decode(*(stream[i : i + 1] for i in range(len(stream)))) == whole
+
+
+def test_only_line_ends_of_the_standard_split_lines() -> None:
+    """U+2028, U+2029 and U+0085 come unescaped inside JSON: they are text, not line ends."""
+    line = "a\u2028b\u2029c\x85d\x0be"
+
+    assert data(f"data: {line}\n\n".encode()) == [line]
+
+
+def test_one_leading_byte_order_mark_is_dropped() -> None:
+    """One BOM at the start is no part of the stream; a second one is."""
+    bom = "\ufeff".encode()
+
+    assert data(bom + b"data: a\n\n") == ["a"]
+    assert data(bom[:1], bom[1:2], bom[2:] + b"data: a\n\n") == ["a"]
+    assert data(bom + bom + b"data: a\n\ndata: b\n\n") == ["b"]
+
+
+def test_a_colon_and_one_space_separate_name_and_value() -> None:
+    """One space after the colon is dropped, further ones are data; no colon is an empty value."""
+    assert data(b"data:a\n\n", b"data:  a\n\n", b"data\n\n", b"data: a: b\n\n") == ["a", " a", "", "a: b"]
+
+
+def test_an_event_without_data_is_not_dispatched() -> None:
+    """Comments, names and ids alone dispatch nothing, and the name does not reach the next event."""
+    assert decode(b": ping\n\n", b"event: x\n\n", b"id: 1\n\n", b"data: a\n\n") == [ServerSentEvent("a", id="1")]
+
+
+def test_the_id_stays_until_another_comes() -> None:
+    """The last event id goes with every later event; one with NUL is ignored."""
+    events = decode(b"id: 1\ndata: a\n\ndata: b\n\nid: 2\0\ndata: c\n\nid\ndata: d\n\n")
+
+    assert [event.id for event in events] == ["1", "1", "1", ""]
+
+
+def test_retry_is_digits_only() -> None:
+    """A retry that is not ASCII digits is ignored, and a number too long for anybody to wait."""
+    events = decode(
+        b"retry: 10\ndata: a\n\nretry: 1.5\ndata: b\n\nretry: \xd9\xa1\ndata: c\n\nretry: %s\ndata: d\n\n"
+        % (b"9" * 5000)
+    )
+
+    assert [event.retry for event in events] == [10, None, None, None]
+
+
+def test_a_retry_without_data_goes_with_the_next_event() -> None:
+    """A retry alone dispatches nothing, and is not lost."""
+    assert decode(b"retry: 10\n\ndata: a\n\ndata: b\n\n") == [ServerSentEvent("a", retry=10), ServerSentEvent("b")]
+
+
+def test_an_unterminated_event_is_dropped() -> None:
+    """Without its blank line an event is incomplete (WHATWG 9.2.6)."""
+    decoder = SSEDecoder()
+
+    assert decoder.feed(b"data: a\n\ndata: b\n") == [ServerSentEvent("a")]
+    decoder.finish()
+    assert decoder.feed(b"\n") == []
+
+
+def test_bytes_that_are_not_utf8_raise_after_the_events_before_them() -> None:
+    """Nothing is silently replaced by U+FFFD; what was complete before is not lost."""
+    decoder = SSEDecoder()
+
+    assert decoder.feed(b"data: a\n\ndata: \xff\n\ndata: b\n\n") == [ServerSentEvent("a")]
+    with pytest.raises(StreamDecodeError, match="not UTF-8: byte 0xff at position 6"):
+        decoder.feed(b"")
+    with pytest.raises(StreamDecodeError, match="not UTF-8"):
+        decoder.finish()
+
+
+@pytest.mark.parametrize("bad", [b"\xed\xa0\x80", b"\xc3", b"\xf5\x80\x80\x80"])
+def test_surrogates_and_cut_characters_are_not_utf8(bad: bytes) -> None:
+    """A cut character and an encoded surrogate are errors too."""
+    with pytest.raises(StreamDecodeError, match="not UTF-8"):
+        SSEDecoder().feed(b"data: " + bad + b"\n\n")
+
+
+@pytest.mark.parametrize("read", [b"data: " + b"x" * 200, b"data: " + b"x" * 200 + b"\n\n", b": ping\n" * 40])
+def test_an_event_beyond_the_bound_raises(read: bytes) -> None:
+    """An endless event must not fill the memory, whether it ever ends or not."""
+    decoder = SSEDecoder(max_event_size=100)
+
+    assert decoder.feed(b"data: a\n\n" + read) == [ServerSentEvent("a")]
+    with pytest.raises(StreamDecodeError, match="where 100 are allowed"):
+        decoder.feed(b"")
+
+
+def test_many_small_events_are_not_one_large_one() -> None:
+    """The bound is for one event, not for one read."""
+    assert len(decode(b"data: a\n\n" * 100, max_event_size=20)) == 100
+
+
+def test_a_megabyte_in_small_reads_is_one_event() -> None:
+    """An event in sixteen thousand pieces is put together once."""
+    stream = b"data: " + b"x" * 1_000_000 + b"\n\n"
+
+    (event,) = decode(*(stream[i : i + 64] for i in range(0, len(stream), 64)))
+    assert len(event.data) == 1_000_000
