@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import deque
 from random import random
@@ -49,6 +50,7 @@ class StreamCore:
         # Whether a chunk, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.handed_out = False
         self.restarted = 0
+        self._told: set[str] = set()
         # The clock of the timing; earlier than now where it is known when the request was sent.
         self.started = time.monotonic()
         self._stopped: float | None
@@ -216,7 +218,7 @@ class StreamCore:
 
     def broken(self, error: Exception) -> list[Call]:
         """Return the last calls of a stream that broke."""
-        if self.ended:
+        if "terminal" in self._told:
             return []
         self.error = error
         return self._last(self.callbacks.on_error, error)
@@ -225,12 +227,18 @@ class StreamCore:
         self.ended = True
         self._stopped = self._stopped or time.monotonic()
         calls: list[Call] = []
-        usage = self.accumulator.usage
-        if self.callbacks.on_usage and usage is not None:
-            calls.append((self.callbacks.on_usage, usage))
+        usage, on_usage = self.accumulator.usage, self.callbacks.on_usage
+        if on_usage and usage is not None and "usage" not in self._told:
+            calls.append((functools.partial(self._tell, "usage", on_usage), usage))
         if terminal:
-            calls.append((terminal, self.accumulator.completion if argument is None else argument))
+            argument = self.accumulator.completion if argument is None else argument
+            calls.append((functools.partial(self._tell, "terminal", terminal), argument))
         return calls
+
+    def _tell(self, what: str, callback: Any, argument: Any) -> object:
+        # Noted when it is called, not when it is planned: a callback before it may raise.
+        self._told.add(what)
+        return callback(argument)
 
     @property
     def begun(self) -> bool:
