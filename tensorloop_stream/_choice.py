@@ -7,7 +7,7 @@ from typing import Any
 from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
 from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
 
-from ._fields import Text, as_text, grow, merge, merge_reasoning_details, merge_thinking_blocks, plain
+from ._fields import Text, as_text, grow, merge, plain
 from ._tool_calls import ToolCall, ToolCalls
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
@@ -126,10 +126,6 @@ class ChoiceState:
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             grow(self._message.setdefault(name, {}), value, _GROWING_OBJECTS[name])
             self.has_token = True
-        elif name == "thinking_blocks" and isinstance(value, list):
-            merge_thinking_blocks(self._message.setdefault(name, []), value)
-        elif name == "reasoning_details" and isinstance(value, list):
-            merge_reasoning_details(self._message.setdefault(name, []), value)
         else:
             merge(self._message, name, value)
 

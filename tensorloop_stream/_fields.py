@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
@@ -56,18 +59,25 @@ def merge(into: dict[str, Any], name: str, value: Any) -> None:
     if value is None:
         return
     if isinstance(value, list):
-        if isinstance(old, list):
-            old.extend(value)
-        else:
-            into[name] = list(value)
+        _merge_list(into, name, value)
     elif isinstance(value, dict):
-        new = {key: item for key, item in value.items() if item is not None}
-        if isinstance(old, dict):
-            old.update(new)
-        else:
-            into[name] = new
+        if not isinstance(old, dict):
+            old = into[name] = {}
+        for key, item in value.items():
+            if key in _LIST_RULES and isinstance(item, list):
+                # LiteLLM repeats the pieces among the provider's own fields.
+                _merge_list(old, key, item)
+            elif item is not None:
+                old[key] = item
     else:
         into[name] = value
+
+
+def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:
+    old = into.get(name)
+    if not isinstance(old, list):
+        old = into[name] = []
+    _LIST_RULES.get(name, list.extend)(old, pieces)
 
 
 def grow(into: dict[str, Any], piece: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
@@ -108,6 +118,12 @@ def merge_reasoning_details(details: list[Any], pieces: list[Any]) -> None:
             grow(known, piece, _DETAIL_TEXTS)
         else:
             details.append(grow({}, piece, _DETAIL_TEXTS))
+
+
+_LIST_RULES: dict[str, Callable[[list[Any], list[Any]], None]] = {
+    "thinking_blocks": merge_thinking_blocks,
+    "reasoning_details": merge_reasoning_details,
+}
 
 
 def plain(value: Any) -> Any:

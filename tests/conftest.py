@@ -1,0 +1,89 @@
+"""No network beyond loopback, no recording that is not played, and cassettes by name."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import cassette
+import httpx2
+import pytest
+
+from tensorloop_stream import AsyncTensorloop, Tensorloop
+
+Play = Callable[[str], None]
+_PLAYED = pytest.StashKey[list[Any]]()
+# Building one costs 40 ms, which every client would pay.
+_SSL = ssl.create_default_context()
+
+
+def _is_loopback(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode()
+    if host in {None, "", "localhost"}:
+        return True
+    try:
+        return ipaddress.ip_address(str(host)).is_loopback
+    except ValueError:
+        return False
+
+
+def _guard(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) else None
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if not _is_loopback(host):
+        raise RuntimeError(f"a test reached for the network: {event} {host!r}")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio; those about trio say so themselves."""
+    return "asyncio"
+
+
+@pytest.fixture
+def play(request: pytest.FixtureRequest) -> Iterator[Play]:
+    """Play a cassette until the test ends; an interaction that is not played fails the test."""
+    played = request.node.stash.setdefault(_PLAYED, [])
+    with ExitStack() as stack:
+
+        def start(name: str) -> None:
+            played.append(stack.enter_context(cassette.cassettes("none").use_cassette(f"{name}.yaml")))
+
+        yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    result = yield
+    for one in item.stash.get(_PLAYED, []):
+        # A cassette that is not there would count as played.
+        assert one.requests, f"{one._path} holds no interaction"
+        unplayed = len(one.requests) - one.play_count
+        assert unplayed <= 0, f"{unplayed} of {len(one.requests)} interactions of {one._path} were not played"
+    return result
+
+
+@pytest.fixture
+def tensorloop() -> Iterator[Tensorloop]:
+    """A client for cassettes."""
+    with Tensorloop(api_key="tl_none", http_client=httpx2.Client(verify=_SSL), max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def async_tensorloop() -> AsyncTensorloop:
+    """An async client for cassettes."""
+    return AsyncTensorloop(api_key="tl_none", http_client=httpx2.AsyncClient(verify=_SSL), max_retries=0)

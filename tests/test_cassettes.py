@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 import cassette
 import pytest
-import yaml
 
 README = (cassette.FOLDER / "README.md").read_text(encoding="utf-8")
 FILES = sorted(cassette.FOLDER.rglob("*.yaml"))
@@ -25,8 +24,13 @@ PRIVATE = {
 }
 
 
+def document(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = cassette.Serializer.deserialize(path.read_bytes().decode())
+    return found
+
+
 def interactions(path: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load(path.read_bytes())["interactions"]
+    found: list[dict[str, Any]] = document(path)["interactions"]
     return found
 
 
@@ -53,7 +57,7 @@ def test_the_readme_says_where_it_is_from(path: Path) -> None:
     name = path.relative_to(cassette.FOLDER).as_posix()
 
     assert f"]({name})" in README
-    assert {"recorded", "source", "openai", "vcrpy"} <= set(yaml.safe_load(path.read_bytes())["metadata"])
+    assert {"recorded", "source", "openai", "vcrpy"} <= set(document(path)["metadata"])
 
 
 @each_cassette

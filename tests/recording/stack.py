@@ -1,0 +1,115 @@
+"""The stack that is recorded: model, scripted upstream and proxy on loopback, and gone again afterwards."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from environments import Environments
+from scripts import Script
+from upstream import upstream
+
+HERE = Path(__file__).parent
+# With these LiteLLM opens no connection to the outside.
+QUIET_PROXY = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_TELEMETRY": "False",
+    "NO_DOCS": "True",
+    "DISABLE_ADMIN_UI": "True",
+}
+# Of the first thousand, one that makes a poem of the documented request, and ends it.
+SEED = 5
+
+
+@contextmanager
+def stack(environments: Environments, scripts: Mapping[str, Script], *, model: bool) -> Iterator[str]:
+    """Run the stack, without the model if nothing is asked of it, and give the proxy's base URL."""
+    with ExitStack() as running:
+        scripted = running.enter_context(upstream(scripts)).url
+        model_port, proxy_port = _free_port(), _free_port()
+        command: list[str | int | Path]
+        if model:
+            command = [environments.model / "bin/python", HERE / "model.py", environments.weights, model_port, SEED]
+            running.enter_context(_process("model", command, environments, f"http://127.0.0.1:{model_port}/health"))
+        url = f"http://127.0.0.1:{proxy_port}"
+        command = [environments.proxy / "bin/litellm", "--config", HERE / "proxy.yaml", "--host", "127.0.0.1"]
+        command += ["--port", proxy_port, "--num_workers", 1, "--telemetry", "False"]
+        settings = QUIET_PROXY | {
+            "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex()}",
+            "MODEL_URL": f"http://127.0.0.1:{model_port}/v1",
+            "SCRIPTED_URL": f"{scripted}/v1",
+            "SCRIPTED_ANTHROPIC_URL": scripted,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        # LiteLLM silently takes another port if this one is in use: hence the question at this very address.
+        running.enter_context(_process("proxy", command, environments, f"{url}/health/liveliness", settings))
+        yield f"{url}/v1"
+
+
+@contextmanager
+def _process(
+    name: str,
+    command: Sequence[str | int | Path],
+    environments: Environments,
+    health: str,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[None]:
+    log = environments.folder / f"{name}.log"
+    with log.open("wb") as output:
+        # In a session of its own, so that Ctrl-C reaches this program alone, which then ends the whole group.
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | (settings or {}),
+            cwd=environments.folder,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_healthy(name, process, health, log)
+        yield
+    finally:
+        _end(process)
+
+
+def _wait_until_healthy(name: str, process: subprocess.Popen[bytes], health: str, log: Path) -> None:
+    print(f"starting the {name}", flush=True)
+    deadline = time.monotonic() + 120
+    while not _answers(health):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the {name} did not start (exit status {process.poll()}), see {log}")
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=10)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+        # The process is gone; the second round is for children that outlived it.
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
