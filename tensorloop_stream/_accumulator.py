@@ -8,7 +8,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
 from ._choice import ChoiceState
-from ._chunks import as_mapping
+from ._chunks import as_mapping, built
 from ._fields import merge, plain
 from ._tool_calls import as_index
 
@@ -122,7 +122,7 @@ class ChatAccumulator:
         values["choices"] = []
         if self._usage is not None:
             values["usage"] = self._usage
-        completion = ChatCompletion.construct(**values)
+        completion = built(ChatCompletion, values)
         completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
         return completion
 
@@ -149,7 +149,7 @@ class ChatAccumulator:
     @property
     def usage(self) -> CompletionUsage | None:
         """The last usage that came."""
-        return None if self._usage is None else CompletionUsage.construct(**self._usage)
+        return None if self._usage is None else built(CompletionUsage, self._usage)
 
     @property
     def finish_reason(self) -> str | None:

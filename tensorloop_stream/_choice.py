@@ -7,6 +7,7 @@ from typing import Any
 from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
 from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
 
+from ._chunks import built
 from ._fields import Text, as_text, grow, merge, plain
 from ._tool_calls import ToolCall, ToolCalls
 
@@ -172,12 +173,13 @@ class ChoiceState:
             not self._empty_content or any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))
         ):
             message["content"] = None
-        choice = Choice.construct(
-            index=self.index,
-            message=ChatCompletionMessage.construct(**message),
-            finish_reason=self.finish_reason,
-            **{name: plain(value) for name, value in self._extra.items()},
-        )
+        extra = {name: plain(value) for name, value in self._extra.items()}
+        rest = {
+            "index": self.index,
+            "message": built(ChatCompletionMessage, message),
+            "finish_reason": self.finish_reason,
+        }
+        choice = built(Choice, {**extra, **rest})
         if self._logprobs is not None:
             choice.logprobs = ChoiceLogprobs.construct()
             for name, entries in self._logprobs.items():
@@ -186,4 +188,4 @@ class ChoiceState:
 
 
 def _typed_logprob(entry: Any) -> Any:
-    return ChatCompletionTokenLogprob.construct(**entry) if isinstance(entry, dict) else entry
+    return built(ChatCompletionTokenLogprob, entry) if isinstance(entry, dict) else entry

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletio
 
 from ._accumulator import ChatAccumulator
 from ._callbacks import Callbacks
-from ._chunks import as_chunk, as_mapping, parse_object, typed_chunk
+from ._chunks import as_chunk, as_mapping, built, parse_object, typed_chunk
 from ._errors import (
     StreamDecodeError,
     StreamProviderError,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import httpx2
-    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
     from ._callbacks import Call
     from ._settings import StreamSettings
@@ -315,8 +315,7 @@ class StreamCore:
         )
 
 
-def _typed_call(
-    call: ToolCall,
-) -> ChatCompletionMessageFunctionToolCall | ChatCompletionMessageCustomToolCall:
-    kind = ChatCompletionMessageCustomToolCall if call.type == "custom" else ChatCompletionMessageFunctionToolCall
-    return kind.construct(**call.to_dict())
+def _typed_call(call: ToolCall) -> ChatCompletionMessageToolCallUnion:
+    if call.type == "custom":
+        return built(ChatCompletionMessageCustomToolCall, call.to_dict())
+    return built(ChatCompletionMessageFunctionToolCall, call.to_dict())

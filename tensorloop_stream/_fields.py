@@ -126,14 +126,17 @@ _LIST_RULES: dict[str, Callable[[list[Any], list[Any]], None]] = {
 }
 
 
-def plain(value: Any) -> Any:
-    """Return a growing field as it stands: a copy whose lists and objects nobody else grows."""
+def plain(value: Any, depth: int = 3) -> Any:
+    """Return a growing field as it stands: a copy whose lists and objects nobody else grows.
+
+    Only so deep as anything grows, a field of a block of a list: what lies deeper may be deep without end.
+    """
     if isinstance(value, Text):
         return str(value)
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
+    if depth and isinstance(value, dict):
+        return {key: plain(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list):
+        return [plain(item, depth - 1) for item in value]
     return value
 
 

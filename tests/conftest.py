@@ -18,7 +18,7 @@ from tensorloop_stream import AsyncTensorloop, Tensorloop
 Play = Callable[[str], None]
 _PLAYED = pytest.StashKey[list[Any]]()
 # Building one costs 40 ms, which every client would pay.
-_SSL = ssl.create_default_context()
+SSL = ssl.create_default_context()
 
 
 def _is_loopback(host: object) -> bool:
@@ -79,11 +79,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture
 def tensorloop() -> Iterator[Tensorloop]:
     """A client for cassettes."""
-    with Tensorloop(api_key="tl_none", http_client=httpx2.Client(verify=_SSL), max_retries=0) as client:
+    with Tensorloop(api_key="tl_none", http_client=httpx2.Client(verify=SSL), max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
 def async_tensorloop() -> AsyncTensorloop:
     """An async client for cassettes."""
-    return AsyncTensorloop(api_key="tl_none", http_client=httpx2.AsyncClient(verify=_SSL), max_retries=0)
+    return AsyncTensorloop(api_key="tl_none", http_client=httpx2.AsyncClient(verify=SSL), max_retries=0)

@@ -1,0 +1,30 @@
+"""An OpenAI program on Tensorloop, one line changed, the constructor: python recipes/existing_code.py"""
+
+from openai import APIConnectionError, APIError, OpenAIError
+
+from tensorloop_stream import Tensorloop
+
+try:
+    client = Tensorloop()  # was: OpenAI(base_url="https://litellm.tensorloop.tech/v1", api_key=key)
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None
+
+# From here on, every line is as it was. The stream is a ChatStream now: checked, closed and fast.
+try:
+    stream = client.chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Stream a haiku about caching."}],
+        temperature=0.2,
+        max_tokens=60,
+        stream=True,
+    )
+    content = ""
+    for chunk in stream:
+        if chunk.choices and chunk.choices[0].delta.content:
+            content += chunk.choices[0].delta.content
+            print(chunk.choices[0].delta.content, end="", flush=True)
+    print(f"\n--- final ({len(content)} chars) ---")
+except APIConnectionError:
+    raise SystemExit("the connection broke") from None
+except APIError as error:
+    raise SystemExit(f"the gateway says: {error.message}") from None

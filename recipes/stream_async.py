@@ -1,0 +1,29 @@
+"""Print an answer as it arrives, in asynchronous code: python recipes/stream_async.py"""
+
+import asyncio
+
+from openai import OpenAIError
+
+from tensorloop_stream import AsyncChatStream, AsyncTensorloop
+
+
+async def main() -> None:
+    """Ask and print."""
+    async with AsyncTensorloop() as client:
+        answer = client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": "Stream a haiku about caching."}],
+            temperature=0.2,
+            max_tokens=60,
+            stream=True,
+        )
+        async with AsyncChatStream(answer) as stream:
+            async for text in stream.text_stream:
+                print(text, end="", flush=True)
+    print(f"\n--- final ({len(stream.text)} chars) ---")
+
+
+try:
+    asyncio.run(main())
+except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback
+    raise SystemExit(f"{error}") from None

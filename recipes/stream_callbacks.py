@@ -1,0 +1,35 @@
+"""Be called with each piece of text, and once at the end: python recipes/stream_callbacks.py"""
+
+from openai import OpenAIError
+from openai.types.chat import ChatCompletion
+
+from tensorloop_stream import Callbacks, ChatStream, StreamError, Tensorloop
+
+
+def show(text: str) -> None:
+    """Print a piece."""
+    print(text, end="", flush=True)
+
+
+def finish(completion: ChatCompletion) -> None:
+    """Use the whole answer: store it, count it."""
+    print(f"\n--- final ({len(completion.choices[0].message.content or '')} chars) ---")
+
+
+def explain(error: Exception) -> None:
+    """Keep what had come."""
+    if isinstance(error, StreamError):
+        print(f"\n--- broken, {len(error.partial.choices)} choice kept ---")
+
+
+try:
+    answer = Tensorloop().chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Stream a haiku about caching."}],
+        temperature=0.2,
+        max_tokens=60,
+        stream=True,
+    )
+    ChatStream(answer, Callbacks(on_text=show, on_finish=finish, on_error=explain)).until_done()
+except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback
+    raise SystemExit(f"{error}") from None

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cassette
+import pytest
+import yaml
+
+from tensorloop_stream.replay import ReplayServer
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*.py"))
+HAIKU = "In a world where time is currency,\nA humble cache,\nA moment to store,\nA moment to store."
+
+
+@pytest.fixture(scope="module")
+def replay() -> Iterator[ReplayServer]:
+    with ReplayServer([cassette.FOLDER]) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TENSORLOOP_BASE_URL", replay.base_url)
+    monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+
+
+@pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code"])
+def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The documented flow: the text as it arrives, then its length."""
+    runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+
+    assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_is_a_page(recipe: str) -> None:
+    """One question, at most 40 lines, and its docstring ends with the command that runs it."""
+    text = (ROOT / recipe).read_text("utf-8")
+
+    assert len(text.splitlines()) <= 40
+    assert f"python {recipe}" in text.partition("\n")[0]
+
+
+@pytest.mark.parametrize("recipe", ["recipes/stream.py", "recipes/stream_async.py", "recipes/existing_code.py"])
+def test_without_a_key_a_recipe_says_what_to_do(recipe: str, tmp_path: Path) -> None:
+    """One sentence that names the variable and the replay command, no traceback, and a failing status."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TENSORLOOP", "OPENAI"))}
+    run = subprocess.run(
+        [sys.executable, ROOT / recipe], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.count("\n") == 1
+    assert "TENSORLOOP_KEY" in run.stderr
+    assert "python -m tensorloop_stream.replay cassettes --" in run.stderr
+
+
+def test_the_readmes_first_command_runs_the_haiku() -> None:
+    """The main job with no key: the recorded haiku, piece by piece, and status 0."""
+    events = yaml.safe_load((cassette.FOLDER / "chat/haiku.yaml").read_text("utf-8"))["interactions"][0]
+    pieces = events["response"]["body"]["string"].count('"content"')
+    command = [sys.executable, "-m", "tensorloop_stream.replay", "cassettes", "--", sys.executable, "recipes/stream.py"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    reads = []
+    while read := os.read(process.stdout.fileno(), 65536):
+        reads.append(read)
+    process.stdout.close()
+
+    assert process.wait() == 0
+    assert b"".join(reads).decode() == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
+    # Two pieces may share a read on a busy machine; one write at the end would be a single one.
+    assert len(reads) > pieces / 2
