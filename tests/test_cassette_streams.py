@@ -10,27 +10,15 @@ import anyio
 import cassette
 import openai
 import pytest
-import yaml
+import recorded
 from conftest import Play
 from openai.types.chat import ChatCompletion
+from recorded import asked, interactions
 from streams import Outcome, drain_async, drain_sync
 
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamProviderError, Tensorloop
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
-
-
-def interactions(name: str) -> list[dict[str, Any]]:
-    loaded: list[dict[str, Any]] = yaml.safe_load((cassette.FOLDER / f"{name}.yaml").read_text("utf-8"))["interactions"]
-    return loaded
-
-
-def asked(name: str) -> dict[str, Any]:
-    """Return the recorded request as the keyword arguments that send it again."""
-    body: dict[str, Any] = json.loads(interactions(name)[0]["request"]["body"])
-    # The gateway's own, which the SDK does not know by name.
-    extra = {field: body.pop(field) for field in ("thinking",) if field in body}
-    return {**body, "extra_body": extra} if extra else body
 
 
 def names(*, streamed: bool) -> list[str]:
@@ -81,10 +69,9 @@ def whole(play: Play, tensorloop: Tensorloop) -> Any:
 def test_every_stream_is_whole_in_all_ways(name: str, kind: str, streamed: Any) -> None:
     """Chunks, text and the final answer of a recorded stream are the same completion."""
     outcome = streamed(name, kind)
-    events = interactions(name)[0]["response"]["body"]["string"].count("data: {")
 
     assert outcome.error is None
-    assert len(outcome.items) == events
+    assert [item.to_dict() for item in outcome.items] == recorded.chunks(name)
     for mode in ("text", "final"):
         again = streamed(name, kind, mode)
         assert again.error is None
@@ -122,9 +109,7 @@ def test_the_haiku(streamed: Any) -> None:
     """The documented flow, as a real model answered it."""
     outcome = streamed("chat/haiku", mode="text")
 
-    assert "".join(outcome.items) == (
-        "In a world where time is currency,\nA humble cache,\nA moment to store,\nA moment to store."
-    )
+    assert "".join(outcome.items) == recorded.text("chat/haiku")
     assert outcome.stream.completion.choices[0].finish_reason == "stop"
     assert outcome.stream.completion.model == "gpt-4o-mini"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import cassette
 import pytest
-import yaml
+import recorded
 
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("recipes/*.py"))
-HAIKU = "In a world where time is currency,\nA humble cache,\nA moment to store,\nA moment to store."
+HAIKU = recorded.text("chat/haiku")
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,6 @@ def test_without_a_key_a_recipe_says_what_to_do(recipe: str, tmp_path: Path) -> 
 
 def test_the_readmes_first_command_runs_the_haiku() -> None:
     """The main job with no key: the recorded haiku, piece by piece, and status 0."""
-    events = yaml.safe_load((cassette.FOLDER / "chat/haiku.yaml").read_text("utf-8"))["interactions"][0]
-    pieces = events["response"]["body"]["string"].count('"content"')
     command = [sys.executable, "-m", "tensorloop_stream.replay", "cassettes", "--", sys.executable, "recipes/stream.py"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -77,4 +75,4 @@ def test_the_readmes_first_command_runs_the_haiku() -> None:
     assert process.wait() == 0
     assert b"".join(reads).decode() == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
     # Two pieces may share a read on a busy machine; one write at the end would be a single one.
-    assert len(reads) > pieces / 2
+    assert len(reads) > len(recorded.chunks("chat/haiku")) / 2

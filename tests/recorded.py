@@ -1,0 +1,35 @@
+"""What the cassettes hold, read without the package."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import cassette
+import yaml
+
+
+@cache
+def interactions(name: str) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = yaml.safe_load((cassette.FOLDER / f"{name}.yaml").read_text("utf-8"))["interactions"]
+    return loaded
+
+
+def asked(name: str) -> dict[str, Any]:
+    """Return the recorded request as the keyword arguments that send it again."""
+    body: dict[str, Any] = json.loads(interactions(name)[0]["request"]["body"])
+    # The gateway's own, which the SDK does not know by name.
+    extra = {field: body.pop(field) for field in ("thinking",) if field in body}
+    return {**body, "extra_body": extra} if extra else body
+
+
+def chunks(name: str) -> list[dict[str, Any]]:
+    """Return the chunks of a recorded stream."""
+    lines = interactions(name)[0]["response"]["body"]["string"].split("\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+
+
+def text(name: str) -> str:
+    """Return the text of a recorded stream with one choice."""
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks(name) for choice in chunk["choices"])
