@@ -15,8 +15,11 @@ sys.path.insert(0, str(Path(__file__).parent / "recording"))
 
 import cassette
 from anthropic_script import EVENTS
-from catalogue import CATALOGUE, Origin
-from scripts import SCRIPTS, Script
+from catalogue import CATALOGUE
+from entry import Origin
+from readme import README, tables
+from script import Script
+from scripts import SCRIPTS
 from upstream import Upstream, upstream
 
 LOOPBACK = "http://127.0.0.1:8123/v1"
@@ -232,3 +235,13 @@ def test_the_catalogue_and_the_scripts_fit_together() -> None:
     assert {one.script for one in scripted} == set(SCRIPTS)
     assert len({prompt for prompt, _ in by_prompt}) == len(by_prompt)
     assert all(one.origin is Origin.SCRIPT for one in scripted)
+
+
+def test_the_readme_has_the_tables_of_these_cassettes() -> None:
+    """They are written with the cassettes, so they differ only if somebody edited either."""
+    recorded = {
+        path.relative_to(cassette.FOLDER).with_suffix("").as_posix() for path in cassette.FOLDER.rglob("*.yaml")
+    }
+
+    assert {one.name for one in CATALOGUE} == {name for name in recorded if not name.endswith("_by_hand")}
+    assert tables() in README.read_text(encoding="utf-8")

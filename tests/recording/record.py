@@ -17,7 +17,8 @@ import openai
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import cassette
-from catalogue import CATALOGUE, Origin, Recording
+from catalogue import CATALOGUE
+from entry import Origin, Recording
 from environments import prepare, version
 from readme import write_tables
 from scripts import SCRIPTS

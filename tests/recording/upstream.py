@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from anthropic_script import EVENTS
-from scripts import Script
+from script import Script
 
 
 class Upstream(ThreadingHTTPServer):

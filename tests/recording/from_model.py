@@ -1,0 +1,74 @@
+"""What the real model answers."""
+
+from typing import Any
+
+from entry import STREAMED, Origin, Recording, ask, twins
+
+
+def _model(name: str, shows: str, request: dict[str, Any], **more: Any) -> Recording:
+    return Recording(name=name, shows=shows, request=request, origin=Origin.MODEL, on_service=True, **more)
+
+
+_HAIKU = ask("Stream a haiku about caching.", temperature=0.2, max_tokens=60)
+_PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+_PERSON_FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _PERSON}}
+
+FROM_MODEL = (
+    *twins(_model("chat/haiku", "the documented flow", _HAIKU)),
+    _model(
+        "chat/usage", "usage in a chunk of its own", _HAIKU | STREAMED | {"stream_options": {"include_usage": True}}
+    ),
+    *twins(
+        _model(
+            "chat/two_choices",
+            "`n=2`, interleaved, choice 1 first; the proxy drops its finish reason",
+            ask("Name a colour.", temperature=0.8, max_tokens=60, n=2),
+        )
+    ),
+    *twins(
+        _model(
+            "chat/logprobs",
+            "`logprobs` with two alternatives per token",
+            ask("Say hello.", temperature=0.2, max_tokens=12, logprobs=True, top_logprobs=2),
+        )
+    ),
+    *twins(
+        _model(
+            "chat/json_schema",
+            "structured output",
+            ask("Invent a person.", temperature=0.2, max_tokens=60, response_format=_PERSON_FORMAT),
+        )
+    ),
+    *twins(_model("chat/length", "cut at `max_tokens`", ask("What is a cache?", temperature=0.2, max_tokens=16))),
+    _model(
+        "chat/stop_sequence",
+        "ended by `stop`, which is not part of the text",
+        ask("Count from one to ten.", temperature=0.2, max_tokens=80, stop=["5"], stream=True),
+    ),
+    _model(
+        "chat/emoji",
+        "characters outside the basic plane",
+        ask("Answer with emoji only: a sunny day at the beach", temperature=0.2, max_tokens=40, stream=True),
+    ),
+    _model(
+        "chat/long",
+        "several hundred chunks",
+        ask(
+            "Explain streaming to a new developer, in three paragraphs.",
+            temperature=0.2,
+            max_tokens=400,
+            stream=True,
+        ),
+    ),
+    _model(
+        "conversations/two_turns",
+        "two turns, the answer of the first in the request of the second",
+        ask("What is a cache, in one sentence?", temperature=0.2, max_tokens=80, stream=True),
+        follow_ups=("Now explain it to a child.",),
+    ),
+)

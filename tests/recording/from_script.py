@@ -1,0 +1,123 @@
+"""What the scripted upstream answers, each with the script of its name unless another is named."""
+
+from typing import Any
+
+from entry import Origin, Recording, ask, twins
+
+
+def _script(name: str, shows: str, request: dict[str, Any], script: str | None = None, **more: Any) -> Recording:
+    return Recording(
+        name=name,
+        shows=shows,
+        request=request,
+        origin=Origin.SCRIPT,
+        script=script or name.partition("/")[2],
+        **{"key": "tl_recording_scripted"} | more,
+    )
+
+
+def _function(name: str, description: str, parameter: str) -> dict[str, Any]:
+    parameters = {
+        "type": "object",
+        "properties": {parameter: {"type": "string"}},
+        "required": [parameter],
+        "additionalProperties": False,
+    }
+    return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+
+_WEATHER = _function("get_weather", "The weather in a city, now.", "city")
+_TIME = _function("get_time", "The time of day in a time zone.", "time_zone")
+
+FROM_SCRIPT = (
+    _script(
+        "chat/non_ascii",
+        "CJK, combining marks, emoji, and U+2028, U+2029 and U+0085 raw in the JSON",
+        ask("Say cache in many languages.", stream=True),
+    ),
+    *twins(
+        _script(
+            "tools/forced_call",
+            "one call, named in `tool_choice`, its arguments in pieces",
+            ask(
+                "What is the weather in Zürich?",
+                tools=[_WEATHER],
+                tool_choice={"type": "function", "function": {"name": "get_weather"}},
+            ),
+            on_service=True,
+        )
+    ),
+    *twins(
+        _script(
+            "tools/parallel_calls",
+            "two calls, one after the other",
+            ask("What is the weather in Zürich, and what time is it in Tokyo?", tools=[_WEATHER, _TIME]),
+            on_service=True,
+        )
+    ),
+    _script(
+        "tools/repeated_ids",
+        "id and name in every piece, and the legacy `function_call` beside it (llama-cpp-python)",
+        ask("Is it raining in Zürich?", tools=[_WEATHER], stream=True),
+    ),
+    _script(
+        "tools/whole_call_in_one_chunk",
+        "a whole call in one chunk (Gemini); the proxy moves the finish reason that came with it into the next",
+        ask("Is it sunny in Zürich?", tools=[_WEATHER], stream=True),
+    ),
+    *twins(
+        _script(
+            "reasoning/reasoning_content",
+            "reasoning, then text",
+            ask("Think, then answer: why are caches fast?"),
+        )
+    ),
+    _script(
+        "reasoning/thinking_blocks",
+        "Anthropic's thinking as LiteLLM passes it on: text, signature, a redacted block",
+        ask(
+            "Why are caches fast?",
+            model="claude-sonnet-4-5",
+            max_tokens=2048,
+            extra_body={"thinking": {"type": "enabled", "budget_tokens": 1024}},
+            stream=True,
+        ),
+        key="tl_recording_model",
+    ),
+    *twins(
+        _script(
+            "chat/refusal",
+            "a refusal: the proxy drops the text when streamed, and moves it when not",
+            ask("How do I pick my neighbour's lock?"),
+        )
+    ),
+    *twins(_script("chat/content_filter", "cut by a content filter", ask("Tell me how to make a firework."))),
+    _script(
+        "errors/mid_stream_error",
+        "an error event from upstream, passed on inside a 200",
+        ask("Stream a haiku about errors.", stream=True),
+    ),
+    _script(
+        "errors/mid_stream_cut",
+        "upstream cuts the connection: an error event inside a 200",
+        ask("Stream a haiku about scissors.", stream=True),
+    ),
+    _script(
+        "errors/empty_upstream",
+        "upstream ends before any event: what looks like an empty answer",
+        ask("Stream a haiku about nothing.", stream=True),
+    ),
+    _script(
+        "errors/rate_limit_by_upstream",
+        "429 from upstream: only `llm_provider-retry-after`",
+        ask("Stream a haiku about queues.", stream=True),
+        "rate_limit",
+        status=429,
+    ),
+    _script(
+        "errors/unavailable",
+        "503 from upstream",
+        ask("Stream a haiku about holidays.", stream=True),
+        status=503,
+    ),
+)
