@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion
 
 from ._choice import ChoiceState
 from ._chunks import as_mapping, built
-from ._fields import merge, plain
+from ._fields import plain
 from ._tool_calls import as_index
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class ChatAccumulator:
         "_choices",
         "_envelope",
         "_is_named",
+        "_talking",
         "_usage",
         "has_token",
         "reasoning_delta",
@@ -49,6 +50,8 @@ class ChatAccumulator:
         self._usage: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
+        # Choice 0, once it has begun to speak.
+        self._talking: ChoiceState | None = None
         # What the last chunk brought to choice 0, for the callbacks and `text_stream`.
         self.text_delta = ""
         self.reasoning_delta = ""
@@ -68,11 +71,27 @@ class ChatAccumulator:
         if self.reasoning_delta or self.refusal_delta:
             self.reasoning_delta = self.refusal_delta = ""
         choices = chunk.get("choices")
-        if choices is not None:
+        if choices is not None and not self._add_plain_text(choices):
             self._add_choices(choices)
         # Nearly every chunk repeats the envelope of the first and says nothing else.
         if not (self._is_named and chunk.keys() <= _REPEATED):
             self._add_envelope(chunk)
+
+    def _add_plain_text(self, choices: Any) -> bool:
+        """Take the commonest chunk of all, a piece of text for choice 0, the short way; tell whether it was one."""
+        if self._talking is None or type(choices) is not list or len(choices) != 1:
+            return False
+        choice = choices[0]
+        if type(choice) is not dict or len(choice) != 2 or choice.get("index") != 0:
+            return False
+        delta = choice.get("delta")
+        if type(delta) is not dict or len(delta) != 1:
+            return False
+        piece = delta.get("content")
+        if type(piece) is not str or not piece:
+            return False
+        self.text_delta = self._talking.content.append(piece)
+        return True
 
     def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
         envelope = self._envelope
@@ -88,7 +107,8 @@ class ChatAccumulator:
                 if isinstance(value, dict) and value:
                     self._usage = value
             elif name not in _DROPPED:
-                merge(envelope, name, value)
+                # Not merged: Perplexity repeats all its citations in every chunk.
+                envelope[name] = value
         self._is_named = all(envelope.get(name) for name in _FIRST)
 
     def _add_choices(self, choices: Any) -> None:
@@ -109,6 +129,7 @@ class ChatAccumulator:
             if not self.has_token:
                 self.has_token = state.has_token
             if index == 0:
+                self._talking = state if state.has_token and state.parts is None else None
                 self.text_delta += state.text_delta
                 if state.reasoning_delta or state.refusal_delta:
                     self.reasoning_delta += state.reasoning_delta
@@ -120,8 +141,8 @@ class ChatAccumulator:
         values = {name: plain(value) for name, value in self._envelope.items()}
         values["object"] = "chat.completion"
         values["choices"] = []
-        if self._usage is not None:
-            values["usage"] = self._usage
+        if (usage := self._last_usage) is not None:
+            values["usage"] = usage
         completion = built(ChatCompletion, values)
         completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
         return completion
@@ -149,7 +170,15 @@ class ChatAccumulator:
     @property
     def usage(self) -> CompletionUsage | None:
         """The last usage that came."""
-        return None if self._usage is None else built(CompletionUsage, self._usage)
+        usage = self._last_usage
+        return None if usage is None else built(CompletionUsage, usage)
+
+    @property
+    def _last_usage(self) -> dict[str, Any] | None:
+        if self._usage is not None:
+            return self._usage
+        # Moonshot sends it inside the choice (pi#2017).
+        return next((choice.usage for choice in self._choices.values() if choice.usage), None)
 
     @property
     def finish_reason(self) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import anyio
@@ -13,13 +12,13 @@ from openai import AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
 from ._core import StreamCore
-from ._errors import StreamError
+from ._errors import StreamError, StreamTimeoutError
 from ._settings import StreamSettings
 from ._sources import AsyncSource, no_source, open_async_source
 from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
@@ -159,10 +158,10 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         core = self._core
         while not core.ended:
             try:
-                chunk = core.next(typed=typed)
+                chunk = core.next(typed) if core.pending else None
                 while chunk is None and not core.done:
                     await self._read()
-                    chunk = core.next(typed=typed)
+                    chunk = core.next(typed)
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
                 await self._recover(error)
                 continue
@@ -185,25 +184,27 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
     async def _read(self) -> None:
         """Bring the core the next read, whenever it comes."""
         core, source = self._core, self._source or await self._open()
-        reads = source.reads
+        until = core.wait_until() if source.waits else None
         try:
-            if isinstance(reads, Iterator):
-                data = next(reads, END)
+            if not source.waits:
+                data = next(source.reads, END)
+            elif until is None:
+                data = await anext(source.reads, END)
             else:
-                data = await self._in_time(anext(reads, END))
-        except StreamError:
+                data = await self._in_time(anext(source.reads, END), until)
+        except StreamTimeoutError:
             raise
         except Exception as error:
-            raise core.failed(error, source.kind) from error
+            broke = core.failed(error, source.kind)
+            if broke is error:
+                raise
+            raise broke from error
         if data is END:
             core.receive_end()
         else:
             core.receive(data, source.kind)
 
-    async def _in_time(self, waiting: Awaitable[_T]) -> _T:
-        until = self._core.wait_until()
-        if until is None:
-            return await waiting
+    async def _in_time(self, waiting: Awaitable[_T], until: float) -> _T:
         with anyio.move_on_after(max(until - time.monotonic(), 0)):
             return await waiting
         raise self._core.timed_out()
@@ -212,7 +213,8 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         opened: Any = self._opens() if self._opens is not None else self._opening
         self._opening = None
         if inspect.isawaitable(opened):
-            opened = await self._in_time(opened)
+            until = self._core.wait_until()
+            opened = await (opened if until is None else self._in_time(opened, until))
         source = None
         if isinstance(opened, AsyncChatStream):
             source = opened._hand_over()  # noqa: SLF001 - of the same class
@@ -255,7 +257,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             return
         try:
             with anyio.move_on_after(DRAIN_SECONDS):
-                while await anext(source.reads, END) is not END:  # type: ignore[arg-type] # bytes are waited for
+                while await anext(source.reads, END) is not END:
                     pass
         except Exception as error:
             # The answer is whole; only its connection is lost.

@@ -8,15 +8,18 @@ from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
 from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
 
 from ._chunks import built
-from ._fields import Text, as_text, grow, merge, plain
+from ._fields import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
 from ._tool_calls import ToolCall, ToolCalls
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
-# The answer of a call that was cut: its arguments may be valid JSON by chance (vllm#53269).
-_CUT = frozenset({"length", "content_filter"})
+# Older vLLM sends the logprobs of the legacy completions instead: lists of another make (vllm#3179).
+_LOGPROBS = ("content", "refusal")
+# The answer of a call that was cut: its arguments may be valid JSON by chance (vllm#53269). OpenRouter ends with
+# "error" when its upstream dies (houston#1211), SGLang with "abort".
+_CUT = frozenset({"length", "content_filter", "error", "abort"})
 
 
 class ChoiceState:
@@ -35,11 +38,13 @@ class ChoiceState:
         "finish_reason",
         "has_token",
         "index",
+        "parts",
         "reasoning",
         "reasoning_delta",
         "refusal",
         "refusal_delta",
         "text_delta",
+        "usage",
     )
 
     def __init__(self, index: int) -> None:
@@ -52,8 +57,11 @@ class ChoiceState:
         self.reasoning_delta = ""
         self.refusal_delta = ""
         self.has_token = False
+        self.usage: dict[str, Any] | None = None
         self._role = ""
         self._empty_content = False
+        # Content as a list of parts, if any piece of it came as one.
+        self.parts: list[Any] | None = None
         self._texts: dict[str, Text] = {}
         self._message: dict[str, Any] = {}
         self._calls: ToolCalls | None = None
@@ -77,11 +85,13 @@ class ChoiceState:
             if value is None or name in _PLAIN_CHOICE:
                 continue
             if name == "finish_reason":
-                self.finish_reason = value or self.finish_reason
+                self.finish_reason = as_text(value) if value else self.finish_reason
             elif name == "logprobs":
                 self._add_logprobs(value)
             elif name == "message":
                 self._add_message(choice)
+            elif name == "usage" and isinstance(value, dict):
+                self.usage = value or self.usage
             else:
                 merge(self._extra, name, value)
 
@@ -98,21 +108,20 @@ class ChoiceState:
             if value is None:
                 continue
             if name == "content":
-                if value:
-                    self.text_delta = self.content.append(as_text(value))
+                if not value:
+                    self._empty_content = True
+                elif type(value) is str and self.parts is None:
+                    self.text_delta = self.content.append(value)
                     self.has_token = True
                 else:
-                    self._empty_content = True
+                    self._add_content(value)
             elif name == "role":
                 self._role = self._role or value
             elif name == "tool_calls":
                 self._add_tool_calls(value)
             elif name in _REASONING:
-                if value:
-                    piece = as_text(value)
-                    self._texts.setdefault(name, Text()).append(piece)
-                    if piece not in reasoning:
-                        reasoning.append(piece)
+                if value and (piece := self._add_reasoning(name, value)) and piece not in reasoning:
+                    reasoning.append(piece)
             elif name == "refusal":
                 if value:
                     self.refusal_delta = self.refusal.append(as_text(value))
@@ -123,6 +132,32 @@ class ChoiceState:
             self.reasoning_delta += self.reasoning.append(piece)
             self.has_token = True
 
+    def _add_content(self, value: Any) -> None:
+        self.has_token = True
+        if self.parts is None and not isinstance(value, list):
+            self.text_delta = self.content.append(as_text(value))
+            return
+        # Mistral's thoughts and Gemini's images, a list in the message that is not streamed too (litellm#16272);
+        # strings may follow.
+        if self.parts is None:
+            self.parts = [{"type": "text", "text": str(self.content)}] if self.content else []
+        pieces = value if isinstance(value, list) else [as_text(value)]
+        merge_parts(self.parts, pieces)
+        text, thoughts = part_texts(pieces)
+        if text:
+            self.text_delta = self.content.append(text)
+        if thoughts:
+            self.reasoning_delta += self.reasoning.append(thoughts)
+
+    def _add_reasoning(self, name: str, value: Any) -> str:
+        if isinstance(value, dict):
+            # Bedrock's, through Envoy: text in pieces, then its signature (ai-gateway#1222).
+            grow(self._message.setdefault(name, {}), value, ("text",))
+            return as_text(value.get("text") or "")
+        text = as_text(value)
+        self._texts.setdefault(name, Text()).append(text)
+        return text
+
     def _add_other(self, name: str, value: Any) -> None:
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             grow(self._message.setdefault(name, {}), value, _GROWING_OBJECTS[name])
@@ -131,6 +166,9 @@ class ChoiceState:
             merge(self._message, name, value)
 
     def _add_tool_calls(self, pieces: Any) -> None:
+        if isinstance(pieces, dict):
+            # Text Generation Inference sends a piece without a list around it (TGI#2949).
+            pieces = [pieces]
         if not isinstance(pieces, list):
             raise ValueError(f"tool_calls is {pieces!r}, which is not a list")
         if pieces:
@@ -147,7 +185,8 @@ class ChoiceState:
         for name, entries in logprobs.items():
             if isinstance(entries, list):
                 # Built once: reading the completion after every chunk must not build all of them anew.
-                self._logprobs.setdefault(name, []).extend(_typed_logprob(entry) for entry in entries)
+                typed = map(_typed_logprob, entries) if name in _LOGPROBS else entries
+                self._logprobs.setdefault(name, []).extend(typed)
 
     def newly_whole_calls(self, *, ended: bool) -> list[ToolCall]:
         """Return the calls that became whole, once each."""
@@ -162,7 +201,8 @@ class ChoiceState:
 
     def to_choice(self) -> Choice:
         """Return the choice of the finished message, as far as it has come."""
-        message: dict[str, Any] = {"role": self._role or "assistant", "content": str(self.content)}
+        content = str(self.content) if self.parts is None else plain(self.parts, PARTS_DEPTH)
+        message: dict[str, Any] = {"role": self._role or "assistant", "content": content}
         if self.refusal:
             message["refusal"] = str(self.refusal)
         message.update((name, str(text)) for name, text in self._texts.items())

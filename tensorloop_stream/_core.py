@@ -19,7 +19,7 @@ from ._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from ._failures import error_body, may_restart, provider_error, translated
+from ._failures import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
 from ._sse import EventParser, EventSplitter
 from ._timing import StreamTiming
 
@@ -60,6 +60,8 @@ class StreamCore:
         """Set who is told of what comes, and the limits."""
         self.callbacks = callbacks
         self.settings = settings
+        self._idle_timeout = settings.idle_timeout
+        self._first_chunk_timeout = settings.first_chunk_timeout
         self._needs_chunks = callbacks.on_chunk is not None
         # Whether a chunk has anybody to be told to.
         self.tells = any((
@@ -77,7 +79,7 @@ class StreamCore:
         self.done = False
         self._splitter = EventSplitter()
         self._parser = EventParser()
-        self._pending: deque[bytes | ChatCompletionChunk | Mapping[str, Any]] = deque()
+        self.pending: deque[bytes | ChatCompletionChunk | Mapping[str, Any]] = deque()
         self._arrivals: list[float] = []
         self._arrival = 0.0
         self._first_token: float | None = None
@@ -94,16 +96,20 @@ class StreamCore:
         self._arrival = time.monotonic()
         if kind == "bytes":
             try:
-                self._pending.extend(self._splitter.feed(data))
+                self.pending.extend(self._splitter.feed(data))
             except StreamDecodeError as error:
                 raise self.failed(error, kind) from None
         else:
-            self._pending.append(data)
+            self.pending.append(data)
 
     def receive_end(self) -> None:
         """Take the end of the source; raises `StreamTruncatedError` if nothing says that it is complete."""
         if not self.done:
             dropped = self._splitter.pending
+            if dropped and speaks_for_itself(left := self._splitter.rest):
+                self._splitter.finish()
+                self.pending.append(left)
+                return
             if self.settings.require_finish and not self.accumulator.any_finished:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
                 raise StreamTruncatedError(
@@ -114,27 +120,30 @@ class StreamCore:
 
     # What the edge gets
 
-    def next(self, *, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+    def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk that is there, accumulated; `None` when more must be read, or `done`.
 
         Raises `StreamProviderError` and `StreamDecodeError`.
         """
         typed = typed or self._needs_chunks
-        while self._pending and not self.done:
-            item = self._pending.popleft()
+        while self.pending and not self.done:
+            item = self.pending.popleft()
             try:
                 if type(item) is not bytes:
                     mapping = as_mapping(item)  # type: ignore[arg-type] # mypy does not narrow by `type() is not`
                     self._accept(mapping)
                     return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
-                # Nearly all events are one line; only the others need the whole grammar.
-                data = item[6:] if item.startswith(b"data: {") and b"\n" not in item else self._data_of(item)
-                if not data:
-                    continue
-                if data.startswith(b"[DONE]"):
-                    self.done = True
-                    self._stopped = self._arrival
-                    break
+                if item.startswith(b"data: {") and b"\n" not in item:
+                    # Nearly all events are one line; only the others need the whole grammar.
+                    data = item[6:]
+                else:
+                    data = self._data_of(item)
+                    if not data:
+                        continue
+                    if data.startswith(b"[DONE]"):
+                        self.done = True
+                        self._stopped = self._arrival
+                        break
                 mapping = parse_object(data)
                 self._accept(mapping)
                 return typed_chunk(data, mapping) if typed else mapping
@@ -145,24 +154,30 @@ class StreamCore:
         return None
 
     def _data_of(self, event: bytes) -> bytes:
+        if event.startswith(b"error:"):
+            # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
+            raise self._provider_error(error_body(event[6:].strip()))
+        if event.lstrip().startswith(b"{"):
+            return event
         parsed = self._parser.parse(event)
         if parsed is None or parsed.event == "ping":
             return b""
         data = parsed.data.strip().encode()
         if parsed.event == "error":
             raise self._provider_error(error_body(data))
-        return data
+        # AgentRouter sends `null` between reasoning and text (kilocode#3083).
+        return data if data != b"null" else b""
 
     def _accept(self, chunk: Mapping[str, Any]) -> None:
         if chunk.get("error"):
             raise self._provider_error(chunk["error"])
-        if "choices" not in chunk and chunk.get("object") == "error":
-            # vLLM's older form, without an envelope.
+        if "choices" not in chunk and is_bare_error(chunk):
             raise self._provider_error(dict(chunk))
-        self.accumulator.add_mapping(chunk)
+        accumulator = self.accumulator
+        accumulator.add_mapping(chunk)
         self._arrivals.append(self._arrival)
         self._deadline = None
-        if self._first_token is None and self.accumulator.has_token:
+        if self._first_token is None and accumulator.has_token:
             self._first_token = self._arrival
 
     def wait_until(self) -> float | None:
@@ -171,8 +186,7 @@ class StreamCore:
         The same moment until a chunk comes: keep-alive comments do not count. The time that the caller takes
         between two chunks does not count either.
         """
-        settings = self.settings
-        timeout = settings.idle_timeout if self._arrivals else settings.first_chunk_timeout
+        timeout = self._idle_timeout if self._arrivals else self._first_chunk_timeout
         if timeout is None:
             return None
         if self._deadline is None:
@@ -243,7 +257,7 @@ class StreamCore:
     @property
     def begun(self) -> bool:
         """Whether anything was read."""
-        return bool(self._arrivals or self._pending or self._splitter.pending)
+        return bool(self._arrivals or self.pending or self._splitter.pending)
 
     @property
     def is_whole(self) -> bool:

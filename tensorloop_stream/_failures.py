@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 
@@ -15,6 +15,9 @@ from ._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _RETRIED_STATUS = frozenset({408, 409, 429})
 
@@ -38,7 +41,7 @@ def translated(error: Exception, so_far: str, **facts: Any) -> Exception:
 
 def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
     """Return the error for an error object that a gateway sent inside the stream."""
-    message = body.get("message") if isinstance(body, dict) else body
+    message = body.get("message") or body.get("text") if isinstance(body, dict) else body
     if not message or not isinstance(message, str):
         message = "the gateway sent an error without a message"
     return StreamProviderError(f"{message} (in the stream, after {so_far})", **facts, body=body)
@@ -52,6 +55,20 @@ def may_restart(error: Exception) -> bool:
             return False
         return status is None or status in _RETRIED_STATUS or status >= 500
     return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
+
+
+def is_bare_error(chunk: Mapping[str, Any]) -> bool:
+    """Tell whether an object without choices is an error without an envelope: older vLLM's form, and FastChat's."""
+    return chunk.get("object") == "error" or bool(chunk.get("error_code"))
+
+
+def speaks_for_itself(rest: bytes) -> bool:
+    """Tell whether what is left at the end, although no blank line ends it, says something.
+
+    A JSON answer in place of the events, an error object that breaks off the events (Gemini, bifrost#5262), or
+    an error event that was the last thing sent.
+    """
+    return rest.lstrip().startswith((b"{", b"error:", b"event: error", b'data: {"error"'))
 
 
 def error_body(data: bytes) -> Any:

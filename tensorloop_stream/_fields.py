@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
+# The content parts that come in pieces; the field that holds their text is named as they are.
+_JOINED_PARTS = ("text", "thinking")
+# Of the list, a part, its thoughts, one of these, its text.
+PARTS_DEPTH = 5
 
 
 class Text:
@@ -107,6 +111,40 @@ def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
             grow(last, piece, ("thinking",))
         else:
             blocks.append(grow({}, piece, ("thinking",)))
+
+
+def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) -> None:
+    """Join the parts of a content list: consecutive texts, or thoughts, are one; others are whole (Mistral)."""
+    for piece in pieces:
+        part = {"type": "text", "text": piece} if isinstance(piece, str) else piece
+        if not isinstance(part, dict):
+            parts.append(part)
+            continue
+        kind, last = part.get("type"), parts[-1] if parts else None
+        if kind not in _JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
+            last = {}
+            parts.append(last)
+        thoughts = part.get("thinking")
+        if isinstance(thoughts, list) and not nested:
+            known = last.setdefault("thinking", [])
+            if isinstance(known, list):
+                merge_parts(known, thoughts, nested=True)
+            part = {name: value for name, value in part.items() if name != "thinking"}
+        grow(last, part, _JOINED_PARTS)
+
+
+def part_texts(pieces: list[Any]) -> tuple[str, str]:
+    """Return the text of a content list, and what was thought."""
+    thoughts: list[Any] = []
+    for piece in pieces:
+        if isinstance(piece, dict) and (thought := piece.get("thinking")):
+            thoughts += thought if isinstance(thought, list) else [thought]
+    return _texts(pieces), _texts(thoughts)
+
+
+def _texts(pieces: list[Any]) -> str:
+    texts = (piece.get("text") if isinstance(piece, dict) else piece for piece in pieces)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def merge_reasoning_details(details: list[Any], pieces: list[Any]) -> None:

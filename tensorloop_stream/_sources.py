@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,9 +52,11 @@ class AsyncSource:
     """An async source, opened: `reads` yields bytes or chunks; a sync iterable needs no waiting."""
 
     kind: Kind
-    reads: AsyncIterator[Any] | Iterator[Any]
+    # Of an AsyncIterator if it `waits`, else of an Iterator.
+    reads: Any
     response: httpx2.Response | None
     stream: Any
+    waits: bool = True
 
     @property
     def is_multiplexed(self) -> bool:
@@ -105,7 +107,7 @@ def open_async_source(source: object) -> AsyncSource | None:
         return AsyncSource("chunks", aiter(source), None, source)
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
-        return AsyncSource("chunks", iter(source), None, source)
+        return AsyncSource("chunks", iter(source), None, source, waits=False)
     return None
 
 

@@ -47,6 +47,11 @@ class EventSplitter:
         """Bytes of the event that is not complete yet."""
         return self._size
 
+    @property
+    def rest(self) -> bytes:
+        """The event that is not complete yet."""
+        return b"".join(self._parts)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""
         if self._is_plain and data.endswith(b"\n\n") and b"\r" not in data and len(data) <= self._max:

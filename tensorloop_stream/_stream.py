@@ -151,10 +151,10 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         core = self._core
         while not core.ended:
             try:
-                chunk = core.next(typed=typed)
+                chunk = core.next(typed) if core.pending else None
                 while chunk is None and not core.done:
                     self._read()
-                    chunk = core.next(typed=typed)
+                    chunk = core.next(typed)
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
                 self._recover(error)
                 continue
@@ -176,18 +176,24 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def _read(self) -> None:
         """Bring the core the next read, whenever it comes."""
-        core, source, alarm = self._core, self._source or self._open(), self._alarm
+        core, source = self._core, self._source or self._open()
         until = core.wait_until()
-        if alarm is not None and until is not None:
-            alarm.set(until)
+        alarm = None if until is None else self._alarm
         rang = False
         try:
-            try:
+            if until is None or alarm is None:
                 data = next(source.reads, END)
-            finally:
-                rang = alarm is not None and alarm.clear()
+            else:
+                alarm.set(until)
+                try:
+                    data = next(source.reads, END)
+                finally:
+                    rang = alarm.clear()
         except Exception as error:
-            raise core.failed(error, source.kind, timed_out=rang) from error
+            broke = core.failed(error, source.kind, timed_out=rang)
+            if broke is error:
+                raise
+            raise broke from error
         if data is not END:
             core.receive(data, source.kind)
         elif rang:

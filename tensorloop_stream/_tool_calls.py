@@ -133,22 +133,25 @@ class ToolCalls:
             return self._opened(index, index)
         if call_id and call.id and call.id != call_id:
             known = self._by_id.get(call_id)
-            return self._opened(index, index) if known is None else known
+            if known is None:
+                name, text = _name_and_text(piece)
+                # Poolside changes the id after the first piece (pool#9): arguments without a name open nothing.
+                return self._opened(index, index) if name or not text else call
+            return known
         return call
 
     def _without_index(self, piece: dict[str, Any], call_id: str) -> ToolCall:
         last = self.calls[-1] if self.calls else None
         if last is None:
             return self._opened(0, None)
-        inner = piece.get("function") or piece.get("custom")
-        names = isinstance(inner, dict) and bool(inner.get("name"))
+        name, _ = _name_and_text(piece)
         if call_id:
             known = self._by_id.get(call_id)
-            if known is None and not last.id and not names:
+            if known is None and not last.id and not name:
                 # An id that comes late joins the call that waits for one.
                 known = last
         else:
-            known = None if names and last.has_input() else last
+            known = None if name and (last.has_input() or last.name not in ("", name)) else last
         return self._opened(last.order, None) if known is None else known
 
     def _opened(self, order: int, index: int | None) -> ToolCall:
@@ -170,6 +173,13 @@ def as_index(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return None
+
+
+def _name_and_text(piece: dict[str, Any]) -> tuple[Any, Any]:
+    inner = piece.get("function") or piece.get("custom")
+    if not isinstance(inner, dict):
+        return None, None
+    return inner.get("name"), inner.get("arguments") or inner.get("input")
 
 
 def _call_id(piece: dict[str, Any]) -> str:

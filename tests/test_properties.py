@@ -99,7 +99,7 @@ def outcome(reads: list[bytes], *, typed: bool) -> Any:
     try:
         for data in reads:
             core.receive(data, "bytes")
-            while (item := core.next(typed=typed)) is not None:
+            while (item := core.next(typed)) is not None:
                 seen.append((core.accumulator.text_delta, core.accumulator.reasoning_delta, item if typed else None))
         core.receive_end()
     except StreamError as error:
