@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
-from dotenv import dotenv_values, find_dotenv
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 
 if TYPE_CHECKING:
@@ -119,8 +118,11 @@ def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[st
 def _setting(name: str) -> str | None:
     """Return a setting from the environment, else from the nearest `.env` file, without blanks around it."""
     value = os.environ.get(name, "").strip()
-    if not value and (path := find_dotenv(usecwd=True)):
-        value = (dotenv_values(path).get(name) or "").strip()
+    if not value:
+        from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - a few milliseconds for those who need it
+
+        path = find_dotenv(usecwd=True)
+        value = (dotenv_values(path).get(name) or "").strip() if path else ""
     return value or None
 
 

@@ -67,7 +67,7 @@ class AsyncSource:
         """Release the connection, or end the caller's generator."""
         if self.kind == "bytes" and self.response is not None:
             # The generators first: left to the garbage collector, they would end in a task of their own.
-            await self.reads.aclose()  # type: ignore[union-attr] # what aiter_bytes returns is a generator
+            await self.reads.aclose()
             await self.response.aclose()
             return
         close = getattr(self.stream, "aclose", None) or getattr(self.stream, "close", None)
