@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError, StreamTimeoutError
 from ._settings import StreamSettings
-from ._sources import AsyncSource, no_source, open_async_source
+from ._sources import AsyncSource, can_drain, no_source, open_async_source
 from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
     async def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again."""
         source = self._source
-        if source is None or source.kind != "bytes" or source.is_multiplexed:
+        if source is None or not can_drain(source):
             return
         try:
             with anyio.move_on_after(DRAIN_SECONDS):

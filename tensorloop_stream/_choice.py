@@ -140,7 +140,8 @@ class ChoiceState:
         # Mistral's thoughts and Gemini's images, a list in the message that is not streamed too (litellm#16272);
         # strings may follow.
         if self.parts is None:
-            self.parts = [{"type": "text", "text": str(self.content)}] if self.content else []
+            self.parts = []
+            merge_parts(self.parts, [str(self.content)] if self.content else [])
         pieces = value if isinstance(value, list) else [as_text(value)]
         merge_parts(self.parts, pieces)
         text, thoughts = part_texts(pieces)

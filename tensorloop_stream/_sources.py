@@ -35,11 +35,6 @@ class Source:
             close()
 
     @property
-    def is_multiplexed(self) -> bool:
-        """Whether the connection has other streams, so that this one alone can be closed."""
-        return self.response is not None and self.response.http_version == "HTTP/2"
-
-    @property
     def socket(self) -> socket.socket | None:
         """The socket that a blocked read waits for, `None` if there is none (or none to be seen)."""
         network = self.response.extensions.get("network_stream") if self.response is not None else None
@@ -57,11 +52,6 @@ class AsyncSource:
     response: httpx2.Response | None
     stream: Any
     waits: bool = True
-
-    @property
-    def is_multiplexed(self) -> bool:
-        """Whether the connection has other streams, so that this one alone can be closed."""
-        return self.response is not None and self.response.http_version == "HTTP/2"
 
     async def close(self) -> None:
         """Release the connection, or end the caller's generator."""
@@ -109,6 +99,11 @@ def open_async_source(source: object) -> AsyncSource | None:
     if isinstance(source, Iterable):
         return AsyncSource("chunks", iter(source), None, source, waits=False)
     return None
+
+
+def can_drain(source: Source | AsyncSource) -> bool:
+    """Tell whether reading the rest of the response frees its connection: in HTTP/2 closing does."""
+    return source.kind == "bytes" and source.response is not None and source.response.http_version != "HTTP/2"
 
 
 def no_source(source: object) -> TypeError:

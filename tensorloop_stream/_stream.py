@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError
 from ._settings import StreamSettings
-from ._sources import Source, no_source, open_source
+from ._sources import Source, can_drain, no_source, open_source
 from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
 from ._watchdog import Alarm
 
@@ -251,7 +251,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again (openai-python#3440)."""
         source, alarm = self._source, self._alarm
-        if source is None or source.kind != "bytes" or alarm is None or source.is_multiplexed:
+        if source is None or alarm is None or not can_drain(source):
             return
         alarm.set(time.monotonic() + DRAIN_SECONDS)
         try:
