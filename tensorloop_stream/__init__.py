@@ -12,16 +12,20 @@ from ._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from ._forward import ForwardApp, aforward_chat, forward_chat
+from ._passage import SSE_HEADERS
 from ._sse import ServerSentEvent, SSEDecoder
 from ._stream import ChatStream
 from ._timing import StreamTiming
 
 __all__ = [
+    "SSE_HEADERS",
     "AsyncChatStream",
     "AsyncTensorloop",
     "Callbacks",
     "ChatAccumulator",
     "ChatStream",
+    "ForwardApp",
     "SSEDecoder",
     "ServerSentEvent",
     "StreamConnectionError",
@@ -32,4 +36,6 @@ __all__ = [
     "StreamTiming",
     "StreamTruncatedError",
     "Tensorloop",
+    "aforward_chat",
+    "forward_chat",
 ]

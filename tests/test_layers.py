@@ -10,21 +10,32 @@ import tensorloop_stream
 PACKAGE = Path(tensorloop_stream.__file__).parent
 # Which rooms each room may enter. Arrows run one way: nothing below enters anything above it.
 FLOORS = [
-    ("_errors", "_timing", "_settings", "_callbacks", "_sources", "_watchdog", "_fields"),
-    ("_sse", "_chunks", "_tool_calls"),
+    ("_errors", "_timing", "_settings", "_callbacks", "_watchdog", "_fields", "_view"),
+    ("_sources", "_sse", "_chunks", "_tool_calls"),
     ("_choice", "_failures"),
     ("_accumulator",),
     ("_core",),
-    ("_view",),
+    ("_passage",),
     ("_stream", "_async_stream"),
-    ("_resources",),
+    ("_resources", "_forward"),
     ("_client",),
     ("__init__",),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What waits, listens, reads files or variables belongs to the edge.
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
-PURE = ("_sse", "_chunks", "_fields", "_tool_calls", "_choice", "_accumulator", "_failures", "_core", "_timing")
+PURE = (
+    "_sse",
+    "_chunks",
+    "_fields",
+    "_tool_calls",
+    "_choice",
+    "_accumulator",
+    "_failures",
+    "_core",
+    "_passage",
+    "_timing",
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -75,5 +86,8 @@ def test_the_replay_knows_nothing_of_the_streams() -> None:
 
 def test_the_public_names_are_sorted_and_there() -> None:
     """`__all__` is the public interface, and nothing else is in the package's top."""
-    assert tensorloop_stream.__all__ == sorted(tensorloop_stream.__all__)
+    constants = [name for name in tensorloop_stream.__all__ if name.isupper()]
+    others = [name for name in tensorloop_stream.__all__ if not name.isupper()]
+
+    assert tensorloop_stream.__all__ == [*sorted(constants), *sorted(others)]
     assert all(getattr(tensorloop_stream, name).__doc__ for name in tensorloop_stream.__all__)
