@@ -12,6 +12,7 @@ import openai
 from openai import AsyncStream, Stream
 
 from ._passage import SSE_HEADERS, Passage, SilentPassage, passed_on, refusal, request_body
+from ._sources import AsyncSource, Source
 from ._view import END
 
 if TYPE_CHECKING:
@@ -39,16 +40,14 @@ class _Forwarded:
 
     def __init__(self, callbacks: Callbacks | None) -> None:
         self._passage = SilentPassage() if callbacks is None else Passage(callbacks)
-        self._response: httpx2.Response | None = None
-        self._reads: Any = None
+        self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
 
     def _begin(self, first: Any) -> None:
         # LiteLLM sends its headers with the first byte: waiting for it costs nothing, and an answer that never
         # begins is an error with a status instead of an empty 200.
-        response = self._response
-        assert response is not None
+        response = self._source.response
         if first is END:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
@@ -71,14 +70,13 @@ class ForwardedChat(_Forwarded):
         try:
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
             response: Any = client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=Stream[Any])
-            self._response = response
+            self._source = Source("bytes", response.iter_bytes(), response, None)
             self._passage.sent_to(response)
-            self._reads = response.iter_bytes()
             with _as_openai_errors(response):
-                first = next(self._reads, END)
+                first = next(self._source.reads, END)
             self._begin(first)
         except openai.APIError as error:
-            self._close_response()
+            self._close_source()
             self._run(self._refuse(error))
 
     def __iter__(self) -> Self:
@@ -87,13 +85,13 @@ class ForwardedChat(_Forwarded):
     def __next__(self) -> bytes:
         if self._first:
             data, self._first = self._first, b""
-            if self._response is not None:
+            if self._source is not None:
                 self._run(self._passage.pass_on(data))
             return data
-        if self._response is None:
+        if self._source is None:
             raise StopIteration
         try:
-            read = next(self._reads, END)
+            read = next(self._source.reads, END)
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
             last, calls = self._passage.cut(error)
         except BaseException:
@@ -104,7 +102,7 @@ class ForwardedChat(_Forwarded):
                 self._run(self._passage.pass_on(read))
                 return bytes(read)
             last, calls = self._passage.end()
-        self._close_response()
+        self._close_source()
         self._run(calls)
         if not last:
             raise StopIteration
@@ -112,7 +110,7 @@ class ForwardedChat(_Forwarded):
 
     def close(self) -> None:
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
-        self._close_response()
+        self._close_source()
         self._run(self._passage.left())
 
     def __enter__(self) -> Self:
@@ -128,14 +126,14 @@ class ForwardedChat(_Forwarded):
             try:
                 function(argument)
             except Exception as error:
-                self._close_response()
+                self._close_source()
                 self._run(self._passage.refused(error))
                 raise
 
-    def _close_response(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            response.close()
+    def _close_source(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
 
 
 class AsyncForwardedChat(_Forwarded):
@@ -148,14 +146,13 @@ class AsyncForwardedChat(_Forwarded):
             response: Any = await client.post(
                 _PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any]
             )
-            self._response = response
+            self._source = AsyncSource("bytes", response.aiter_bytes(), response, None)
             self._passage.sent_to(response)
-            self._reads = response.aiter_bytes()
             with _as_openai_errors(response):
-                first = await anext(self._reads, END)
+                first = await anext(self._source.reads, END)
             self._begin(first)
         except openai.APIError as error:
-            await self._close_response()
+            await self._close_source()
             await self._run(self._refuse(error))
         except BaseException:
             # The browser left while the model was silent.
@@ -169,13 +166,13 @@ class AsyncForwardedChat(_Forwarded):
     async def __anext__(self) -> bytes:
         if self._first:
             data, self._first = self._first, b""
-            if self._response is not None:
+            if self._source is not None:
                 await self._run(self._passage.pass_on(data))
             return data
-        if self._response is None:
+        if self._source is None:
             raise StopAsyncIteration
         try:
-            read = await anext(self._reads, END)
+            read = await anext(self._source.reads, END)
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
             last, calls = self._passage.cut(error)
         except BaseException:
@@ -186,7 +183,7 @@ class AsyncForwardedChat(_Forwarded):
                 await self._run(self._passage.pass_on(read))
                 return bytes(read)
             last, calls = self._passage.end()
-        await self._close_response()
+        await self._close_source()
         await self._run(calls)
         if not last:
             raise StopAsyncIteration
@@ -196,7 +193,7 @@ class AsyncForwardedChat(_Forwarded):
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
         # Shielded, because the task of a browser that left is cancelled, and must still close and tell.
         with anyio.CancelScope(shield=True):
-            await self._close_response()
+            await self._close_source()
             await self._run(self._passage.left())
 
     async def __aenter__(self) -> Self:
@@ -214,15 +211,14 @@ class AsyncForwardedChat(_Forwarded):
                 if inspect.isawaitable(result):
                     await result
             except Exception as error:
-                await self._close_response()
+                await self._close_source()
                 await self._run(self._passage.refused(error))
                 raise
 
-    async def _close_response(self) -> None:
-        response, self._response = self._response, None
-        if response is not None:
-            await self._reads.aclose()
-            await response.aclose()
+    async def _close_source(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            await source.close()
 
 
 def forward_chat(client: openai.OpenAI, body: Mapping[str, Any], callbacks: Callbacks | None = None) -> ForwardedChat:
