@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import TYPE_CHECKING, Any
 
 from openai.types import CompletionUsage
@@ -67,19 +68,23 @@ class ChatAccumulator:
 
     def add_mapping(self, chunk: Mapping[str, Any]) -> None:
         """Take one chunk in its wire form."""
-        self.text_delta = ""
-        if self.reasoning_delta or self.refusal_delta:
-            self.reasoning_delta = self.refusal_delta = ""
+        if self.add_plain_mapping(chunk):
+            return
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
         choices = chunk.get("choices")
-        if choices is not None and not self._add_plain_text(choices):
+        if choices is not None:
             self._add_choices(choices)
-        # Nearly every chunk repeats the envelope of the first and says nothing else.
-        if not (self._is_named and chunk.keys() <= _REPEATED):
-            self._add_envelope(chunk)
+        self._add_envelope(chunk)
 
-    def _add_plain_text(self, choices: Any) -> bool:
-        """Take the commonest chunk of all, a piece of text for choice 0, the short way; tell whether it was one."""
-        if self._talking is None or type(choices) is not list or len(choices) != 1:
+    def add_plain_mapping(self, chunk: Mapping[str, Any]) -> bool:
+        """Take the commonest chunk of all the short way: a piece of text for choice 0; tell whether it was one.
+
+        Its envelope repeats what was said before, and no text has to be told apart from anything else.
+        """
+        if self._talking is None or not self._is_named or not chunk.keys() <= _REPEATED:
+            return False
+        choices = chunk.get("choices")
+        if type(choices) is not list or len(choices) != 1:
             return False
         choice = choices[0]
         if type(choice) is not dict or len(choice) != 2 or choice.get("index") != 0:
@@ -90,7 +95,31 @@ class ChatAccumulator:
         piece = delta.get("content")
         if type(piece) is not str or not piece:
             return False
+        if self.reasoning_delta or self.refusal_delta:
+            self.reasoning_delta = self.refusal_delta = ""
         self.text_delta = self._talking.content.append(piece)
+        return True
+
+    def add_plain_chunk(self, chunk: ChatCompletionChunk) -> bool:
+        """Take a chunk that has been validated, as `add_plain_mapping` does."""
+        if self._talking is None or not self._is_named or chunk.__pydantic_extra__ or len(chunk.choices) != 1:
+            return False
+        choice = chunk.choices[0]
+        delta = choice.delta
+        if (
+            choice.index != 0
+            or not delta.content
+            or choice.__pydantic_extra__
+            or delta.__pydantic_extra__
+            or len(delta.__pydantic_fields_set__) != 1
+            # An index and a delta are always there.
+            or len(choice.__pydantic_fields_set__) != 2
+            or not chunk.__pydantic_fields_set__ <= _REPEATED
+        ):
+            return False
+        if self.reasoning_delta or self.refusal_delta:
+            self.reasoning_delta = self.refusal_delta = ""
+        self.text_delta = self._talking.content.append(delta.content)
         return True
 
     def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
@@ -113,12 +142,12 @@ class ChatAccumulator:
 
     def _add_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):
-            raise ValueError(f"choices is {choices!r}, which is not a list")
+            raise ValueError(f"choices is {reprlib.repr(choices)}, which is not a list")
         for choice in choices:
             if not isinstance(choice, dict):
                 if choice is None:
                     continue
-                raise ValueError(f"a choice is {choice!r}, which is not an object")
+                raise ValueError(f"a choice is {reprlib.repr(choice)}, which is not an object")
             index = choice.get("index")
             if type(index) is not int:
                 index = as_index(index) or 0

@@ -123,10 +123,11 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def close(self) -> None:
         """Close the connection now; a stream left before its end calls `on_abort`."""
+        calls = self._core.left()
         # Shielded, because a cancelled task must still close and tell.
         with anyio.CancelScope(shield=True):
             await self._close_source()
-            await self._run(self._core.left())
+            await self._run(calls)
 
     async def aclose(self) -> None:
         """Close the connection now; the same as `close`."""
@@ -160,17 +161,22 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             try:
                 chunk = core.next(typed) if core.pending else None
                 while chunk is None and not core.done:
-                    await self._read()
-                    chunk = core.next(typed)
+                    chunk = await self._read(typed)
+                if chunk is None:
+                    await self._drain()
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+                if core.ended:
+                    # Closed under the read, by another task.
+                    core.interrupted()
+                    break
                 await self._recover(error)
                 continue
             except BaseException:
                 # A cancelled task: the connection must not stay open until the garbage is collected.
                 await self.close()
+                core.interrupted()
                 raise
             if chunk is None:
-                await self._drain()
                 await self._close_source()
                 await self._run(core.finished())
                 break
@@ -181,8 +187,8 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             raise core.error
         return None
 
-    async def _read(self) -> None:
-        """Bring the core the next read, whenever it comes."""
+    async def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+        """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
         core, source = self._core, self._source or await self._open()
         until = core.wait_until() if source.waits else None
         try:
@@ -199,10 +205,10 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             if broke is error:
                 raise
             raise broke from error
-        if data is END:
-            core.receive_end()
-        else:
-            core.receive(data, source.kind)
+        if data is not END:
+            return core.take(data, source.kind, typed)
+        core.receive_end()
+        return core.next(typed)
 
     async def _in_time(self, waiting: Awaitable[_T], until: float) -> _T:
         with anyio.move_on_after(max(until - time.monotonic(), 0)):
@@ -299,7 +305,8 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             self._opening.close()
         self._opening = None
         if source is not None:
-            await source.close()
+            with anyio.CancelScope(shield=True):
+                await source.close()
 
 
 class _AsyncTexts:

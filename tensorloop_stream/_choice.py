@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
@@ -102,7 +103,7 @@ class ChoiceState:
 
     def _add_delta(self, delta: Any) -> None:
         if not isinstance(delta, dict):
-            raise ValueError(f"a delta is {delta!r}, which is not an object")
+            raise ValueError(f"a delta is {reprlib.repr(delta)}, which is not an object")
         reasoning: list[str] = []
         for name, value in delta.items():
             if value is None:
@@ -161,7 +162,11 @@ class ChoiceState:
 
     def _add_other(self, name: str, value: Any) -> None:
         if name in _GROWING_OBJECTS and isinstance(value, dict):
-            grow(self._message.setdefault(name, {}), value, _GROWING_OBJECTS[name])
+            known = self._message.get(name)
+            if not isinstance(known, dict):
+                # Perhaps it came as something else before.
+                known = self._message[name] = {}
+            grow(known, value, _GROWING_OBJECTS[name])
             self.has_token = True
         else:
             merge(self._message, name, value)
@@ -171,7 +176,7 @@ class ChoiceState:
             # Text Generation Inference sends a piece without a list around it (TGI#2949).
             pieces = [pieces]
         if not isinstance(pieces, list):
-            raise ValueError(f"tool_calls is {pieces!r}, which is not a list")
+            raise ValueError(f"tool_calls is {reprlib.repr(pieces)}, which is not a list")
         if pieces:
             if self._calls is None:
                 self._calls = ToolCalls()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 # How much of the data an error message shows.
 _SHOWN = 80
+# Far more than anybody sends, and so few that nothing done with it runs out of stack.
+_MAX_DEPTH = 500
 _PARAMETERS = ("_fields_set", "_BaseModel__cls")
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
 
@@ -38,14 +41,25 @@ def typed_chunk(data: bytes, value: dict[str, Any]) -> ChatCompletionChunk:
 
     Raises `StreamDecodeError` if the SDK cannot build one.
     """
+    return valid_chunk(data) or lenient_chunk(value)
+
+
+def valid_chunk(data: bytes) -> ChatCompletionChunk | None:
+    """Build the chunk by validation, in Rust; `None` if it does not validate."""
     try:
+        # Strict, because the SDK converts nothing: a string in a number field stays a string there.
         chunk = _validate_json()(data, strict=True)
     except ValueError:
-        return lenient_chunk(value)
-    _set_only_fields(chunk)
+        return None
+    # Validation counts unknown fields among those that were set; where the SDK constructs, it does not.
+    if chunk.__pydantic_extra__:
+        chunk.__pydantic_fields_set__.difference_update(chunk.__pydantic_extra__)
     for choice in chunk.choices:
-        _set_only_fields(choice)
-        _set_only_fields(choice.delta)
+        if choice.__pydantic_extra__:
+            choice.__pydantic_fields_set__.difference_update(choice.__pydantic_extra__)
+        delta = choice.delta
+        if delta.__pydantic_extra__:
+            delta.__pydantic_fields_set__.difference_update(delta.__pydantic_extra__)
     return chunk
 
 
@@ -53,7 +67,12 @@ def built(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
     """Build a model the SDK's way, which takes fields of any type, whatever they are called."""
     # The SDK's constructor would take these for its own parameters.
     taken = {name: values[name] for name in _PARAMETERS if name in values}
-    model = kind.model_construct(**{name: value for name, value in values.items() if name not in taken})
+    rest = {name: value for name, value in values.items() if name not in taken}
+    try:
+        model = kind.model_construct(**rest)
+    except (AttributeError, TypeError):
+        # So it does in the objects inside, where nothing can be put back.
+        model = kind.model_construct(**_without_parameters(rest))
     if taken and model.model_extra is not None:
         model.model_extra.update(taken)
     return model
@@ -64,7 +83,7 @@ def lenient_chunk(value: Mapping[str, Any]) -> ChatCompletionChunk:
     try:
         return built(ChatCompletionChunk, value)
     except (TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise StreamDecodeError(f"not a chunk ({error}): {_shown(repr(value).encode())}") from error
+        raise StreamDecodeError(f"not a chunk ({error}): {reprlib.repr(value)}") from error
 
 
 def as_mapping(chunk: ChatCompletionChunk | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,15 +101,8 @@ def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionCh
     return lenient_chunk(chunk) if isinstance(chunk, Mapping) else chunk
 
 
-def _set_only_fields(model: pydantic.BaseModel) -> None:
-    # Validation counts unknown fields among those that were set; where the SDK constructs, it does not.
-    if model.__pydantic_extra__:
-        model.__pydantic_fields_set__.difference_update(model.__pydantic_extra__)
-
-
 @cache
 def _validate_json() -> Callable[..., ChatCompletionChunk]:
-    # Strict, because the SDK converts nothing: a string in a number field stays a string there.
     # Built at the first use, since it takes some milliseconds.
     adapter = pydantic.TypeAdapter(ChatCompletionChunk)
     adapter.rebuild(force=True)
@@ -100,13 +112,37 @@ def _validate_json() -> Callable[..., ChatCompletionChunk]:
 def _parse_leniently(data: bytes) -> Any:
     # The standard library reads what jiter refuses and the SDK accepts: half a surrogate pair, deep nesting.
     try:
-        return json.loads(str(data, "utf-8"))
+        value = json.loads(str(data, "utf-8"))
     except UnicodeDecodeError as error:
         raise StreamDecodeError(
             f"not UTF-8: byte 0x{data[error.start]:02x} at position {error.start} of {len(data)} bytes"
         ) from error
     except (ValueError, RecursionError) as error:
         raise StreamDecodeError(f"not JSON ({error}): {_shown(data)}") from error
+    if _is_deep(value):
+        raise StreamDecodeError(f"not a chunk, nested deeper than {_MAX_DEPTH} levels: {_shown(data)}")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _without_parameters(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_parameters(item) for name, item in value.items() if name not in _PARAMETERS}
+    return [_without_parameters(item) for item in value] if isinstance(value, list) else value
 
 
 def _shown(data: bytes) -> str:

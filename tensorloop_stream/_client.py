@@ -14,18 +14,52 @@ from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from openai._base_client import BaseClient
     from openai._models import FinalRequestOptions
     from openai.resources.chat import AsyncChat, Chat
+
+    _SDKClient = BaseClient[Any, Any]
+else:
+    _SDKClient = object
 
 __all__ = ["AsyncTensorloop", "Tensorloop"]
 
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
+_RETRY_AFTER = ("retry-after-ms", "retry-after")
 # The SDK waits 600 s for the next byte. Between the chunks of a stream a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx2.Timeout(600, connect=5.0, read=60)
 _OTHER_WAYS_IN = ("provider", "workload_identity")
+_BUDGET_SPENT = "budget_exceeded"
 
 
-class Tensorloop(OpenAI):
+class _Retries(_SDKClient):
+    """What the SDK cannot know of a gateway's answers: a spent budget, and how long its upstream wants rest."""
+
+    def _should_retry(self, response: httpx2.Response) -> bool:
+        # Its body was read when it came, because this cannot wait for it in async code.
+        if response.status_code == 429 and _is_budget_spent(_body_of(response)):
+            return False
+        return super()._should_retry(response)
+
+    def _parse_retry_after_header(self, response_headers: httpx2.Headers | None = None) -> float | None:
+        told = super()._parse_retry_after_header(response_headers)
+        if told is None and response_headers is not None:
+            # LiteLLM passes the headers of its upstream on under names of its own.
+            upstream = {name: response_headers.get(f"llm_provider-{name}") for name in _RETRY_AFTER}
+            headers = httpx2.Headers({name: value for name, value in upstream.items() if value is not None})
+            told = super()._parse_retry_after_header(headers)
+        return told
+
+    def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
+        if _is_budget_spent(body):
+            err_msg += (
+                " (The budget of this key is spent: asking again does not help before the budget is raised or its "
+                "period begins anew.)"
+            )
+        return super()._make_status_error(err_msg, body=body, response=response)
+
+
+class Tensorloop(_Retries, OpenAI):
     """`openai.OpenAI` for Tensorloop: fills in key, base URL and a read timeout; every SDK argument wins.
 
     The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file; the
@@ -59,8 +93,18 @@ class Tensorloop(OpenAI):
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         return _with_patience(super()._prepare_options(options), self.timeout)
 
+    def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
+        response = super()._send_request(request, **kwargs)
+        if response.status_code == 429:
+            try:
+                response.read()
+            except BaseException:
+                response.close()
+                raise
+        return response
 
-class AsyncTensorloop(AsyncOpenAI):
+
+class AsyncTensorloop(_Retries, AsyncOpenAI):
     """`openai.AsyncOpenAI` for Tensorloop; as `Tensorloop`, and its streams are `AsyncChatStream`s."""
 
     def __init__(
@@ -86,6 +130,16 @@ class AsyncTensorloop(AsyncOpenAI):
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         return _with_patience(await super()._prepare_options(options), self.timeout)
+
+    async def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
+        response = await super()._send_request(request, **kwargs)
+        if response.status_code == 429:
+            try:
+                await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+        return response
 
 
 def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +202,18 @@ def _forget_openai(
 def _stream_timeout(given: object, found: Any) -> Any:
     """Return the client's timeout: ours, unless the caller or their HTTP client has one."""
     return _STREAM_TIMEOUT if isinstance(given, NotGiven) and found == openai.DEFAULT_TIMEOUT else found
+
+
+def _body_of(response: httpx2.Response) -> object:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _is_budget_spent(body: object) -> bool:
+    error = body.get("error", body) if isinstance(body, dict) else None
+    return isinstance(error, dict) and _BUDGET_SPENT in (error.get("type"), error.get("code"))
 
 
 def _with_patience(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:

@@ -12,7 +12,7 @@ import openai
 from openai import AsyncStream, Stream
 
 from ._passage import SSE_HEADERS, Passage, SilentPassage, passed_on, refusal, request_body
-from ._sources import AsyncSource, Source
+from ._sources import AsyncSource, Source, async_bytes_of, bytes_of
 from ._view import END
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class ForwardedChat(_Forwarded):
         try:
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
             response: Any = client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=Stream[Any])
-            self._source = Source("bytes", response.iter_bytes(), response, None)
+            self._source = Source("bytes", bytes_of(response), response, None)
             self._passage.sent_to(response)
             with _as_openai_errors(response):
                 first = next(self._source.reads, END)
@@ -146,7 +146,7 @@ class AsyncForwardedChat(_Forwarded):
             response: Any = await client.post(
                 _PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any]
             )
-            self._source = AsyncSource("bytes", response.aiter_bytes(), response, None)
+            self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
             self._passage.sent_to(response)
             with _as_openai_errors(response):
                 first = await anext(self._source.reads, END)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import inspect
 import socket
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import anyio
+import anyio.lowlevel
 import pydantic
 from openai import AsyncStream, Stream
+
+from ._view import DRAIN_SECONDS, END
 
 if TYPE_CHECKING:
     import httpx2
@@ -30,9 +35,19 @@ class Source:
     def close(self) -> None:
         """Release the connection, or end the caller's generator."""
         if self.kind == "bytes" and self.response is not None:
+            # Closing a socket does not wake the thread that reads from it.
+            if getattr(self.reads, "gi_running", False) and can_drain(self):
+                self.wake()
             self.response.close()
         elif callable(close := getattr(self.stream, "close", None)):
             close()
+
+    def wake(self) -> None:
+        """End a read that is blocked in the kernel, in whatever thread."""
+        if (waiting := self.socket) is not None:
+            # Of the plain socket, also under TLS: the reader sees the end of the bytes.
+            with suppress(OSError):
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     @property
     def socket(self) -> socket.socket | None:
@@ -56,9 +71,8 @@ class AsyncSource:
     async def close(self) -> None:
         """Release the connection, or end the caller's generator."""
         if self.kind == "bytes" and self.response is not None:
-            # The generators first: left to the garbage collector, they would end in a task of their own.
-            await self.reads.aclose()
             await self.response.aclose()
+            await self._unwind()
             return
         close = getattr(self.stream, "aclose", None) or getattr(self.stream, "close", None)
         if callable(close):
@@ -66,12 +80,26 @@ class AsyncSource:
             if inspect.isawaitable(closing):
                 await closing
 
+    async def _unwind(self) -> None:
+        """End the generators of the HTTP library, the innermost first, by reading from what is closed now.
+
+        Closed from the outside, some of the inner ones would be left to the garbage collector, which ends them
+        in a task of its own (asyncio) or warns of them (trio).
+        """
+        # Nobody knows what a transport of the caller's does after its end; another task may be reading; and a
+        # connection of HTTP/2 goes on.
+        with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
+            while can_drain(self) and await anext(self.reads, END) is not END:
+                await anyio.lowlevel.checkpoint()
+        with suppress(RuntimeError):
+            await self.reads.aclose()
+
 
 def open_source(source: object) -> Source | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, Stream):
         if _is_fresh(source, Stream):
-            return Source("bytes", source.response.iter_bytes(), source.response, source)
+            return Source("bytes", bytes_of(source.response), source.response, source)
         return Source("sdk", iter(source), getattr(source, "response", None), source)
     if isinstance(source, AsyncStream) or inspect.isawaitable(source):
         if inspect.iscoroutine(source):
@@ -89,7 +117,7 @@ def open_async_source(source: object) -> AsyncSource | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, AsyncStream):
         if _is_fresh(source, AsyncStream):
-            return AsyncSource("bytes", source.response.aiter_bytes(), source.response, source)
+            return AsyncSource("bytes", async_bytes_of(source.response), source.response, source)
         return AsyncSource("sdk", aiter(source), getattr(source, "response", None), source)
     if isinstance(source, Stream):
         raise TypeError("this is a sync stream, which would block the event loop: use ChatStream")
@@ -99,6 +127,23 @@ def open_async_source(source: object) -> AsyncSource | None:
     if isinstance(source, Iterable):
         return AsyncSource("chunks", iter(source), None, source, waits=False)
     return None
+
+
+def bytes_of(response: httpx2.Response) -> Iterator[bytes]:
+    """Return the decoded bytes of a response as they come."""
+    if "content-encoding" in response.headers:
+        return response.iter_bytes()
+    # Past three layers of the HTTP library, which only matter to what has to be decoded.
+    response.is_stream_consumed = True
+    return iter(cast("httpx2.SyncByteStream", response.stream))
+
+
+def async_bytes_of(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """Return the decoded bytes of a response as they come."""
+    if "content-encoding" in response.headers:
+        return response.aiter_bytes()
+    response.is_stream_consumed = True
+    return aiter(cast("httpx2.AsyncByteStream", response.stream))
 
 
 def can_drain(source: Source | AsyncSource) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ._errors import StreamDecodeError
@@ -10,6 +11,7 @@ __all__ = ["SSEDecoder", "ServerSentEvent"]
 
 MAX_EVENT_SIZE = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_BLANK_LINES = re.compile(rb"\n{3,}")
 # Python refuses longer numbers; nobody waits that many milliseconds.
 _MAX_RETRY_DIGITS = 18
 
@@ -31,37 +33,45 @@ class EventSplitter:
     that returned the events completed before it.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_error", "_is_plain", "_max", "_parts", "_size")
+    __slots__ = ("_after_cr", "_at_start", "_error", "_max", "_rest", "is_plain")
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self._max = max_event_size
-        self._parts: list[bytes] = []
-        self._size = 0
+        # Not a list of the reads: sixty bytes each beside what they hold would be far beyond the bound.
+        self._rest = bytearray()
         self._after_cr = False
         self._at_start = True
         self._error: StreamDecodeError | None = None
-        self._is_plain = False
+        # Whether the next read begins with an event, and no state of the ones before matters to it.
+        self.is_plain = False
 
     @property
     def pending(self) -> int:
         """Bytes of the event that is not complete yet."""
-        return self._size
+        return len(self._rest)
 
     @property
     def rest(self) -> bytes:
         """The event that is not complete yet."""
-        return b"".join(self._parts)
+        return bytes(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""
-        if self._is_plain and data.endswith(b"\n\n") and b"\r" not in data and len(data) <= self._max:
+        if (
+            self.is_plain
+            and data.endswith(b"\n\n")
+            and data[0] != 10
+            and b"\r" not in data
+            and b"\n\n\n" not in data
+            and len(data) <= self._max
+        ):
             # Nearly every read of a gateway: whole events, LF, nothing left over from before.
             events = data.split(b"\n\n")
             events.pop()
             return events
-        self._is_plain = False
+        self.is_plain = False
         events = self._feed(data)
-        self._is_plain = not (self._parts or self._after_cr or self._at_start or self._error)
+        self.is_plain = not (self._rest or self._after_cr or self._at_start or self._error)
         return events
 
     def _feed(self, data: bytes) -> list[bytes]:
@@ -77,59 +87,57 @@ class EventSplitter:
             # A line ends with CR, LF or CRLF, so inside a line there is neither: all can become LF.
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not self._rest:
+            # A blank line before an event is no part of it, wherever the reads were cut.
+            data = data.lstrip(b"\n")
         if not data:
             return []
         return self._split(data)
 
     def finish(self) -> None:
         """Declare the end of the bytes: an event without its blank line is dropped, as the standard says."""
-        self._parts.clear()
-        self._size = 0
+        self._rest.clear()
         if self._error is not None:
             raise self._error
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = b"".join(self._parts) + data
-        self._parts.clear()
-        self._size = 0
+        data = self.rest + data
+        self._rest.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._parts.append(data)
-            self._size = len(data)
+            self._rest += data
             return b""
         self._at_start = False
         return data.removeprefix(_BOM)
 
     def _split(self, data: bytes) -> list[bytes]:
-        parts = self._parts
-        self._size += len(data)
-        completes = b"\n\n" in data or (data[0] == 10 and bool(parts) and parts[-1].endswith(b"\n"))
+        rest = self._rest
+        completes = b"\n\n" in data or (data[0] == 10 and rest.endswith(b"\n"))
+        rest += data
         if not completes:
-            # Joined only when an event is complete: a megabyte in small reads stays linear.
-            parts.append(data)
-            if self._size > self._max:
-                return self._oversized(self._size, [])
-            return []
-        if parts:
-            parts.append(data)
-            data = b"".join(parts)
-            parts.clear()
+            # Split only when an event is complete: a megabyte in small reads stays linear.
+            return self._oversized([]) if self._is_oversized(rest) else []
+        data = bytes(rest)
+        if b"\n\n\n" in data:
+            data = _BLANK_LINES.sub(b"\n\n", data)
+        rest.clear()
         events = data.split(b"\n\n")
-        rest = events.pop()
-        self._size = len(rest)
-        if rest:
-            parts.append(rest)
+        rest += events.pop()
         if len(data) > self._max:
             for number, event in enumerate(events):
                 if len(event) > self._max:
-                    return self._oversized(len(event), events[:number])
-            if self._size > self._max:
-                return self._oversized(self._size, events)
+                    return self._oversized(events[:number])
+            if self._is_oversized(rest):
+                return self._oversized(events)
         return events
 
-    def _oversized(self, size: int, before: list[bytes]) -> list[bytes]:
-        self._parts.clear()
+    def _is_oversized(self, rest: bytearray) -> bool:
+        # The end of the last line may be the first half of the blank line that ends the event.
+        return len(rest) - rest.endswith(b"\n") > self._max
+
+    def _oversized(self, before: list[bytes]) -> list[bytes]:
+        self._rest.clear()
         self._error = StreamDecodeError(
-            f"an event of {size} bytes or more, where {self._max} are allowed: is this an event stream?"
+            f"too many bytes in one event, where {self._max} are allowed: is this an event stream?"
         )
         if not before:
             raise self._error

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import socket
 import time
 import warnings
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from openai import Stream
@@ -121,8 +118,9 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def close(self) -> None:
         """Close the connection now; a stream left before its end calls `on_abort`."""
+        calls = self._core.left()
         self._close_source()
-        self._run(self._core.left())
+        self._run(calls)
 
     def __enter__(self) -> Self:
         while self._source is None and not self._core.ended:
@@ -153,17 +151,22 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
             try:
                 chunk = core.next(typed) if core.pending else None
                 while chunk is None and not core.done:
-                    self._read()
-                    chunk = core.next(typed)
+                    chunk = self._read(typed)
+                if chunk is None:
+                    self._drain()
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+                if core.ended:
+                    # Closed under the read, by another thread.
+                    core.interrupted()
+                    break
                 self._recover(error)
                 continue
             except BaseException:
                 # Ctrl-C while waiting: the connection must not stay open until the garbage is collected.
                 self.close()
+                core.interrupted()
                 raise
             if chunk is None:
-                self._drain()
                 self._close_source()
                 self._run(core.finished())
                 break
@@ -174,8 +177,8 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
             raise core.error
         return None
 
-    def _read(self) -> None:
-        """Bring the core the next read, whenever it comes."""
+    def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+        """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
         core, source = self._core, self._source or self._open()
         until = core.wait_until()
         alarm = None if until is None else self._alarm
@@ -195,11 +198,11 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 raise
             raise broke from error
         if data is not END:
-            core.receive(data, source.kind)
-        elif rang:
+            return core.take(data, source.kind, typed)
+        if rang:
             raise core.failed(EOFError(), source.kind, timed_out=True)
-        else:
-            core.receive_end()
+        core.receive_end()
+        return core.next(typed)
 
     def _open(self) -> Source:
         if self._opens is None:
@@ -217,8 +220,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         self._source = source
         self._response = source.response
         self._core.request = source.response.request if source.response is not None else None
-        waiting = source.socket
-        self._alarm = None if waiting is None else Alarm(functools.partial(_wake, waiting))
+        self._alarm = None if source.socket is None else Alarm(source.wake)
         if self._alarm is None and self._core.settings.has_timeout:
             self._close_source()
             raise ValueError(
@@ -294,6 +296,8 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     def _close_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
+            if self._alarm is not None:
+                self._alarm.drop()
             source.close()
 
 
@@ -302,9 +306,3 @@ def _require_done(result: object) -> None:
     if inspect.iscoroutine(result):
         result.close()
         raise TypeError(f"the callback {result.__qualname__} is async: use AsyncChatStream, or a plain function")
-
-
-def _wake(waiting: socket.socket) -> None:
-    # Of the plain socket, also under TLS: the reader in the other thread sees the end of the bytes.
-    with suppress(OSError):
-        socket.socket.shutdown(waiting, socket.SHUT_RDWR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from typing import Any
 
 from ._fields import Text, as_text, merge, plain
@@ -16,10 +17,11 @@ _INVALID = object()
 class ToolCall:
     """One call as far as it has come."""
 
-    __slots__ = ("announced", "extra", "id", "inner_extra", "input", "name", "order", "type")
+    __slots__ = ("announced", "arrival", "extra", "id", "inner_extra", "input", "name", "order", "type")
 
-    def __init__(self, order: int) -> None:
+    def __init__(self, order: int, arrival: int) -> None:
         self.order = order
+        self.arrival = arrival
         self.id = ""
         self.type = ""
         self.name = ""
@@ -71,23 +73,27 @@ class ToolCall:
         inner = {
             "name": self.name,
             "input" if custom else "arguments": str(self.input),
-            **plain(self.inner_extra),
+            **_plain_fields(self.inner_extra),
         }
         call: dict[str, Any] = {"id": self.id} if self.id else {}
         kind = self.type or "function"
-        return {**call, "type": kind, "custom" if custom else "function": inner, **plain(self.extra)}
+        return {**call, "type": kind, "custom" if custom else "function": inner, **_plain_fields(self.extra)}
 
 
 class ToolCalls:
     """All calls of one message, told apart by index and id."""
 
-    __slots__ = ("_at_index", "_by_id", "calls")
+    __slots__ = ("_at_index", "_by_id", "_changed", "_finished", "calls")
 
     def __init__(self) -> None:
         self.calls: list[ToolCall] = []
         # The newest call at an index: pieces without an id go there.
         self._at_index: dict[int, ToolCall] = {}
         self._by_id: dict[str, ToolCall] = {}
+        # By arrival, those that a piece has come for since it was asked whether they are whole: to ask all of
+        # them each time would be quadratic.
+        self._changed: dict[int, ToolCall] = {}
+        self._finished = False
 
     def add(self, pieces: list[Any]) -> None:
         """Take the pieces of one delta; raises `ValueError` for a piece that is no object."""
@@ -95,9 +101,10 @@ class ToolCalls:
             if piece is None:
                 continue
             if not isinstance(piece, dict):
-                raise ValueError(f"a tool call piece is {piece!r}, which is not an object")
+                raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
             call = self._call_of(piece)
             call.add(piece)
+            self._changed[call.arrival] = call
             if call.id:
                 self._by_id.setdefault(call.id, call)
 
@@ -107,11 +114,18 @@ class ToolCalls:
         A call is whole when a later one has begun and its arguments are a complete JSON object, or when the
         message is `finished` and its arguments are valid JSON or empty.
         """
+        asked = [self._changed[arrival] for arrival in sorted(self._changed)]
+        if finished and not self._finished:
+            asked = self.calls
+        self._finished = finished
+        self._changed = {}
         whole = []
-        for number, call in enumerate(self.calls, 1):
+        for call in asked:
             if call.announced:
                 continue
-            if call.is_valid() if finished else number < len(self.calls) and call.is_complete():
+            if not finished and call is self.calls[-1]:
+                self._changed[call.arrival] = call
+            elif call.is_valid() if finished else call.is_complete():
                 call.announced = True
                 whole.append(call)
         return whole
@@ -155,7 +169,7 @@ class ToolCalls:
         return self._opened(last.order, None) if known is None else known
 
     def _opened(self, order: int, index: int | None) -> ToolCall:
-        call = ToolCall(order)
+        call = ToolCall(order, len(self.calls))
         self.calls.append(call)
         if index is not None:
             self._at_index[index] = call
@@ -185,6 +199,10 @@ def _name_and_text(piece: dict[str, Any]) -> tuple[Any, Any]:
 def _call_id(piece: dict[str, Any]) -> str:
     value = piece.get("id")
     return as_text(value) if value else ""
+
+
+def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in fields.items()}
 
 
 def _parsed(text: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import os
 import threading
 import time
@@ -12,16 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# A lock cannot be waited for without end; waking up once an hour harms nobody.
+_LONGEST_WAIT = 3600.0
+
 
 class Alarm:
     """Calls `ring` when its deadline passes, unless it is cleared before; `ring` must not block."""
 
-    __slots__ = ("deadline", "queued", "rang", "ring")
+    __slots__ = ("rang", "ring")
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self.ring = ring
-        self.deadline: float | None = None
-        self.queued: float | None = None
         self.rang = False
 
     def set(self, deadline: float) -> None:
@@ -32,56 +31,55 @@ class Alarm:
         """Stop waiting; return whether it rang."""
         return _watchdog.clear(self)
 
+    def drop(self) -> None:
+        """Stop waiting for good: the thread ends now, if this was the last alarm."""
+        _watchdog.drop(self)
+
 
 class _Watchdog:
     def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-        self._queue: list[tuple[float, int, Alarm]] = []
-        self._numbers = itertools.count()
+        # Reentrant: a signal handler, or a stream that the garbage collector takes, may come in between.
+        self._condition = threading.Condition(threading.RLock())
+        self._deadlines: dict[Alarm, float] = {}
+        self._wakes_at = 0.0
         self._thread: threading.Thread | None = None
 
     def watch(self, alarm: Alarm, deadline: float) -> None:
         with self._condition:
-            alarm.deadline = deadline
-            # A later deadline waits for its entry to come up: setting it after every chunk must be cheap.
-            if alarm.queued is None or deadline < alarm.queued:
-                self._push(alarm, deadline)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="tensorloop_stream", daemon=True)
-                    self._thread.start()
-                elif self._queue[0][2] is alarm:
-                    self._condition.notify()
+            self._deadlines[alarm] = deadline
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="tensorloop_stream", daemon=True)
+                thread.start()
+                # Only now: where no thread can be started, the next stream must try again.
+                self._thread, self._wakes_at = thread, deadline
+            elif deadline < self._wakes_at:
+                self._condition.notify()
 
     def clear(self, alarm: Alarm) -> bool:
+        # The thread is not told, because streams clear and set their alarms at every read. It wakes up once in
+        # the length of a timeout and looks for itself.
         with self._condition:
-            alarm.deadline = None
+            self._deadlines.pop(alarm, None)
             return alarm.rang
 
-    def _push(self, alarm: Alarm, when: float) -> None:
-        alarm.queued = when
-        heapq.heappush(self._queue, (when, next(self._numbers), alarm))
+    def drop(self, alarm: Alarm) -> None:
+        with self._condition:
+            self._deadlines.pop(alarm, None)
+            if not self._deadlines and self._thread is not None:
+                self._condition.notify()
 
     def _run(self) -> None:
         with self._condition:
-            while self._queue:
-                when, _, alarm = self._queue[0]
+            while self._deadlines:
                 now = time.monotonic()
-                if when > now:
-                    self._condition.wait(when - now)
-                    continue
-                heapq.heappop(self._queue)
-                if alarm.queued != when:
-                    continue
-                alarm.queued = None
-                if alarm.deadline is None:
-                    continue
-                if alarm.deadline > now:
-                    self._push(alarm, alarm.deadline)
-                    continue
-                alarm.deadline = None
-                alarm.rang = True
-                # Under the lock, so that after `clear` it cannot ring any more.
-                alarm.ring()
+                for alarm, deadline in list(self._deadlines.items()):
+                    if deadline <= now:
+                        del self._deadlines[alarm]
+                        alarm.rang = True
+                        # Under the lock, so that after `clear` it cannot ring any more.
+                        alarm.ring()
+                self._wakes_at = min(self._deadlines.values(), default=now)
+                self._condition.wait(min(self._wakes_at - now, _LONGEST_WAIT))
             self._thread = None
 
 

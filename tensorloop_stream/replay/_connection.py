@@ -29,7 +29,7 @@ class Connection(asyncio.Protocol):
     """Answers the requests of one client in turn and notices at once when it leaves.
 
     A protocol rather than a pair of streams, because it is told of the end of the connection while it is
-    silent itself. TCP_NODELAY is set by asyncio's transports.
+    silent itself.
     """
 
     transport: asyncio.Transport
@@ -49,6 +49,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        # asyncio's transports set it themselves, but only where asyncio made the listener.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._task = asyncio.get_running_loop().create_task(self._serve())
         # Whatever ends the task, the client is not left waiting.
         self._task.add_done_callback(lambda _: transport.close())
