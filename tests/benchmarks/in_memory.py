@@ -1,46 +1,70 @@
-"""CPU per chunk, streams in memory, no sockets: python tests/benchmarks/in_memory.py [chunks]
+"""CPU per chunk, streams in memory, no sockets: python tests/benchmarks/in_memory.py [--kinds] [--svg FILE]
 
 Every way of reading takes the same bytes through the same SDK client and a transport in memory. The runs are
 interleaved and the median counts, because machines are noisy: compare the ratios of one run, not its figures with
-those of another.
+those of another. `--kinds` measures other streams than text too, and three lengths each; `--svg` draws the first
+table.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import jiter
 import openai
+from openai.types.chat import ChatCompletionChunk
+from pydantic import TypeAdapter
 
-from tensorloop_stream import AsyncChatStream, ChatStream
+from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
 
-CHUNKS = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 RUNS = 7
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
+ENVELOPE = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1795359264, "model": "gpt-4o-mini"}
+
+
+def choices_of(kind: str, number: int) -> list[Any]:
+    """Return the choices of the chunk with this number, as LiteLLM sends them."""
+    word = f" word{number % 97}"
+    probability = {"token": word, "logprob": -0.5, "bytes": list(word.encode())}
+    if kind == "tool arguments":
+        piece: dict[str, Any] = {"index": 0, "function": {"arguments": word}}
+        if number == 0:
+            piece |= {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+        return [{"index": 0, "delta": {"tool_calls": [piece]}}]
+    if kind == "logprobs, top 5":
+        logprob = {**probability, "top_logprobs": [probability] * 5}
+        return [{"index": 0, "delta": {"content": word}, "logprobs": {"content": [logprob], "refusal": None}}]
+    if kind == "n = 4":
+        return [{"index": number % 4, "delta": {"content": word}}]
+    return [{"index": 0, "delta": {"reasoning_content" if kind == "reasoning" else "content": word}}]
+
+
+KINDS = ("text", "tool arguments", "logprobs, top 5", "reasoning", "n = 4")
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A stream of text as LiteLLM sends it, one event a read."""
+    """A stream of this kind, one event a read."""
 
-    def __init__(self) -> None:
-        envelope = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion.chunk",
-            "created": 1795359264,
-            "model": "gpt-4o-mini",
-        }
-        choices: list[Any] = [{"index": 0, "delta": {"content": f" word{number % 97}"}} for number in range(CHUNKS - 1)]
-        choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
-        chunks = [json.dumps({**envelope, "choices": [choice]}, separators=(",", ":")) for choice in choices]
-        self.events = [f"data: {chunk}\n\n".encode() for chunk in [*chunks, "[DONE]"]]
+    def __init__(self, kind: str, chunks: int) -> None:
+        choices = [choices_of(kind, number) for number in range(chunks)]
+        choices.append(
+            [{"index": index, "delta": {}, "finish_reason": "stop"} for index in range(4 if "4" in kind else 1)]
+        )
+        self.chunks = [{**ENVELOPE, "choices": each} for each in choices]
+        self.payloads = [json.dumps(chunk, separators=(",", ":")).encode() for chunk in self.chunks]
+        self.events = [b"data: " + payload + b"\n\n" for payload in [*self.payloads, b"[DONE]"]]
+        self.models = [ChatCompletionChunk.model_validate(chunk) for chunk in self.chunks]
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self.events
@@ -50,113 +74,191 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             yield event
 
 
-BODY = Body()
+class Bench:
+    """The ways of reading one stream; each reads it whole."""
+
+    def __init__(self, body: Body) -> None:
+        def answer(_: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
+
+        transport = httpx2.MockTransport(answer)
+        settings: dict[str, Any] = {"api_key": "none", "base_url": "https://gateway.test/v1"}
+        self.body = body
+        self.client = openai.OpenAI(**settings, http_client=httpx2.Client(transport=transport))
+        self.async_client = openai.AsyncOpenAI(**settings, http_client=httpx2.AsyncClient(transport=transport))
+        self.validate = TypeAdapter(ChatCompletionChunk).validate_json
+
+    def sdk_loop(self) -> None:
+        """The SDK's documented loop"""
+        for chunk in self.client.chat.completions.create(**ASK, stream=True):
+            assert chunk.choices
+
+    def sdk_helper(self) -> None:
+        """The SDK's `.stream()` helper and its final completion"""
+        with self.client.chat.completions.stream(**ASK) as stream:
+            stream.get_final_completion()
+
+    def iterating(self) -> None:
+        """The same loop over a `ChatStream`"""
+        with ChatStream(self.client.chat.completions.create(**ASK, stream=True)) as stream:
+            for chunk in stream:
+                assert chunk.choices
+
+    def text_stream(self) -> None:
+        """`ChatStream.text_stream`"""
+        with ChatStream(self.client.chat.completions.create(**ASK, stream=True)) as stream:
+            for _ in stream.text_stream:
+                pass
+
+    def final(self) -> None:
+        """`ChatStream.get_final_completion()`"""
+        with ChatStream(self.client.chat.completions.create(**ASK, stream=True)) as stream:
+            stream.get_final_completion()
+
+    def accumulator(self) -> None:
+        """`ChatAccumulator` on ready chunks"""
+        accumulator = ChatAccumulator()
+        for chunk in self.body.models:
+            accumulator.add(chunk)
+        assert accumulator.completion.choices
+
+    def async_sdk_loop(self) -> None:
+        """The SDK's documented loop, async"""
+
+        async def run() -> None:
+            async for chunk in await self.async_client.chat.completions.create(**ASK, stream=True):
+                assert chunk.choices
+
+        asyncio.run(run())
+
+    def async_iterating(self) -> None:
+        """The same loop over an `AsyncChatStream`"""
+
+        async def run() -> None:
+            async with AsyncChatStream(self.async_client.chat.completions.create(**ASK, stream=True)) as stream:
+                async for chunk in stream:
+                    assert chunk.choices
+
+        asyncio.run(run())
+
+    def json_loads(self) -> None:
+        """the floor: `json.loads` of the payloads alone"""
+        for payload in self.body.payloads:
+            json.loads(payload)
+
+    def jiter(self) -> None:
+        """the floor: `jiter.from_json` alone"""
+        for payload in self.body.payloads:
+            jiter.from_json(payload)
+
+    def pydantic(self) -> None:
+        """the floor: pydantic's validation alone"""
+        for payload in self.body.payloads:
+            self.validate(payload)
+
+    @property
+    def ways(self) -> list[Callable[[], None]]:
+        return [
+            self.sdk_loop,
+            self.sdk_helper,
+            self.iterating,
+            self.text_stream,
+            self.final,
+            self.accumulator,
+            self.async_sdk_loop,
+            self.async_iterating,
+            self.json_loads,
+            self.jiter,
+            self.pydantic,
+        ]
 
 
-def answer(_: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=BODY)
-
-
-CLIENT = openai.OpenAI(
-    api_key="none",
-    base_url="https://gateway.test/v1",
-    http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
-)
-ASYNC_CLIENT = openai.AsyncOpenAI(
-    api_key="none",
-    base_url="https://gateway.test/v1",
-    http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(answer)),
-)
-
-
-def sdk_loop() -> int:
-    """The SDK's documented loop."""
-    text = ""
-    for chunk in CLIENT.chat.completions.create(**ASK, stream=True):
-        text += chunk.choices[0].delta.content or ""
-    return len(text)
-
-
-def sdk_helper() -> int:
-    """The SDK's `.stream()` helper and its final completion."""
-    with CLIENT.chat.completions.stream(**ASK) as stream:
-        return len(stream.get_final_completion().choices[0].message.content or "")
-
-
-def iterating() -> int:
-    """The same loop over a `ChatStream`."""
-    text = ""
-    with ChatStream(CLIENT.chat.completions.create(**ASK, stream=True)) as stream:
-        for chunk in stream:
-            text += chunk.choices[0].delta.content or ""
-    return len(text)
-
-
-def text_stream() -> int:
-    """The text deltas alone."""
-    with ChatStream(CLIENT.chat.completions.create(**ASK, stream=True)) as stream:
-        return sum(map(len, stream.text_stream))
-
-
-def final() -> int:
-    """The final completion alone."""
-    with ChatStream(CLIENT.chat.completions.create(**ASK, stream=True)) as stream:
-        return len(stream.get_final_text())
-
-
-def async_sdk_loop() -> int:
-    """The SDK's documented loop, async."""
-
-    async def run() -> int:
-        text = ""
-        async for chunk in await ASYNC_CLIENT.chat.completions.create(**ASK, stream=True):
-            text += chunk.choices[0].delta.content or ""
-        return len(text)
-
-    return asyncio.run(run())
-
-
-def async_iterating() -> int:
-    """The same loop over an `AsyncChatStream`."""
-
-    async def run() -> int:
-        text = ""
-        async with AsyncChatStream(ASYNC_CLIENT.chat.completions.create(**ASK, stream=True)) as stream:
-            async for chunk in stream:
-                text += chunk.choices[0].delta.content or ""
-        return len(text)
-
-    return asyncio.run(run())
-
-
-def floor() -> int:
-    """`json.loads` of the payloads alone, which makes no chunk."""
-    return sum(len(json.loads(event[6:])["choices"][0]["delta"].get("content", "")) for event in BODY.events[:-1])
-
-
-def measure(*ways: Callable[[], int]) -> dict[str, float]:
-    """Return the median CPU of each way, in microseconds per chunk; all must read the same text."""
-    assert len({way() for way in ways}) == 1
+def measure(bench: Bench, ways: list[Callable[[], None]]) -> dict[str, float]:
+    """Return the median CPU of each way, in microseconds per chunk."""
     spent: dict[str, list[float]] = {way.__name__: [] for way in ways}
-    for _ in range(RUNS):
+    for run in range(RUNS + 1):
         for way in ways:
             before = time.process_time()
             way()
-            spent[way.__name__].append((time.process_time() - before) / CHUNKS * 1e6)
+            # The first run warms up.
+            if run:
+                spent[way.__name__].append((time.process_time() - before) / len(bench.body.chunks) * 1e6)
     return {name: statistics.median(times) for name, times in spent.items()}
 
 
-def main() -> None:
-    ways = (sdk_loop, sdk_helper, iterating, text_stream, final, async_sdk_loop, async_iterating, floor)
-    medians = measure(*ways)
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("openai", "pydantic", "httpx2"))
-    print(f"{CHUNKS} chunks, {RUNS} interleaved runs; Python {platform.python_version()}, {versions}\n")
+def base_of(way: str) -> str:
+    return "async_sdk_loop" if way.startswith("async") else "sdk_loop"
+
+
+def print_text(medians: dict[str, float], bench: Bench) -> None:
     print("| way of reading | us CPU per chunk | times less than the SDK's loop |")
     print("|---|---:|---:|")
-    for way in ways:
-        base = medians["async_sdk_loop" if way.__name__.startswith("async") else "sdk_loop"]
-        description = (way.__doc__ or "").removesuffix(".")
-        print(f"| {description} | {medians[way.__name__]:.1f} | {base / medians[way.__name__]:.1f} |")
+    for way in bench.ways:
+        name = way.__name__
+        print(f"| {way.__doc__} | {medians[name]:.1f} | {medians[base_of(name)] / medians[name]:.1f} |")
+
+
+def print_kinds() -> None:
+    sizes = (500, 2000, 8000)
+    for kind in KINDS:
+        print(f"\n### {kind}\n\n| way of reading | {' | '.join(map(str, sizes))} chunks | times less, at 2000 |")
+        print(f"|---|{'---:|' * (len(sizes) + 1)}")
+        benches = [Bench(Body(kind, size)) for size in sizes]
+        medians = []
+        for bench in benches:
+            # The helper is quadratic with logprobs: minutes at 8,000.
+            slow = kind.startswith("logprobs") and len(bench.body.chunks) > 2001
+            medians.append(measure(bench, [way for way in bench.ways if not (slow and way.__name__ == "sdk_helper")]))
+        for way in benches[0].ways:
+            name = way.__name__
+            figures = " | ".join(f"{each[name]:.1f}" if name in each else "-" for each in medians)
+            print(f"| {way.__doc__} | {figures} | {medians[1][base_of(name)] / medians[1][name]:.1f} |")
+
+
+def draw(medians: dict[str, float], bench: Bench) -> str:
+    """Return the table as a plain SVG of bars."""
+    ways = [
+        way
+        for way in bench.ways
+        if way.__name__ in {"sdk_helper", "sdk_loop", "iterating", "text_stream", "json_loads"}
+    ]
+    ways.sort(key=lambda way: -medians[way.__name__])
+    longest = max(medians.values())
+    rows = []
+    for number, way in enumerate(ways):
+        value, y = medians[way.__name__], 48 + 34 * number
+        colour = "#8a94a6" if way.__name__.startswith(("sdk", "json")) else "#1f7a6b"
+        label = (way.__doc__ or "").replace("`", "").removeprefix("the floor: ")
+        rows.append(
+            f'<text x="300" y="{y + 16}" text-anchor="end">{label}</text>'
+            f'<rect x="310" y="{y}" width="{max(value / longest * 360, 2):.1f}" height="22" rx="3" fill="{colour}"/>'
+            f'<text x="{318 + value / longest * 360:.1f}" y="{y + 16}" font-weight="600">{value:.1f}</text>'
+        )
+    height = 48 + 34 * len(ways) + 12
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 740 {height}" width="740" height="{height}" '
+        'font-family="system-ui, sans-serif" font-size="13" fill="#1d2433">'
+        f'<rect width="740" height="{height}" rx="8" fill="#fbfcfe"/>'
+        '<text x="16" y="28" font-size="15" font-weight="600">CPU per chunk, in microseconds (less is better)</text>'
+        + "".join(rows)
+        + "</svg>\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kinds", action="store_true")
+    parser.add_argument("--svg", type=Path)
+    arguments = parser.parse_args()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("openai", "pydantic", "httpx2"))
+    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, {RUNS} interleaved runs\n")
+    bench = Bench(Body("text", 2000))
+    medians = measure(bench, bench.ways)
+    print_text(medians, bench)
+    if arguments.svg:
+        arguments.svg.write_text(draw(medians, bench), "utf-8")
+    if arguments.kinds:
+        print_kinds()
 
 
 if __name__ == "__main__":
