@@ -51,8 +51,8 @@ class ChatAccumulator:
         self._usage: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
-        # Choice 0, once it has begun to speak.
-        self._talking: ChoiceState | None = None
+        # The choices that have begun to speak, in text.
+        self._talking: dict[int, ChoiceState] = {}
         # What the last chunk brought to choice 0, for the callbacks and `text_stream`.
         self.text_delta = ""
         self.reasoning_delta = ""
@@ -74,41 +74,46 @@ class ChatAccumulator:
         choices = chunk.get("choices")
         if choices is not None:
             self._add_choices(choices)
-        self._add_envelope(chunk)
+        # Most chunks repeat the envelope of the first and say nothing else in it.
+        if not (self._is_named and chunk.keys() <= _REPEATED):
+            self._add_envelope(chunk)
 
     def add_plain_mapping(self, chunk: Mapping[str, Any]) -> bool:
-        """Take the commonest chunk of all the short way: a piece of text for choice 0; tell whether it was one.
+        """Take the commonest chunks the short way, and tell whether it was one: more text, or more arguments.
 
-        Its envelope repeats what was said before, and no text has to be told apart from anything else.
+        They go on with what a choice has begun, and their envelope repeats what was said before.
         """
-        if self._talking is None or not self._is_named or not chunk.keys() <= _REPEATED:
+        if not self._is_named or not chunk.keys() <= _REPEATED:
             return False
         choices = chunk.get("choices")
         if type(choices) is not list or len(choices) != 1:
             return False
         choice = choices[0]
-        if type(choice) is not dict or len(choice) != 2 or choice.get("index") != 0:
+        if type(choice) is not dict or len(choice) != 2:
             return False
-        delta = choice.get("delta")
-        if type(delta) is not dict or len(delta) != 1:
+        index, delta = choice.get("index"), choice.get("delta")
+        if type(index) is not int or type(delta) is not dict or len(delta) != 1:
+            return False
+        state = self._talking.get(index)
+        if state is None:
             return False
         piece = delta.get("content")
-        if type(piece) is not str or not piece:
-            return False
-        if self.reasoning_delta or self.refusal_delta:
-            self.reasoning_delta = self.refusal_delta = ""
-        self.text_delta = self._talking.content.append(piece)
-        return True
+        if piece and type(piece) is str:
+            self._end_plain(index, state.content.append(piece))
+            return True
+        if state.continue_call(delta.get("tool_calls")):
+            self._end_plain(index, "")
+            return True
+        return False
 
     def add_plain_chunk(self, chunk: ChatCompletionChunk) -> bool:
         """Take a chunk that has been validated, as `add_plain_mapping` does."""
-        if self._talking is None or not self._is_named or chunk.__pydantic_extra__ or len(chunk.choices) != 1:
+        if not self._is_named or chunk.__pydantic_extra__ or len(chunk.choices) != 1:
             return False
         choice = chunk.choices[0]
-        delta = choice.delta
+        delta, state = choice.delta, self._talking.get(choice.index)
         if (
-            choice.index != 0
-            or not delta.content
+            state is None
             or choice.__pydantic_extra__
             or delta.__pydantic_extra__
             or len(delta.__pydantic_fields_set__) != 1
@@ -117,10 +122,18 @@ class ChatAccumulator:
             or not chunk.__pydantic_fields_set__ <= _REPEATED
         ):
             return False
+        if delta.content:
+            self._end_plain(choice.index, state.content.append(delta.content))
+            return True
+        if delta.tool_calls and state.continue_typed_call(delta.tool_calls):
+            self._end_plain(choice.index, "")
+            return True
+        return False
+
+    def _end_plain(self, index: int, text: str) -> None:
+        self.text_delta = "" if index else text
         if self.reasoning_delta or self.refusal_delta:
             self.reasoning_delta = self.refusal_delta = ""
-        self.text_delta = self._talking.content.append(delta.content)
-        return True
 
     def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
         envelope = self._envelope
@@ -157,8 +170,11 @@ class ChatAccumulator:
             state.add(choice)
             if not self.has_token:
                 self.has_token = state.has_token
+            if state.parts is not None:
+                self._talking.pop(index, None)
+            elif state.has_token:
+                self._talking[index] = state
             if index == 0:
-                self._talking = state if state.has_token and state.parts is None else None
                 self.text_delta += state.text_delta
                 if state.reasoning_delta or state.refusal_delta:
                     self.reasoning_delta += state.reasoning_delta

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
 from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
@@ -11,6 +11,9 @@ from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
 from ._chunks import built
 from ._fields import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
 from ._tool_calls import ToolCall, ToolCalls
+
+if TYPE_CHECKING:
+    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
@@ -32,6 +35,7 @@ class ChoiceState:
         "_empty_content",
         "_extra",
         "_logprobs",
+        "_logprobs_typed",
         "_message",
         "_role",
         "_texts",
@@ -68,6 +72,7 @@ class ChoiceState:
         self._calls: ToolCalls | None = None
         self._calls_seen = 0
         self._logprobs: dict[str, list[Any]] | None = None
+        self._logprobs_typed: dict[str, list[Any]] = {}
         self._extra: dict[str, Any] = {}
 
     def add(self, choice: dict[str, Any]) -> None:
@@ -183,6 +188,14 @@ class ChoiceState:
             self._calls.add(pieces)
             self.has_token = True
 
+    def continue_call(self, pieces: Any) -> bool:
+        """Take a single piece that brings more arguments for a call that has begun; tell whether it was one."""
+        return self._calls is not None and type(pieces) is list and len(pieces) == 1 and self._calls.go_on(pieces[0])
+
+    def continue_typed_call(self, pieces: list[ChoiceDeltaToolCall]) -> bool:
+        """Take validated pieces as `continue_call` does."""
+        return self._calls is not None and len(pieces) == 1 and self._calls.go_on_typed(pieces[0])
+
     def _add_logprobs(self, logprobs: Any) -> None:
         if not isinstance(logprobs, dict):
             return
@@ -190,9 +203,13 @@ class ChoiceState:
             self._logprobs = {}
         for name, entries in logprobs.items():
             if isinstance(entries, list):
-                # Built once: reading the completion after every chunk must not build all of them anew.
-                typed = map(_typed_logprob, entries) if name in _LOGPROBS else entries
-                self._logprobs.setdefault(name, []).extend(typed)
+                self._logprobs.setdefault(name, []).extend(entries)
+
+    def _typed_logprobs(self, name: str, entries: list[Any]) -> list[Any]:
+        # Built once and only when asked for: reading the completion after every chunk must not build all anew.
+        typed = self._logprobs_typed.setdefault(name, [])
+        typed += map(_typed_logprob, entries[len(typed) :])
+        return list(typed)
 
     def newly_whole_calls(self, *, ended: bool) -> list[ToolCall]:
         """Return the calls that became whole, once each."""
@@ -229,9 +246,16 @@ class ChoiceState:
         if self._logprobs is not None:
             choice.logprobs = ChoiceLogprobs.construct()
             for name, entries in self._logprobs.items():
-                setattr(choice.logprobs, name, list(entries))
+                known = self._typed_logprobs(name, entries) if name in _LOGPROBS else list(entries)
+                setattr(choice.logprobs, name, known)
         return choice
 
 
 def _typed_logprob(entry: Any) -> Any:
-    return built(ChatCompletionTokenLogprob, entry) if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict):
+        return entry
+    try:
+        # As the SDK does with an optional field: by validation, which is in Rust, else as it came.
+        return ChatCompletionTokenLogprob.model_validate(entry)
+    except ValueError:
+        return built(ChatCompletionTokenLogprob, entry)

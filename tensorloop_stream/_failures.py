@@ -41,6 +41,9 @@ def translated(error: Exception, so_far: str, **facts: Any) -> Exception:
 
 def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
     """Return the error for an error object that a gateway sent inside the stream."""
+    # A proxy before a proxy wraps what it got in an error of its own, with nothing else in it.
+    while isinstance(body, dict) and isinstance(body.get("error"), dict) and not body.get("message"):
+        body = body["error"]
     message = body.get("message") or body.get("text") if isinstance(body, dict) else body
     if not message or not isinstance(message, str):
         message = "the gateway sent an error without a message"

@@ -80,7 +80,7 @@ def merge(into: dict[str, Any], name: str, value: Any) -> None:
 def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:
     old = into.get(name)
     if not isinstance(old, list):
-        old = into[name] = []
+        old = into[name] = _Details() if name == "reasoning_details" else []
     _LIST_RULES.get(name, list.extend)(old, pieces)
 
 
@@ -147,18 +147,32 @@ def _texts(pieces: list[Any]) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
-def merge_reasoning_details(details: list[Any], pieces: list[Any]) -> None:
+class _Details(list[Any]):
+    """A list of details that finds the last one of an index and type without a look at all of them."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: dict[str, dict[str, Any]] = {}
+
+
+def merge_reasoning_details(details: _Details, pieces: list[Any]) -> None:
     """Join details by index and type; without an index, consecutive ones of one type (OpenRouter)."""
     for piece in pieces:
         if not isinstance(piece, dict):
             details.append(piece)
-        elif (known := _same_detail(details, piece)) is not None:
-            grow(known, piece, _DETAIL_TEXTS)
-        else:
-            details.append(grow({}, piece, _DETAIL_TEXTS))
+            continue
+        # As text, because either may be of a type that is no key.
+        key = repr((piece.get("index"), piece.get("type")))
+        known = details.known.get(key)
+        if known is None or (piece.get("index") is None and known is not details[-1]):
+            known = details.known[key] = {}
+            details.append(known)
+        grow(known, piece, _DETAIL_TEXTS)
 
 
-_LIST_RULES: dict[str, Callable[[list[Any], list[Any]], None]] = {
+_LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
     "thinking_blocks": merge_thinking_blocks,
     "reasoning_details": merge_reasoning_details,
 }
@@ -176,14 +190,3 @@ def plain(value: Any, depth: int = 3) -> Any:
     if depth and isinstance(value, list):
         return [plain(item, depth - 1) for item in value]
     return value
-
-
-def _same_detail(details: list[Any], piece: dict[str, Any]) -> dict[str, Any] | None:
-    kind, index = piece.get("type"), piece.get("index")
-    for known in reversed(details):
-        if isinstance(known, dict) and known.get("type") == kind and known.get("index") == index:
-            return known
-        if index is None:
-            # Only the one right before can be continued without an index.
-            return None
-    return None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import reprlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._fields import Text, as_text, merge, plain
+
+if TYPE_CHECKING:
+    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 _CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
@@ -102,11 +105,43 @@ class ToolCalls:
                 continue
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
+            if self.go_on(piece):
+                continue
             call = self._call_of(piece)
             call.add(piece)
             self._changed[call.arrival] = call
             if call.id:
                 self._by_id.setdefault(call.id, call)
+
+    def go_on(self, piece: Any) -> bool:
+        """Take the commonest piece the short way, and tell whether it was one: more arguments, and nothing else."""
+        if type(piece) is not dict:
+            return False
+        index, inner = piece.get("index"), piece.get("function")
+        if len(piece) > 3 or type(index) is not int or type(inner) is not dict or len(inner) != 1:
+            return False
+        call, text = self._at_index.get(index), inner.get("arguments")
+        if call is None or type(text) is not str or not text:
+            return False
+        # LiteLLM repeats the type in every piece.
+        if len(piece) == 3 and piece.get("type") != (call.type or "function"):
+            return False
+        call.input.append(text)
+        self._changed[call.arrival] = call
+        return True
+
+    def go_on_typed(self, piece: ChoiceDeltaToolCall) -> bool:
+        """Take a validated piece as `go_on` does."""
+        call, inner = self._at_index.get(piece.index), piece.function
+        if call is None or inner is None or not inner.arguments or piece.id is not None or inner.name is not None:
+            return False
+        if piece.__pydantic_extra__ or inner.__pydantic_extra__:
+            return False
+        if piece.type is not None and piece.type != (call.type or "function"):
+            return False
+        call.input.append(inner.arguments)
+        self._changed[call.arrival] = call
+        return True
 
     def newly_whole(self, *, finished: bool) -> list[ToolCall]:
         """Return, once each and in order of arrival, the calls that are whole now.

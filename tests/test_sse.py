@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tensorloop_stream import ServerSentEvent, SSEDecoder, StreamDecodeError
+from tensorloop_stream._sse import EventSplitter
 
 
 def decode(*reads: bytes, **settings: int) -> list[ServerSentEvent]:
@@ -140,3 +141,31 @@ def test_a_megabyte_in_small_reads_is_one_event() -> None:
 
     (event,) = decode(*(stream[i : i + 64] for i in range(0, len(stream), 64)))
     assert len(event.data) == 1_000_000
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
+def test_blank_lines_between_events_mean_nothing(size: int) -> None:
+    """A blank line too many neither begins the next event nor counts as an unfinished one, wherever it is cut."""
+    stream = b"\n\ndata: a\n\n\nerror: b\n\n\n\n\ndata: c\n\n\n"
+    splitter = EventSplitter()
+    reads = [stream[at : at + size] for at in range(0, len(stream), size)]
+
+    assert [event for read in reads for event in splitter.feed(read)] == [b"data: a", b"error: b", b"data: c"]
+    assert splitter.pending == 0
+    assert splitter.feed(b"data: d\n\n\nerror: e\n\n\n") == [b"data: d", b"error: e"]
+    assert splitter.feed(b"\nerror: f\n\n") == [b"error: f"]
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
+def test_the_blank_line_does_not_count_to_the_bound(end: bytes) -> None:
+    """An event of exactly the bound passes, also when its end comes byte by byte; one byte more does not."""
+    stream = b"data: 0123456789"
+
+    assert data(stream + end, stream + end) == ["0123456789"] * 2
+    for largest, passes in ((16, True), (15, False)):
+        for reads in ([stream + end], [stream, *(end[at : at + 1] for at in range(len(end)))]):
+            if passes:
+                assert len(decode(*reads, max_event_size=largest)) == 1
+            else:
+                with pytest.raises(StreamDecodeError):
+                    decode(*reads, max_event_size=largest)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import anyio
+import openai
+import pytest
+from odd_server import OddServer
+from odd_streams import ODD_STREAMS, OddStream
+from streams import ASK, Mode, Outcome, Part, accumulate, drain_async, drain_sync, finish, read, sse, tool
+
+import tensorloop_stream
+from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamError, StreamProviderError
+
+quiet = [pytest.param(odd, id=odd.name) for odd in ODD_STREAMS if not odd.is_silent]
+silent = [pytest.param(odd, id=odd.name) for odd in ODD_STREAMS if odd.is_silent]
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+modes = pytest.mark.parametrize("mode", ["chunks", "text", "final"])
+
+
+def one_by_one(parts: Iterable[Any]) -> list[Part]:
+    """Return the same bytes, one a read."""
+    return [byte for part in parts for byte in (_bytes(part) if isinstance(part, bytes) else [part])]
+
+
+def _bytes(part: bytes) -> list[bytes]:
+    return [part[at : at + 1] for at in range(len(part))]
+
+
+def assert_wanted(odd: OddStream, outcome: Outcome) -> None:
+    if odd.error:
+        error = outcome.error
+        assert type(error) is getattr(tensorloop_stream, odd.error), repr(error)
+        assert isinstance(error, StreamError)
+        assert error.partial == outcome.stream.completion
+        if isinstance(error, StreamProviderError):
+            assert error.code == odd.code
+    else:
+        assert outcome.error is None
+    # Without warnings: a list of content is more than the SDK's model foresees, streamed or not.
+    whole = outcome.stream.completion.to_dict(warnings=False)
+    assert {**whole, **odd.wanted} == whole
+    assert whole.get("usage") == odd.wanted.get("usage")
+    assert outcome.stream.text == odd.text
+
+
+def test_the_catalogue_is_one() -> None:
+    """Each stream has a name of its own, says where it was seen, and there are plenty of them."""
+    assert len({odd.name for odd in ODD_STREAMS}) == len(ODD_STREAMS) >= 100
+    assert all(odd.seen for odd in ODD_STREAMS)
+
+
+@both
+@modes
+@pytest.mark.parametrize("odd", quiet)
+def test_an_odd_stream_is_right(odd: OddStream, kind: str, mode: Mode) -> None:
+    """The completion, or the error and what had arrived before it, in every way of reading."""
+    outcome = read(kind, odd.reads, mode)
+
+    assert_wanted(odd, outcome)
+    if mode == "text":
+        assert "".join(outcome.items) == odd.text
+
+
+@both
+@pytest.mark.parametrize("odd", quiet)
+def test_an_odd_stream_is_right_byte_by_byte(odd: OddStream, kind: str) -> None:
+    """Where the reads were cut changes nothing."""
+    outcome = read(kind, one_by_one(odd.reads))
+
+    assert_wanted(odd, outcome)
+
+
+@pytest.mark.parametrize("odd", quiet)
+def test_an_odd_stream_is_right_through_the_accumulator(odd: OddStream) -> None:
+    """The chunks that were yielded make the same completion again, with the reasoning."""
+    outcome = read("sync", odd.reads)
+    accumulator = accumulate(*outcome.items)
+
+    assert accumulator.completion == outcome.stream.completion
+    assert accumulator.reasoning == odd.reasoning
+
+
+@both
+@modes
+@pytest.mark.parametrize("odd", silent)
+def test_an_odd_stream_is_right_on_a_connection(odd: OddStream, kind: str, mode: Mode) -> None:
+    """Silence ends with a timeout before `[DONE]`, and is not waited for after it."""
+    with OddServer([odd]) as server:
+        outcome = ask(kind, server.url(0), mode, idle_timeout=odd.idle_timeout)
+
+    assert_wanted(odd, outcome)
+    assert outcome.stream.timing.duration < 2
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "error", "abort"])
+def test_a_call_in_an_answer_that_was_cut_is_not_told(reason: str) -> None:
+    """Its arguments may be valid JSON by chance; OpenRouter says `error`, SGLang `abort` (houston#1211)."""
+    told: list[Any] = []
+    chunks = (tool({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}), finish(reason))
+
+    outcome = read("sync", [sse(*chunks)], callbacks=Callbacks(on_tool_call=told.append))
+
+    assert outcome.error is None
+    assert told == []
+
+
+def ask(kind: str, url: str, mode: Mode, **settings: Any) -> Outcome:
+    if kind == "sync":
+        with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
+            return drain_sync(ChatStream(client.chat.completions.create(**ASK), **settings), mode)
+
+    async def run() -> Outcome:
+        async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0) as client:
+            return await drain_async(AsyncChatStream(client.chat.completions.create(**ASK), **settings), mode)
+
+    return anyio.run(run)
