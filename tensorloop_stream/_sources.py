@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
-import anyio.lowlevel
 import pydantic
 from openai import AsyncStream, Stream
 
@@ -71,8 +70,13 @@ class AsyncSource:
     async def close(self) -> None:
         """Release the connection, or end the caller's generator."""
         if self.kind == "bytes" and self.response is not None:
-            await self.response.aclose()
-            await self._unwind()
+            if "network_stream" in self.response.extensions and can_drain(self):
+                await self.response.aclose()
+                await self._unwind()
+            else:
+                with suppress(RuntimeError):  # another task is reading, and ends with the connection
+                    await self.reads.aclose()
+                await self.response.aclose()
             return
         close = getattr(self.stream, "aclose", None) or getattr(self.stream, "close", None)
         if callable(close):
@@ -81,18 +85,15 @@ class AsyncSource:
                 await closing
 
     async def _unwind(self) -> None:
-        """End the generators of the HTTP library, the innermost first, by reading from what is closed now.
+        """End the generators of httpx2, the innermost first, by reading from the connection that is closed now.
 
         Closed from the outside, some of the inner ones would be left to the garbage collector, which ends them
-        in a task of its own (asyncio) or warns of them (trio).
+        in a task of its own (asyncio) or warns of them (trio). Other transports are not read from after their
+        end: aiohttp raises one and the same exception each time, whose traceback would grow for good.
         """
-        # Nobody knows what a transport of the caller's does after its end; another task may be reading; and a
-        # connection of HTTP/2 goes on.
         with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
-            while can_drain(self) and await anext(self.reads, END) is not END:
-                await anyio.lowlevel.checkpoint()
-        with suppress(RuntimeError):
-            await self.reads.aclose()
+            while await anext(self.reads, END) is not END:
+                pass
 
 
 def open_source(source: object) -> Source | None:

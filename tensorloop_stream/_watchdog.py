@@ -39,13 +39,14 @@ class Alarm:
 class _Watchdog:
     def __init__(self) -> None:
         # Reentrant: a signal handler, or a stream that the garbage collector takes, may come in between.
-        self._condition = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._deadlines: dict[Alarm, float] = {}
         self._wakes_at = 0.0
         self._thread: threading.Thread | None = None
 
     def watch(self, alarm: Alarm, deadline: float) -> None:
-        with self._condition:
+        with self._lock:
             self._deadlines[alarm] = deadline
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="tensorloop_stream", daemon=True)
@@ -58,18 +59,18 @@ class _Watchdog:
     def clear(self, alarm: Alarm) -> bool:
         # The thread is not told, because streams clear and set their alarms at every read. It wakes up once in
         # the length of a timeout and looks for itself.
-        with self._condition:
+        with self._lock:
             self._deadlines.pop(alarm, None)
             return alarm.rang
 
     def drop(self, alarm: Alarm) -> None:
-        with self._condition:
+        with self._lock:
             self._deadlines.pop(alarm, None)
             if not self._deadlines and self._thread is not None:
                 self._condition.notify()
 
     def _run(self) -> None:
-        with self._condition:
+        with self._lock:
             while self._deadlines:
                 now = time.monotonic()
                 for alarm, deadline in list(self._deadlines.items()):
