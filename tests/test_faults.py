@@ -117,7 +117,7 @@ def test_faults(fault: Fault, phase: str, kind: str, tells: bool, server: Replay
         assert told.terminal == [expected]
     assert len(server.requests) == 1
     assert soon(lambda: descriptors() <= held)
-    assert soon(lambda: threading.active_count() == threads)
+    assert soon(lambda: threading.active_count() <= threads)
     assert len(server.disconnects) == fault.left
 
 

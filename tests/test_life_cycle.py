@@ -162,7 +162,7 @@ def test_the_server_sees_a_client_leave(
         assert noticed(server)
         assert told == ["on_abort"]
         assert soon(lambda: descriptors() <= held)
-        assert soon(lambda: threading.active_count() == threads)
+        assert soon(lambda: threading.active_count() <= threads)
 
 
 async def by_async_break(stream: AsyncChatStream) -> None:
@@ -471,7 +471,7 @@ def test_ten_streams_in_a_row_use_one_connection(faults: str, server: ReplayServ
     assert server.connections == 1
     assert server.disconnects == []
     assert soon(lambda: descriptors() <= held)
-    assert soon(lambda: threading.active_count() == threads)
+    assert soon(lambda: threading.active_count() <= threads)
 
 
 @pytest.mark.parametrize("faults", ["", "split=7"])
@@ -517,7 +517,7 @@ def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer
             before = time.monotonic()
             assert ChatStream(client.chat.completions.create(**ask(f"linger={NEVER}"))).get_final_text() == "Hello"
             took.append(time.monotonic() - before)
-        assert soon(lambda: threading.active_count() == threads)
+        assert soon(lambda: threading.active_count() <= threads)
     else:
         run(kind, main)
 

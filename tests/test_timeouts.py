@@ -248,7 +248,7 @@ def test_hundreds_of_blocked_reads_share_one_thread(server: ReplayServer) -> Non
     assert min(late) >= 0
     assert max(late) < 2 * SLACK
     assert max(threads) <= before + count + 1
-    assert soon(lambda: threading.active_count() == before)
+    assert soon(lambda: threading.active_count() <= before)
     assert noticed(server, count)
 
 
