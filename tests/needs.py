@@ -17,16 +17,16 @@ def program(*names: str) -> str:
     for name in names:
         if path := shutil.which(name):
             return path
-    return _missing(f"needs {' or '.join(names)}, which is not installed")
+    return missing(f"needs {' or '.join(names)}, which is not installed")
 
 
 def module(name: str, extra: str) -> None:
     """Skip the test, or fail it, where a module of an extra is not installed."""
     if importlib.util.find_spec(name) is None:
-        _missing(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
+        missing(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
 
 
-def _missing(reason: str) -> str:
+def missing(reason: str) -> str:
     if REQUIRE_ALL:
         pytest.fail(reason)
     pytest.skip(reason)

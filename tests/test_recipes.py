@@ -30,7 +30,7 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
 
 
-@pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code"])
+@pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
 def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The documented flow: the text as it arrives, then its length."""
     runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
@@ -47,7 +47,10 @@ def test_a_recipe_is_a_page(recipe: str) -> None:
     assert f"python {recipe}" in text.partition("\n")[0]
 
 
-@pytest.mark.parametrize("recipe", ["recipes/stream.py", "recipes/stream_async.py", "recipes/existing_code.py"])
+KEYLESS = [f"recipes/{name}.py" for name in ("stream", "stream_async", "existing_code", "raw_http")]
+
+
+@pytest.mark.parametrize("recipe", KEYLESS)
 def test_without_a_key_a_recipe_says_what_to_do(recipe: str, tmp_path: Path) -> None:
     """One sentence that names the variable and the replay command, no traceback, and a failing status."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TENSORLOOP", "OPENAI"))}

@@ -1,0 +1,110 @@
+// Stream to the browser from an edge runtime: bun recipes/javascript/edge.mjs
+// or: deno serve -NE recipes/javascript/edge.mjs, or with bindings: npx wrangler dev recipes/javascript/edge.mjs
+//
+// The browser posts {"messages": [...]} and gets the gateway's event stream, which is whole with [DONE]: an error may
+// come among the events. All else is decided here, so that nobody spends your key on another model or a long answer.
+// Who may ask is not: ask for a login first.
+
+const CHOSEN = { model: "gpt-4o-mini", max_tokens: 60, temperature: 0.2, stream: true };
+const MAX_LENGTH = 20_000; // characters of what is asked, which is billed, too
+const REPLAY = "python -m tensorloop_stream.replay cassettes -- bun recipes/javascript/edge.mjs";
+
+// Without the last two, compression and proxies may hold the stream back until it is whole.
+const SSE_HEADERS = {
+  "Content-Type": "text/event-stream; charset=utf-8",
+  "Cache-Control": "no-cache, no-transform",
+  "X-Accel-Buffering": "no",
+};
+// The gateway's other headers tell of the key, its budget and the connection.
+const PASSED_ON = ["retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version"];
+
+export default {
+  async fetch(request, env) {
+    if (request.method === "GET") return Response.json({ ok: true }); // for health checks
+    if (request.method !== "POST") return failure(405, "Post a chat.");
+    const key = setting("TENSORLOOP_KEY", env);
+    if (!key) return failure(500, `No Tensorloop key: set TENSORLOOP_KEY, or run recorded streams: ${REPLAY}`);
+    const baseURL = setting("TENSORLOOP_BASE_URL", env) || "https://litellm.tensorloop.tech/v1";
+    let body;
+    try {
+      body = JSON.stringify(chosen(await request.text()));
+    } catch (error) {
+      return failure(400, error.message);
+    }
+    let answer;
+    try {
+      answer = await fetch(`${baseURL}/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body,
+        // A browser that leaves while the model is silent would be billed. Bun tells of it at once, Cloudflare with
+        // the compatibility flag enable_request_signal; Deno, and workerd by itself, when they next write to it.
+        signal: request.signal,
+      });
+    } catch {
+      if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it
+      return failure(502, "The gateway could not be reached.");
+    }
+    const headers = new Headers(SSE_HEADERS);
+    for (const name of PASSED_ON) {
+      const value = answer.headers.get(name);
+      if (value) headers.set(name, value);
+    }
+    if (answer.ok && answer.body) return new Response(endingVisibly(answer.body), { headers });
+    // 401, 403, 404, 429 and 5xx before the stream: the gateway's own status and JSON.
+    headers.set("Content-Type", answer.headers.get("Content-Type") ?? "application/json");
+    return new Response(answer.body, { status: answer.status, headers });
+  },
+};
+
+/** Return a setting: Cloudflare hands them over with the request, others have an environment. */
+function setting(name, env) {
+  return env?.[name] ?? globalThis.process?.env[name];
+}
+
+/** Return what is asked of the gateway: of the browser's JSON the messages, and nothing else. */
+function chosen(text) {
+  if (text.length > MAX_LENGTH) throw new Error(`This is longer than ${MAX_LENGTH} characters.`);
+  const { messages, ...others } = JSON.parse(text);
+  const [other] = Object.keys(others);
+  if (other) throw new Error(`${other} is not for the browser to choose.`);
+  if (!Array.isArray(messages) || !messages.every(isMessage)) throw new Error("messages: each a role and its text.");
+  return { ...CHOSEN, messages: messages.map(({ role, content }) => ({ role, content })) };
+}
+
+/** Tell whether a browser may say this: system messages are the server's, and an image costs more than its link. */
+function isMessage(message) {
+  return ["user", "assistant"].includes(message?.role) && typeof message.content === "string";
+}
+
+/** Pass a stream on, its bytes and its pace; a cut becomes an event, because workerd would show a clean end. */
+function endingVisibly(body) {
+  const reader = body.getReader();
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await reader.read();
+          if (done) controller.close();
+          else controller.enqueue(value);
+        } catch {
+          const error = errorJSON(502, "The connection to the gateway was cut.");
+          controller.enqueue(new TextEncoder().encode(`\n\ndata: ${error}\n\n`));
+          controller.close();
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 }, // read when asked, not ahead
+  );
+}
+
+function failure(status, message) {
+  return new Response(errorJSON(status, message), { status, headers: { "Content-Type": "application/json" } });
+}
+
+/** Return an error in the gateway's shape. */
+function errorJSON(status, message) {
+  const type = status < 500 ? "invalid_request_error" : status === 502 ? "upstream_error" : "internal_server_error";
+  return JSON.stringify({ error: { message, type, param: null, code: String(status) } });
+}

@@ -1,0 +1,43 @@
+// Print an answer as it arrives, typed: node recipes/javascript/stream.ts
+// Node runs TypeScript as it is since 22.18; with an older one: npx tsx recipes/javascript/stream.ts
+// The SDK comes first: npm install --prefix recipes/javascript
+
+import OpenAI from "openai";
+import type { ChatCompletionChunk, ChatCompletionCreateParamsStreaming } from "openai/resources/chat/completions";
+
+const REPLAY = "python -m tensorloop_stream.replay cassettes -- node recipes/javascript/stream.ts";
+const HAIKU: ChatCompletionCreateParamsStreaming = {
+  model: "gpt-4o-mini",
+  messages: [{ role: "user", content: "Stream a haiku about caching." }],
+  temperature: 0.2,
+  max_tokens: 60,
+  stream: true,
+};
+
+async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<string> {
+  let text = "";
+  let finishReason: ChatCompletionChunk.Choice["finish_reason"] = null;
+  for await (const chunk of await client.chat.completions.create(request)) {
+    const choice = chunk.choices?.[0]; // typed as always there, but a chunk with the usage may have none
+    const piece = choice?.delta?.content ?? "";
+    process.stdout.write(piece);
+    text += piece;
+    finishReason = choice?.finish_reason ?? finishReason;
+  }
+  // To the SDK, a stream that merely stops is a whole one.
+  if (!finishReason) throw new Error(`The stream ended after ${text.length} characters with no finish_reason.`);
+  return text;
+}
+
+try {
+  const apiKey = process.env.TENSORLOOP_KEY;
+  if (!apiKey) throw new Error(`No Tensorloop key: set TENSORLOOP_KEY, or run recorded streams: ${REPLAY}`);
+  const baseURL = process.env.TENSORLOOP_BASE_URL || "https://litellm.tensorloop.tech/v1";
+  const text = await print(new OpenAI({ apiKey, baseURL }), HAIKU);
+  console.log(`\n--- final (${text.length} chars) ---`);
+} catch (error) {
+  const { message } = error as Error;
+  // A connection cut in mid-stream is no error of the SDK's: fetch's bare `TypeError: terminated` reaches the loop.
+  console.error(message === "terminated" ? "The connection was cut before the answer was whole." : message);
+  process.exitCode = 1;
+}
