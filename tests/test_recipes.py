@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import subprocess
@@ -30,10 +31,13 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
 
 
+# A recipe leaves its client to the end of its process, which here goes on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
 def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The documented flow: the text as it arrives, then its length."""
     runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+    gc.collect()
 
     assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
 
