@@ -1,0 +1,40 @@
+"""Stream answers to a page in the browser, with Django, an async view: python recipes/forward_django.py"""
+
+import os
+from pathlib import Path
+
+import uvicorn
+from django import conf, http, urls
+from django.core.asgi import get_asgi_application
+from pydantic import ValidationError, conlist, constr, create_model
+
+from tensorloop_stream import AsyncTensorloop, Callbacks, aforward_chat
+
+client, saved = AsyncTensorloop(max_retries=1), list[object]()  # the list stands for your database
+Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
+Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+
+
+async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
+    """Forward an answer. The messages are all that a browser decides; model, limits and key are the server's."""
+    try:
+        asked = Asked.model_validate_json(request.body)
+    except ValidationError as error:
+        return http.JsonResponse({"error": {"message": str(error)}}, status=422)
+    body = {**asked.model_dump(), "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    answer = await aforward_chat(client, body, Callbacks(on_finish=saved.append))
+
+    async def passing() -> object:
+        async with answer:
+            async for data in answer:
+                yield data
+
+    return http.StreamingHttpResponse(passing(), status=answer.status_code, headers=answer.headers)
+
+
+PAGE = Path(__file__).with_name("chat.html").read_bytes()
+urlpatterns = [urls.path("", lambda _: http.HttpResponse(PAGE)), urls.path("chat", chat)]
+conf.settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1", "localhost"])
+app = get_asgi_application()
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

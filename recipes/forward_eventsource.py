@@ -1,0 +1,40 @@
+"""Stream answers to an EventSource, with Starlette: python recipes/forward_eventsource.py"""
+
+import os
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError, conlist, constr, create_model
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
+
+client, saved = AsyncTensorloop(max_retries=1), list[object]()  # the list stands for your database
+asked: dict[str, dict[str, object]] = {}  # in production a store that expires, shared by all processes
+Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
+Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+
+
+async def ask(request: Request) -> JSONResponse:
+    """Take the messages, since an EventSource can only GET; they are all that a browser decides."""
+    try:
+        body = Asked.model_validate_json(await request.body()).model_dump()
+    except ValidationError as error:
+        return JSONResponse({"error": {"message": str(error)}}, 422)
+    asked[key := os.urandom(16).hex()] = {**body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    return JSONResponse({"id": key})
+
+
+async def answer(request: Request) -> ForwardApp | Response:
+    """Forward the answer once: an EventSource that was cut asks again by itself, until it gets a 204."""
+    body = asked.pop(request.path_params["id"], None)
+    return ForwardApp(client, body, Callbacks(on_finish=saved.append)) if body else Response(status_code=204)
+
+
+page = Route("/", FileResponse(Path(__file__).with_name("chat.html")))
+app = Starlette(routes=[page, Route("/chat", ask, methods=["POST"]), Route("/chat/{id}", answer)], max_body_size=10**5)
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

@@ -1,0 +1,39 @@
+"""Stream answers to a page in the browser, with FastAPI: python recipes/forward_fastapi.py"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import uvicorn
+from fastapi import Body, FastAPI, Response
+from fastapi.responses import FileResponse
+from openai.types.chat import ChatCompletion
+from pydantic import BaseModel, Field
+from starlette.routing import Route
+
+from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
+
+page = FileResponse(Path(__file__).with_name("chat.html"))
+app = FastAPI(routes=[Route("/", page)], max_body_size=100_000)
+client = AsyncTensorloop(max_retries=1)  # before a retry it may wait for a minute, and so does the browser
+saved: list[ChatCompletion] = []  # stands for your database; on_finish may be an async function
+
+
+class Message(BaseModel):  # noqa: D101 - all that a browser decides: model, limits and key are the server's
+    role: Literal["user", "assistant"]
+    content: str = Field(max_length=4000)
+
+
+class Forwarded(ForwardApp, Response):  # noqa: D101 - what FastAPI takes for a response
+    background = None
+
+
+@app.post("/chat", response_class=Response)
+async def chat(messages: Annotated[list[Message], Body(embed=True, min_length=1, max_length=20)]) -> Response:
+    """Forward the gateway's answer."""
+    body = {"model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2, "messages": [dict(m) for m in messages]}
+    return Forwarded(client, body, Callbacks(on_finish=saved.append))
+
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
