@@ -230,7 +230,8 @@ class ChoiceState:
             message["refusal"] = str(self.refusal)
         message.update((name, str(text)) for name, text in self._texts.items())
         message.update((name, plain(value)) for name, value in self._message.items())
-        if self._calls is not None:
+        if self._calls is not None and self._calls.calls:
+            # Not an empty list, which no API takes back in the next turn.
             message["tool_calls"] = [call.to_dict() for call in self._calls.ordered()]
         if not message["content"] and (
             not self._empty_content or any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))

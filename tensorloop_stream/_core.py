@@ -201,6 +201,8 @@ class StreamCore:
         return StreamDecodeError(f"not a chunk after {self._so_far}: {error}", **self._facts)
 
     def _data_of(self, event: bytes) -> bytes:
+        # A blank line too many between two events must not hide what the second one is.
+        event = event.lstrip(b"\n")
         if event.startswith(b"error:"):
             # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
             raise self._provider_error(error_body(event[6:].strip()))

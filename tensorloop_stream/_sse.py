@@ -57,18 +57,12 @@ class EventSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""
-        if (
-            self.is_plain
-            and data.endswith(b"\n\n")
-            and data[0] != 10
-            and b"\r" not in data
-            and b"\n\n\n" not in data
-            and len(data) <= self._max
-        ):
-            # Nearly every read of a gateway: whole events, LF, nothing left over from before.
+        if self.is_plain and data.endswith(b"\n\n") and data[0] != 10 and b"\r" not in data and len(data) <= self._max:
+            # Nearly every read of a gateway: whole events, LF, nothing left over from before. An event after the
+            # first may keep a blank line too many before it, since looking for that would cost as much again.
             events = data.split(b"\n\n")
-            events.pop()
-            return events
+            if not events.pop():
+                return events
         self.is_plain = False
         events = self._feed(data)
         self.is_plain = not (self._rest or self._after_cr or self._at_start or self._error)

@@ -10,8 +10,8 @@ import tensorloop_stream
 PACKAGE = Path(tensorloop_stream.__file__).parent
 # Which rooms each room may enter. Arrows run one way: nothing below enters anything above it.
 FLOORS = [
-    ("_errors", "_timing", "_settings", "_callbacks", "_watchdog", "_fields", "_view"),
-    ("_sources", "_sse", "_chunks", "_tool_calls"),
+    ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_view"),
+    ("_timing", "_sources", "_sse", "_chunks", "_tool_calls"),
     ("_choice", "_failures"),
     ("_accumulator",),
     ("_core",),
@@ -19,7 +19,8 @@ FLOORS = [
     ("_stream", "_async_stream"),
     ("_resources", "_forward"),
     ("_client",),
-    ("__init__",),
+    ("_answer", "_printer"),
+    ("notebook", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What waits, listens, reads files or variables belongs to the edge.

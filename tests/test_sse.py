@@ -154,6 +154,7 @@ def test_blank_lines_between_events_mean_nothing(size: int) -> None:
     assert splitter.pending == 0
     assert splitter.feed(b"data: d\n\n\nerror: e\n\n\n") == [b"data: d", b"error: e"]
     assert splitter.feed(b"\nerror: f\n\n") == [b"error: f"]
+    assert data(*reads, b"data: d\n\n\ndata: e\n\n") == ["a", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
