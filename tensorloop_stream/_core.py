@@ -304,6 +304,11 @@ class StreamCore:
         return callback(argument)
 
     @property
+    def chunks(self) -> int:
+        """How many chunks came."""
+        return len(self._arrivals)
+
+    @property
     def begun(self) -> bool:
         """Whether anything was read."""
         return bool(self._arrivals or self.pending or self._splitter.pending)

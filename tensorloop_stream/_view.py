@@ -61,7 +61,7 @@ class StreamView:
     def __repr__(self) -> str:
         core = self._core
         state = "failed" if core.error else "done" if core.done else "closed" if core.ended else "open"
-        return f"<{type(self).__name__} {state}, {len(core.timing.chunk_times)} chunks>"
+        return f"<{type(self).__name__} {state}, {core.chunks} chunks>"
 
     def sent_at(self, moment: float) -> Self:
         """Count the timing from when the request was sent, in seconds of `time.monotonic()`."""
