@@ -230,9 +230,9 @@ def draw(medians: dict[str, float], bench: Bench) -> str:
         colour = "#8a94a6" if way.__name__.startswith(("sdk", "json")) else "#1f7a6b"
         label = (way.__doc__ or "").replace("`", "").removeprefix("the floor: ")
         rows.append(
-            f'<text x="300" y="{y + 16}" text-anchor="end">{label}</text>'
-            f'<rect x="310" y="{y}" width="{max(value / longest * 360, 2):.1f}" height="22" rx="3" fill="{colour}"/>'
-            f'<text x="{318 + value / longest * 360:.1f}" y="{y + 16}" font-weight="600">{value:.1f}</text>'
+            f'<text x="345" y="{y + 16}" text-anchor="end">{label}</text>'
+            f'<rect x="355" y="{y}" width="{max(value / longest * 315, 2):.1f}" height="22" rx="3" fill="{colour}"/>'
+            f'<text x="{363 + value / longest * 315:.1f}" y="{y + 16}" font-weight="600">{value:.1f}</text>'
         )
     height = 48 + 34 * len(ways) + 12
     return (
