@@ -14,6 +14,7 @@ from ._errors import (
 )
 from ._forward import ForwardApp, aforward_chat, forward_chat
 from ._passage import SSE_HEADERS
+from ._printer import print_stream
 from ._sse import ServerSentEvent, SSEDecoder
 from ._stream import ChatStream
 from ._timing import StreamTiming
@@ -38,4 +39,5 @@ __all__ = [
     "Tensorloop",
     "aforward_chat",
     "forward_chat",
+    "print_stream",
 ]

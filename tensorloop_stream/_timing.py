@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+
+from . import _picture
 
 __all__ = ["StreamTiming"]
 
@@ -14,6 +17,9 @@ class StreamTiming:
 
     A stream that was handed in open counts from there. The names follow the OpenTelemetry GenAI conventions
     (`gen_ai.client.operation.time_to_first_chunk`, `time_per_output_chunk`).
+
+    As text it is a line, with one letter per fortieth of the time: the more chunks came in it, the higher. A
+    notebook shows a picture: the wait for the first token, a tick per chunk, the stalls.
     """
 
     chunk_times: tuple[float, ...] = ()
@@ -46,3 +52,30 @@ class StreamTiming:
         if not gaps:
             return None
         return gaps[min(int(quantile * len(gaps)), len(gaps) - 1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures for JSON, in seconds, under their OpenTelemetry names where they have one.
+
+        OpenTelemetry's `time_per_output_chunk` is the time of every chunk; here it is their median.
+        """
+        return {
+            "gen_ai.client.operation.duration": self.duration,
+            "gen_ai.client.operation.time_to_first_chunk": self.time_to_first_chunk,
+            "gen_ai.client.operation.time_per_output_chunk": self.gap(0.5),
+            "gen_ai.usage.output_tokens": self.completion_tokens,
+            "chunks": len(self.chunk_times),
+            "longest_gap": self.gap(1),
+            "time_to_first_token": self.time_to_first_token,
+            "tokens_per_second": self.tokens_per_second,
+        }
+
+    def __str__(self) -> str:
+        return _picture.sparkline(self)
+
+    def _repr_svg_(self) -> str:
+        """Show the picture (IPython's protocol)."""
+        return _picture.svg(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
+        """Show the line: the representation would bring a saved notebook thousands of numbers."""
+        printer.text(str(self))

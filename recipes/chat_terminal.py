@@ -1,0 +1,38 @@
+"""Chat in a terminal; Ctrl-C stops an answer and keeps it, at the prompt it quits: python recipes/chat_terminal.py"""
+
+from openai import APIError, OpenAIError
+from openai.types.chat import ChatCompletionMessageParam
+
+from tensorloop_stream import ChatStream, Tensorloop, print_stream
+
+history: list[ChatCompletionMessageParam] = []
+
+
+def answer(client: Tensorloop) -> ChatStream:
+    """Return the answer to the history, which is asked for when it is read."""
+    return ChatStream(
+        lambda: client.chat.completions.create(
+            model="gpt-4o-mini", messages=history, temperature=0.2, max_tokens=80, stream=True
+        )
+    )
+
+
+try:
+    client = Tensorloop()
+    while True:
+        history.append({"role": "user", "content": input("> ")})
+        stream = answer(client)
+        try:
+            print_stream(stream)
+        except KeyboardInterrupt:
+            print("(stopped)")
+        except APIError as error:
+            print(f"({error})")
+        if stream.text:  # also a part: the model should know what the reader knows
+            history.append({"role": "assistant", "content": stream.text})
+        else:
+            history.pop()
+except (KeyboardInterrupt, EOFError):
+    print()
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None

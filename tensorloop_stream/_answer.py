@@ -1,0 +1,131 @@
+"""An answer as a notebook shows it, while it grows: what of it, and when."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ._markdown import closing_fence, code_block, harmless, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openai.types.chat import ChatCompletionMessageToolCallUnion
+
+    from ._view import StreamView
+
+__all__ = ["Answer"]
+
+# A front end renders the whole answer at each update: long ones come less often.
+_CHARACTERS_PER_SECOND = 50_000
+_FINISHES = {
+    "length": "Cut off at the limit of tokens (finish reason: length).",
+    "content_filter": "Stopped by the content filter (finish reason: content_filter).",
+}
+
+
+class Answer:
+    """What of a stream is to be shown, as Markdown, and when; it knows no front end."""
+
+    def __init__(
+        self,
+        chat: StreamView,
+        *,
+        min_interval: float,
+        footer: bool,
+        trusted: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chat = chat
+        self._min_interval = min_interval
+        self._footer = footer
+        self._trusted = trusted
+        self._clock = clock
+        self._due = float("-inf")
+
+    def update(self) -> str | None:
+        """Return what there is to show, `None` while there is nothing or it is too early for it."""
+        if not self._chat._core.accumulator.has_token or self._clock() < self._due:  # noqa: SLF001 - of this package
+            return None
+        markdown = "\n\n".join(self._parts())
+        if not markdown:
+            return None
+        self._due = self._clock() + max(self._min_interval, len(markdown) / _CHARACTERS_PER_SECOND)
+        return markdown
+
+    def last(self, error: BaseException | None = None) -> tuple[str, str]:
+        """Return what is to stay, as Markdown and as plain text."""
+        parts, notes = self._parts(), self._notes(error)
+        so_far = self._chat._core.accumulator  # noqa: SLF001 - of this package
+        calls = [f"{name}({given})" for name, given, _ in map(_called, so_far.tool_calls)]
+        text = "\n\n".join(filter(None, (so_far.text or so_far.refusal, *calls, *notes)))
+        parts += [f"> ⚠️ {_as_text(note)}" for note in notes]
+        if self._footer:
+            parts.append(f"<small>{self._figures()}</small>")
+        return "\n\n".join(parts), text
+
+    def _parts(self) -> list[str]:
+        so_far = self._chat._core.accumulator  # noqa: SLF001 - of this package
+        parts = []
+        if text := so_far.text or so_far.refusal:
+            parts.append(text + closing_fence(text) if self._trusted else harmless(text))
+        parts += map(_tool_call, so_far.tool_calls)
+        if reasoning := so_far.reasoning.strip():
+            # As plain text, so that nothing in it can reach the answer; open as long as it is all there is.
+            lines = "\n\n".join(_as_text(paragraph) for paragraph in reasoning.split("\n\n") if paragraph.strip())
+            state = "" if parts else " open"
+            parts.insert(0, f"<details{state}><summary>Reasoning</summary>\n\n{lines}\n\n</details>")
+        return parts
+
+    def _notes(self, error: BaseException | None) -> list[str]:
+        chat = self._chat
+        choices = chat.completion.choices
+        notes = []
+        if isinstance(error, Exception):
+            name = type(error).__name__
+            notes.append(f"Broken off: this is what had come. {name}: {error}")
+        elif error is not None:
+            notes.append("Interrupted: this is what had come.")
+        elif not self._parts():
+            notes.append("The answer is empty.")
+        if choices and choices[0].finish_reason in _FINISHES:
+            notes.append(_FINISHES[choices[0].finish_reason])
+        if len(choices) > 1:
+            notes.append(f"This is one of {len(choices)} choices; all are in the completion.")
+        return notes
+
+    def _figures(self) -> str:
+        completion, timing = self._chat.completion, self._chat.timing
+        chunks, tokens = len(timing.chunk_times), timing.completion_tokens
+        figures = [plain(str(getattr(completion, "model", "") or ""))]
+        if tokens is not None:
+            figures.append(f"{tokens:,} token{'' if tokens == 1 else 's'}")
+        else:
+            figures.append(f"{chunks:,} chunk{'' if chunks == 1 else 's'}")
+        if timing.time_to_first_token is not None:
+            figures.append(f"first token after {timing.time_to_first_token:.2f} s")
+        if timing.tokens_per_second is not None:
+            figures.append(f"{timing.tokens_per_second:.0f} tokens/s")
+        figures.append(f"{timing.duration:.2f} s in all")
+        return " · ".join(filter(None, figures))
+
+
+def _called(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:
+    """Return what is called, with what, and in which language that is written."""
+    if call.type == "function":
+        return call.function.name or "", call.function.arguments or "", "json"
+    return call.custom.name or "", call.custom.input or "", ""
+
+
+def _tool_call(call: ChatCompletionMessageToolCallUnion) -> str:
+    name, given, language = _called(call)
+    # JSON may not be whole yet, or nested without end.
+    with suppress(ValueError, RecursionError):
+        given = json.dumps(json.loads(given), indent=2, ensure_ascii=False) if language else given
+    return f"**Tool call** <code>{plain(name)}</code>\n\n{code_block(given, language)}"
+
+
+def _as_text(text: str) -> str:
+    return "<br>".join(plain(line.strip()) for line in text.strip().split("\n"))

@@ -1,0 +1,205 @@
+"""The recipes for terminals, on a real one (a pseudo-terminal) and in a pipe."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cassette
+import needs
+import pytest
+import recorded
+
+from tensorloop_stream.replay import ReplayServer
+
+pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
+
+ROOT = Path(__file__).parent.parent
+LONG = recorded.text("chat/long")
+FIRST, SECOND = ("What is a cache, in one sentence?", "Now explain it to a child.")
+ANSWERS = [
+    "".join(re.findall(r'"delta":\{[^{}]*?"content":"([^"\\]+)"', interaction["response"]["body"]["string"]))
+    for interaction in recorded.interactions("conversations/two_turns")
+]
+# Takes the terminal as its own, so that Ctrl-C reaches it; the recipe runs unedited.
+RUN = """
+import os, runpy, sys
+os.open(os.ttyname(0), os.O_RDWR)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def replay() -> Iterator[ReplayServer]:
+    with ReplayServer([cassette.FOLDER], delay=0.01) as server:
+        yield server
+
+
+@pytest.fixture
+def environment(replay: ReplayServer) -> dict[str, str]:
+    # Whether each piece is flushed would not be seen with PYTHONUNBUFFERED.
+    plain = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONUNBUFFERED", "COLUMNS", "NO_COLOR"}
+    }
+    return {**plain, "TENSORLOOP_BASE_URL": replay.base_url, "TENSORLOOP_KEY": "tl_none", "TERM": "xterm"}
+
+
+class Terminal:
+    """A recipe in a terminal of its own."""
+
+    def __init__(self, recipe: str, environment: dict[str, str]) -> None:
+        self._screen, terminal = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", RUN, ROOT / recipe],
+            env=environment,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        self.seen = ""
+        self.reads = 0
+
+    def type(self, text: str) -> None:
+        os.write(self._screen, text.encode())
+
+    def wait_for(self, text: str) -> str:
+        """Read until it is on the screen, and return and forget what is before it."""
+        while text not in self.seen:
+            assert self._read(), self.seen
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def end(self, keys: str = "") -> int:
+        """Type `keys` until the recipe ends, and return its status."""
+        self.type(keys)
+        while self._read(keys):
+            pass
+        os.close(self._screen)
+        return self._process.wait()
+
+    def _read(self, keys: str = "") -> bool:
+        for _ in range(30):
+            if select.select([self._screen], [], [], 1)[0]:
+                break
+            # Python loses a Ctrl-C that comes after input() has prompted and before it reads.
+            self.type(keys)
+        else:
+            raise AssertionError(f"nothing came for 30 s after {self.seen!r}")
+        try:
+            data = os.read(self._screen, 65536)
+        except OSError:  # Linux: all have closed it
+            return False
+        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        self.reads += 1
+        return bool(data)
+
+
+def words(screen: str) -> list[str]:
+    return re.sub(r"\x1b\[[\d;]*m", "", screen).split()
+
+
+def test_a_chat_remembers(environment: dict[str, str]) -> None:
+    """The recorded second answer comes only to a request that holds the first; Ctrl-D ends the chat."""
+    terminal = Terminal("recipes/chat_terminal.py", environment)
+    for question, answer in ((FIRST, ANSWERS[0]), (SECOND, ANSWERS[1])):
+        terminal.wait_for("> ")
+        terminal.type(f"{question}\n")
+        terminal.wait_for(f"{question}\n{answer}\n")
+    terminal.wait_for("> ")
+    terminal.type("\x04")
+
+    assert terminal.end() == 0
+    # As it arrives: many reads, not one per answer.
+    assert terminal.reads > 20
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_it(environment: dict[str, str], replay: ReplayServer) -> None:
+    """The next request holds the part that was seen; the gateway saw the client leave; again quits."""
+    left = len(replay.disconnects)
+    terminal = Terminal("recipes/chat_terminal.py", environment)
+    terminal.wait_for("> ")
+    terminal.type(f"{FIRST}\n")
+    terminal.wait_for("A cache is")
+    terminal.type("\x03")
+    terminal.wait_for("(stopped)\n> ")
+    terminal.type(f"{SECOND}\n")
+    # No recording has half an answer in its request: the replay says so.
+    terminal.wait_for("> ")
+    status = terminal.end("\x03")
+    messages = replay.requests[-1].body["messages"]
+
+    assert status == 0
+    assert "Traceback" not in terminal.seen
+    assert len(replay.disconnects) == left + 1
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert ANSWERS[0].startswith(messages[1]["content"])
+    assert len(messages[1]["content"]) < len(ANSWERS[0])
+
+
+def test_an_error_does_not_end_the_chat(environment: dict[str, str]) -> None:
+    """A question that cannot be answered is forgotten; the next one is asked as if it had not been."""
+    terminal = Terminal("recipes/chat_terminal.py", environment)
+    terminal.wait_for("> ")
+    terminal.type("What was never recorded?\n")
+    terminal.wait_for("(")
+    terminal.wait_for("\n> ")
+    terminal.type(f"{FIRST}\n")
+    terminal.wait_for(ANSWERS[0])
+    terminal.wait_for("> ")
+    terminal.type("\x04")
+
+    assert terminal.end() == 0
+
+
+def test_markdown_grows_by_blocks(environment: dict[str, str]) -> None:
+    """Each paragraph is on the screen once, wrapped, and before the next one has come."""
+    needs.module("rich", "rich")
+    terminal = Terminal("recipes/terminal_markdown.py", environment)
+    paragraphs = [paragraph.split() for paragraph in LONG.split("\n\n")]
+    first = terminal.wait_for("\n\n")
+    at_once = terminal.seen
+    status = terminal.end()
+
+    assert status == 0
+    assert words(first) == paragraphs[0]
+    assert paragraphs[1][-1] not in at_once
+    assert words(terminal.seen) == LONG.split()[len(paragraphs[0]) :]
+
+
+def test_markdown_in_a_pipe_is_the_text_itself(environment: dict[str, str]) -> None:
+    """A file or another program gets what the model wrote."""
+    needs.module("rich", "rich")
+    run = subprocess.run(
+        [sys.executable, ROOT / "recipes/terminal_markdown.py"], env=environment, capture_output=True, check=True
+    )
+
+    assert run.stdout.decode() == LONG.rstrip("\n") + "\n"
+    assert run.stderr == b""
+
+
+@pytest.mark.parametrize("recipe", ["chat_terminal", "terminal_markdown"])
+def test_without_a_key_it_says_what_to_do(recipe: str, environment: dict[str, str], tmp_path: Path) -> None:
+    """One sentence, no traceback, and a failing status."""
+    if recipe == "terminal_markdown":
+        needs.module("rich", "rich")
+    keyless = {name: value for name, value in environment.items() if not name.startswith(("TENSORLOOP", "OPENAI"))}
+    run = subprocess.run(
+        [sys.executable, ROOT / f"recipes/{recipe}.py"],
+        cwd=tmp_path,
+        env=keyless,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert run.stdout == ""
+    assert run.stderr.count("\n") == 1
+    assert "TENSORLOOP_KEY" in run.stderr
