@@ -11,7 +11,7 @@ PACKAGE = Path(tensorloop_stream.__file__).parent
 # Which rooms each room may enter. Arrows run one way: nothing below enters anything above it.
 FLOORS = [
     ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_view"),
-    ("_timing", "_sources", "_sse", "_chunks", "_tool_calls"),
+    ("_timing", "_answer", "_sources", "_sse", "_chunks", "_tool_calls"),
     ("_choice", "_failures"),
     ("_accumulator",),
     ("_core",),
@@ -19,7 +19,7 @@ FLOORS = [
     ("_stream", "_async_stream"),
     ("_resources", "_forward"),
     ("_client",),
-    ("_answer", "_printer"),
+    ("_printer",),
     ("notebook", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
@@ -36,6 +36,9 @@ PURE = (
     "_core",
     "_passage",
     "_timing",
+    "_picture",
+    "_markdown",
+    "_answer",
 )
 
 
