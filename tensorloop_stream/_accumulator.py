@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
+    from ._template import Template
     from ._tool_calls import ToolCall
 
 __all__ = ["ChatAccumulator"]
@@ -78,62 +79,58 @@ class ChatAccumulator:
         if not (self._is_named and chunk.keys() <= _REPEATED):
             self._add_envelope(chunk)
 
-    def add_plain_mapping(self, chunk: Mapping[str, Any]) -> bool:
-        """Take the commonest chunks the short way, and tell whether it was one: more text, or more arguments.
+    def add_plain_mapping(self, chunk: Mapping[str, Any], data: bytes | None = None) -> bool:
+        """Take the commonest chunks the short way, and tell whether it was one: what goes on with one choice.
 
-        They go on with what a choice has begun, and their envelope repeats what was said before.
+        `data` is the JSON of the chunk, if it is at hand.
         """
-        if not self._is_named or not chunk.keys() <= _REPEATED:
-            return False
         choices = chunk.get("choices")
-        if type(choices) is not list or len(choices) != 1:
+        if not self._is_named or type(choices) is not list or len(choices) != 1 or chunk.get("error"):
             return False
         choice = choices[0]
-        if type(choice) is not dict or len(choice) != 2:
+        if type(choice) is not dict:
             return False
-        index, delta = choice.get("index"), choice.get("delta")
-        if type(index) is not int or type(delta) is not dict or len(delta) != 1:
+        index = choice.get("index")
+        state = self._talking.get(index) if type(index) is int else None
+        if state is None or not state.add_plain(choice, data):
             return False
-        state = self._talking.get(index)
-        if state is None:
-            return False
-        piece = delta.get("content")
-        if piece and type(piece) is str:
-            self._end_plain(index, state.content.append(piece))
-            return True
-        if state.continue_call(delta.get("tool_calls")):
-            self._end_plain(index, "")
-            return True
-        return False
+        self._show(state)
+        if not chunk.keys() <= _REPEATED:
+            self._add_envelope(chunk)
+        return True
 
-    def add_plain_chunk(self, chunk: ChatCompletionChunk) -> bool:
+    def add_plain_chunk(self, chunk: ChatCompletionChunk, data: bytes) -> bool:
         """Take a chunk that has been validated, as `add_plain_mapping` does."""
-        if not self._is_named or chunk.__pydantic_extra__ or len(chunk.choices) != 1:
+        choices = chunk.choices
+        if not self._is_named or len(choices) != 1 or chunk.usage is not None:
             return False
-        choice = chunk.choices[0]
-        delta, state = choice.delta, self._talking.get(choice.index)
-        if (
-            state is None
-            or choice.__pydantic_extra__
-            or delta.__pydantic_extra__
-            or len(delta.__pydantic_fields_set__) != 1
-            # An index and a delta are always there.
-            or len(choice.__pydantic_fields_set__) != 2
-            or not chunk.__pydantic_fields_set__ <= _REPEATED
-        ):
+        extra = chunk.__pydantic_extra__
+        if extra and extra.get("error"):
             return False
-        if delta.content:
-            self._end_plain(choice.index, state.content.append(delta.content))
-            return True
-        if delta.tool_calls and state.continue_typed_call(delta.tool_calls):
-            self._end_plain(choice.index, "")
-            return True
-        return False
+        state = self._talking.get(choices[0].index)
+        if state is None or not state.add_plain_model(choices[0], data):
+            return False
+        self._show(state)
+        if chunk.system_fingerprint is not None:
+            self._envelope["system_fingerprint"] = chunk.system_fingerprint
+        if chunk.service_tier is not None:
+            self._envelope["service_tier"] = chunk.service_tier
+        if extra:
+            self._add_envelope(extra)
+        return True
 
-    def _end_plain(self, index: int, text: str) -> None:
-        self.text_delta = "" if index else text
-        if self.reasoning_delta or self.refusal_delta:
-            self.reasoning_delta = self.refusal_delta = ""
+    def go_on(self, template: Template, piece: str) -> None:
+        """Take the piece of a chunk that is otherwise the same as the last one, from which the template is."""
+        state = self._talking[template.choice]
+        state.go_on(template.name, template.call, piece)
+        self._show(state)
+
+    def _show(self, state: ChoiceState) -> None:
+        if state.index == 0:
+            self.text_delta, self.reasoning_delta = state.text_delta, state.reasoning_delta
+            self.refusal_delta = ""
+        else:
+            self.text_delta = self.reasoning_delta = self.refusal_delta = ""
 
     def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
         envelope = self._envelope
@@ -151,7 +148,7 @@ class ChatAccumulator:
             elif name not in _DROPPED:
                 # Not merged: Perplexity repeats all its citations in every chunk.
                 envelope[name] = value
-        self._is_named = all(envelope.get(name) for name in _FIRST)
+        self._is_named = self._is_named or all(envelope.get(name) for name in _FIRST)
 
     def _add_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):

@@ -14,8 +14,8 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError, StreamTimeoutError
 from ._settings import StreamSettings
-from ._sources import AsyncSource, can_drain, no_source, open_async_source
-from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
+from ._sources import DRAIN_SECONDS, END, AsyncSource, can_drain, no_source, open_async_source
+from ._view import UNCLOSED, StreamView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -58,7 +58,9 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         self._opens: Callable[[], AsyncOpened] | None = None
         self._opening: Awaitable[AsyncChunks] | None = None
         if isinstance(source, AsyncChatStream):
-            self._take_over(source, callbacks, settings)
+            taken = self._take_over(source, callbacks, settings)
+            if taken is not None:
+                self._begin(taken)
             return
         opened = None if inspect.isawaitable(source) else open_async_source(source)
         if opened is not None:
@@ -78,7 +80,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         return self
 
     async def __anext__(self) -> ChatCompletionChunk:
-        chunk = await self._advance(typed=True)
+        chunk = await self._advance(True)
         if chunk is None:
             raise StopAsyncIteration
         self._core.handed_out = True
@@ -90,7 +92,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         return _AsyncTexts(self._next_text)
 
     async def _next_text(self) -> str:
-        while await self._advance(typed=False) is not None:
+        while await self._advance(False) is not None:
             text = self._core.accumulator.text_delta
             if text:
                 self._core.handed_out = True
@@ -99,7 +101,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def until_done(self) -> Self:
         """Read to the end; raises the `StreamError` of a stream that breaks."""
-        while await self._advance(typed=False) is not None:
+        while await self._advance(False) is not None:
             pass
         return self
 
@@ -154,7 +156,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         if source is not None and source.response is not None:
             warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
 
-    async def _advance(self, *, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+    async def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk, waiting for it; `None` at the end."""
         core = self._core
         while not core.ended:
@@ -190,7 +192,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
     async def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
         core, source = self._core, self._source or await self._open()
-        until = core.wait_until() if source.waits else None
+        until = core.wait_until() if core.has_timeout and source.waits else None
         try:
             if not source.waits:
                 data = next(source.reads, END)
@@ -233,27 +235,6 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         self._source = source
         self._response = source.response
         self._core.request = source.response.request if source.response is not None else None
-        return source
-
-    def _take_over(self, other: AsyncChatStream, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        """Go on with another stream where it stands; it is closed, its connection lives on here."""
-        core, source = other._core, other._source
-        settings.require_function(opens=other._opens is not None)
-        settings = settings.over(core.settings)
-        other._core, other._source = StreamCore(None, core.settings), None
-        other._core.ended = True
-        core.configure(callbacks or core.callbacks, settings)
-        self._core, self._opens, self._opening = core, other._opens, other._opening
-        if source is not None:
-            self._begin(source)
-
-    def _hand_over(self) -> AsyncSource | None:
-        """Give the source away, if nothing was read from it; this stream is closed then."""
-        source = self._source
-        if source is None or self._core.begun:
-            return None
-        self._source = None
-        self._core.ended = True
         return source
 
     async def _drain(self) -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from openai.types.chat import ChatCompletionMessage, ChatCompletionTokenLogprob
-from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
+from openai.types.chat import ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
 
 from ._chunks import built
 from ._fields import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
+from ._logprobs import Logprobs, is_plain
 from ._tool_calls import ToolCall, ToolCalls
 
 if TYPE_CHECKING:
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+    from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
-# Older vLLM sends the logprobs of the legacy completions instead: lists of another make (vllm#3179).
-_LOGPROBS = ("content", "refusal")
 # The answer of a call that was cut: its arguments may be valid JSON by chance (vllm#53269). OpenRouter ends with
 # "error" when its upstream dies (houston#1211), SGLang with "abort".
 _CUT = frozenset({"length", "content_filter", "error", "abort"})
@@ -35,7 +34,6 @@ class ChoiceState:
         "_empty_content",
         "_extra",
         "_logprobs",
-        "_logprobs_typed",
         "_message",
         "_role",
         "_texts",
@@ -71,8 +69,7 @@ class ChoiceState:
         self._message: dict[str, Any] = {}
         self._calls: ToolCalls | None = None
         self._calls_seen = 0
-        self._logprobs: dict[str, list[Any]] | None = None
-        self._logprobs_typed: dict[str, list[Any]] = {}
+        self._logprobs: Logprobs | None = None
         self._extra: dict[str, Any] = {}
 
     def add(self, choice: dict[str, Any]) -> None:
@@ -86,6 +83,87 @@ class ChoiceState:
         if not choice.keys() <= _PLAIN_CHOICE:
             self._add_rest(choice)
 
+    def add_plain(self, choice: dict[str, Any], data: bytes | None) -> bool:
+        """Take the commonest of what follows a first token, the short way, and tell whether it was that.
+
+        More text, more reasoning or more arguments, with or without log probabilities; the result is that of `add`.
+        `data` is the JSON of the chunk, if it is at hand.
+        """
+        delta = choice.get("delta")
+        if type(delta) is not dict or len(delta) != 1:
+            return False
+        logprobs = None
+        if len(choice) != 2:
+            for name, value in choice.items():
+                if value is not None and name not in _PLAIN_CHOICE:
+                    if name != "logprobs" or not is_plain(value):
+                        return False
+                    logprobs = value
+        text, reasoning = delta.get("content"), ""
+        if text:
+            if type(text) is not str:
+                return False
+            text = self.content.append(text)
+        elif "tool_calls" in delta:
+            pieces, text = delta["tool_calls"], ""
+            if self._calls is None or type(pieces) is not list or len(pieces) != 1 or not self._calls.go_on(pieces[0]):
+                return False
+        else:
+            name, text = *delta, ""
+            if not _is_plain_reasoning(name, delta[name]):
+                return False
+            reasoning = self._reason_on(name, delta[name])
+        self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
+        if logprobs is not None:
+            self._add_logprobs(data or logprobs)
+        return True
+
+    def add_plain_model(self, choice: ChunkChoice, data: bytes) -> bool:
+        """Take a validated choice as `add_plain` does."""
+        delta, logprobs = choice.delta, choice.logprobs
+        if (
+            choice.finish_reason is not None
+            or choice.__pydantic_extra__
+            or (delta.role is not None and not self._role)
+            or delta.refusal is not None
+            or delta.function_call is not None
+            or (logprobs is not None and logprobs.__pydantic_extra__)
+        ):
+            return False
+        text, pieces, extra, reasoning = delta.content, delta.tool_calls, delta.__pydantic_extra__, ""
+        if text and pieces is None and not extra:
+            text = self.content.append(text)
+        elif pieces and text is None and not extra:
+            text = ""
+            if self._calls is None or len(pieces) != 1 or not self._calls.go_on_typed(pieces[0]):
+                return False
+        elif extra and len(extra) == 1 and text is None and pieces is None:
+            name, text = *extra, ""
+            if not _is_plain_reasoning(name, extra[name]):
+                return False
+            reasoning = self._reason_on(name, extra[name])
+        else:
+            return False
+        self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
+        if logprobs is not None:
+            self._add_logprobs(data)
+        return True
+
+    def go_on(self, name: str, call: int, piece: str) -> None:
+        """Take the piece of a chunk that differs from the last one, a plain one, in this piece alone."""
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        if name == "content":
+            self.text_delta = self.content.append(piece)
+        elif name == "arguments":
+            assert self._calls is not None
+            self._calls.go_on_at(call, piece)
+        else:
+            self.reasoning_delta = self._reason_on(name, piece)
+
+    def _reason_on(self, name: str, piece: str) -> str:
+        self._add_reasoning(name, piece)
+        return self.reasoning.append(piece)
+
     def _add_rest(self, choice: dict[str, Any]) -> None:
         for name, value in choice.items():
             if value is None or name in _PLAIN_CHOICE:
@@ -93,7 +171,8 @@ class ChoiceState:
             if name == "finish_reason":
                 self.finish_reason = as_text(value) if value else self.finish_reason
             elif name == "logprobs":
-                self._add_logprobs(value)
+                if isinstance(value, dict):
+                    self._add_logprobs(value)
             elif name == "message":
                 self._add_message(choice)
             elif name == "usage" and isinstance(value, dict):
@@ -188,28 +267,10 @@ class ChoiceState:
             self._calls.add(pieces)
             self.has_token = True
 
-    def continue_call(self, pieces: Any) -> bool:
-        """Take a single piece that brings more arguments for a call that has begun; tell whether it was one."""
-        return self._calls is not None and type(pieces) is list and len(pieces) == 1 and self._calls.go_on(pieces[0])
-
-    def continue_typed_call(self, pieces: list[ChoiceDeltaToolCall]) -> bool:
-        """Take validated pieces as `continue_call` does."""
-        return self._calls is not None and len(pieces) == 1 and self._calls.go_on_typed(pieces[0])
-
     def _add_logprobs(self, logprobs: Any) -> None:
-        if not isinstance(logprobs, dict):
-            return
         if self._logprobs is None:
-            self._logprobs = {}
-        for name, entries in logprobs.items():
-            if isinstance(entries, list):
-                self._logprobs.setdefault(name, []).extend(entries)
-
-    def _typed_logprobs(self, name: str, entries: list[Any]) -> list[Any]:
-        # Built once and only when asked for: reading the completion after every chunk must not build all anew.
-        typed = self._logprobs_typed.setdefault(name, [])
-        typed += map(_typed_logprob, entries[len(typed) :])
-        return list(typed)
+            self._logprobs = Logprobs()
+        self._logprobs.add(logprobs)
 
     def newly_whole_calls(self, *, ended: bool) -> list[ToolCall]:
         """Return the calls that became whole, once each."""
@@ -245,18 +306,9 @@ class ChoiceState:
         }
         choice = built(Choice, {**extra, **rest})
         if self._logprobs is not None:
-            choice.logprobs = ChoiceLogprobs.construct()
-            for name, entries in self._logprobs.items():
-                known = self._typed_logprobs(name, entries) if name in _LOGPROBS else list(entries)
-                setattr(choice.logprobs, name, known)
+            choice.logprobs = self._logprobs.to_model()
         return choice
 
 
-def _typed_logprob(entry: Any) -> Any:
-    if not isinstance(entry, dict):
-        return entry
-    try:
-        # As the SDK does with an optional field: by validation, which is in Rust, else as it came.
-        return ChatCompletionTokenLogprob.model_validate(entry)
-    except ValueError:
-        return built(ChatCompletionTokenLogprob, entry)
+def _is_plain_reasoning(name: str, piece: Any) -> bool:
+    return name in _REASONING and type(piece) is str and piece != ""

@@ -55,9 +55,9 @@ def valid_chunk(data: bytes) -> ChatCompletionChunk | None:
     if chunk.__pydantic_extra__:
         chunk.__pydantic_fields_set__.difference_update(chunk.__pydantic_extra__)
     for choice in chunk.choices:
+        delta = choice.delta
         if choice.__pydantic_extra__:
             choice.__pydantic_fields_set__.difference_update(choice.__pydantic_extra__)
-        delta = choice.delta
         if delta.__pydantic_extra__:
             delta.__pydantic_fields_set__.difference_update(delta.__pydantic_extra__)
     return chunk

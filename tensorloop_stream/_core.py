@@ -21,6 +21,7 @@ from ._errors import (
 )
 from ._failures import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
 from ._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
+from ._template import Template, template_of
 from ._timing import StreamTiming
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from ._sources import Kind
     from ._tool_calls import ToolCall
 
+# For a chunk that nobody wants to see: only its piece was read.
+_ALIKE: Mapping[str, Any] = {}
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
 
@@ -60,8 +63,11 @@ class StreamCore:
         """Set who is told of what comes, and the limits."""
         self.callbacks = callbacks
         self.settings = settings
+        self._template: Template | None = None
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
+        # Whether there is any use in asking `wait_until`.
+        self.has_timeout = settings.has_timeout
         self._needs_chunks = callbacks.on_chunk is not None
         # Whether a chunk has anybody to be told to.
         self.tells = any((
@@ -85,6 +91,8 @@ class StreamCore:
         self._first_token: float | None = None
         self._deadline: float | None = None
         self._stopped = None
+        self._template = None
+        self._templates = self._alike = 0
 
     # What the edge brings
 
@@ -130,38 +138,54 @@ class StreamCore:
         Nearly every read of a gateway is one whole event of one line, which goes a short way; the result is the
         same. Raises as both do.
         """
+        if kind != "bytes" or not self._splitter.is_plain or len(data) >= MAX_EVENT_SIZE:
+            self.receive(data, kind)
+            return self.next(typed)
+        template = self._template
+        if template is not None and not typed and (piece := template.piece_of(data)):
+            self._arrival = time.monotonic()
+            self._arrivals.append(self._arrival)
+            self._deadline = None
+            self._alike += 1
+            self.accumulator.go_on(template, piece)
+            return _ALIKE
         if not (
-            kind == "bytes"
-            and self._splitter.is_plain
-            and data.startswith(b"data: {")
+            data.startswith(b"data: {")
             and data.find(b"\n") == len(data) - 2
             and data.endswith(b"\n\n")
             and b"\r" not in data
-            and len(data) < MAX_EVENT_SIZE
         ):
             self.receive(data, kind)
             return self.next(typed)
         self._arrival = time.monotonic()
-        payload = data[6:-2]
         try:
-            if not (typed or self._needs_chunks):
-                mapping = parse_object(payload)
-                if not self.accumulator.add_plain_mapping(mapping):
-                    self._accept(mapping)
-                    return mapping
-                self._arrivals.append(self._arrival)
-                self._deadline = None
-                return mapping
-            chunk = valid_chunk(payload)
-            if chunk is not None and self.accumulator.add_plain_chunk(chunk):
-                self._arrivals.append(self._arrival)
-                self._deadline = None
-                return chunk
-            mapping = parse_object(payload)
-            self._accept(mapping)
-            return chunk or lenient_chunk(mapping)
+            return self._take_payload(data[6:-2], typed or self._needs_chunks)
         except (ValueError, RecursionError) as error:
             raise self._bad_chunk(error) from error.__cause__ or error
+
+    def _take_payload(self, data: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
+        accumulator = self.accumulator
+        if typed:
+            chunk = valid_chunk(data)
+            if chunk is not None and accumulator.add_plain_chunk(chunk, data):
+                self._arrivals.append(self._arrival)
+                self._deadline = self._template = None
+                return chunk
+            mapping = parse_object(data)
+            self._accept(mapping)
+            return chunk or lenient_chunk(mapping)
+        mapping = parse_object(data)
+        if accumulator.add_plain_mapping(mapping, data):
+            self._arrivals.append(self._arrival)
+            self._deadline = self._template = None
+            # Three for nothing, then one for every eight chunks that it was of use for: two chunks that never are
+            # alike, as of choices in turn, must not cost a template each.
+            if self._templates * 8 <= self._alike + 16:
+                self._templates += 1
+                self._template = template_of(data, mapping)
+        else:
+            self._accept(mapping)
+        return mapping
 
     def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk that is there, accumulated; `None` when more must be read, or `done`.
@@ -223,6 +247,8 @@ class StreamCore:
         if "choices" not in chunk and is_bare_error(chunk):
             raise self._provider_error(dict(chunk))
         accumulator = self.accumulator
+        # What came before may no longer be what the template takes as said.
+        self._template = None
         accumulator.add_mapping(chunk)
         self._arrivals.append(self._arrival)
         self._deadline = None

@@ -30,7 +30,7 @@ class Text:
         if self._high:
             piece = _paired(self._high + piece)
             self._high = ""
-        if "\ud800" <= piece[-1] <= "\udbff":
+        if piece[-1] >= "\ud800" and piece[-1] <= "\udbff":
             # The first half of a UTF-16 pair: its other half is the start of the next piece.
             self._high = piece[-1]
             piece = piece[:-1]

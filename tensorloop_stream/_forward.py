@@ -12,8 +12,7 @@ import openai
 from openai import AsyncStream, Stream
 
 from ._passage import SSE_HEADERS, Passage, SilentPassage, passed_on, refusal, request_body
-from ._sources import AsyncSource, Source, async_bytes_of, bytes_of
-from ._view import END
+from ._sources import END, AsyncSource, Source, async_bytes_of, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping

@@ -13,11 +13,13 @@ import anyio
 import pydantic
 from openai import AsyncStream, Stream
 
-from ._view import DRAIN_SECONDS, END
-
 if TYPE_CHECKING:
     import httpx2
 
+# How long a server may take to end the response after [DONE], so that its connection can be used again.
+DRAIN_SECONDS = 0.1
+# A source's `next` gives this at its end.
+END: Any = object()
 # bytes: of an SDK stream that nobody has read from; sdk: chunks of one that was begun; chunks: of the caller.
 Kind = Literal["bytes", "sdk", "chunks"]
 

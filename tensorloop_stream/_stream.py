@@ -13,8 +13,8 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError
 from ._settings import StreamSettings
-from ._sources import Source, can_drain, no_source, open_source
-from ._view import DRAIN_SECONDS, END, UNCLOSED, StreamView
+from ._sources import DRAIN_SECONDS, END, Source, can_drain, no_source, open_source
+from ._view import UNCLOSED, StreamView
 from ._watchdog import Alarm
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         self._alarm: Alarm | None = None
         self._opens: Callable[[], Chunks] | None = None
         if isinstance(source, ChatStream):
-            self._take_over(source, callbacks, settings)
+            taken = self._take_over(source, callbacks, settings)
+            if taken is not None:
+                self._begin(taken)
             return
         opened = open_source(source)
         settings.require_function(opens=opened is None)
@@ -77,7 +79,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         return self
 
     def __next__(self) -> ChatCompletionChunk:
-        chunk = self._advance(typed=True)
+        chunk = self._advance(True)
         if chunk is None:
             raise StopIteration
         self._core.handed_out = True
@@ -86,7 +88,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     @property
     def text_stream(self) -> Iterator[str]:
         """The text deltas of choice 0 that are not empty; may be left and taken up again."""
-        while self._advance(typed=False) is not None:
+        while self._advance(False) is not None:
             text = self._core.accumulator.text_delta
             if text:
                 self._core.handed_out = True
@@ -94,7 +96,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def until_done(self) -> Self:
         """Read to the end; raises the `StreamError` of a stream that breaks."""
-        while self._advance(typed=False) is not None:
+        while self._advance(False) is not None:
             pass
         return self
 
@@ -144,7 +146,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
             warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
             self._close_source()
 
-    def _advance(self, *, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+    def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk, waiting for it; `None` at the end."""
         core = self._core
         while not core.ended:
@@ -180,7 +182,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
         core, source = self._core, self._source or self._open()
-        until = core.wait_until()
+        until = core.wait_until() if core.has_timeout else None
         alarm = None if until is None else self._alarm
         rang = False
         try:
@@ -221,33 +223,12 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         self._response = source.response
         self._core.request = source.response.request if source.response is not None else None
         self._alarm = None if source.socket is None else Alarm(source.wake)
-        if self._alarm is None and self._core.settings.has_timeout:
+        if self._alarm is None and self._core.has_timeout:
             self._close_source()
             raise ValueError(
                 "first_chunk_timeout and idle_timeout need a connection whose reads can be woken, and this source "
                 "has none: leave them out, or use AsyncChatStream"
             )
-        return source
-
-    def _take_over(self, other: ChatStream, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        """Go on with another stream where it stands; it is closed, its connection lives on here."""
-        core, source = other._core, other._source
-        settings.require_function(opens=other._opens is not None)
-        settings = settings.over(core.settings)
-        other._core, other._source = StreamCore(None, core.settings), None
-        other._core.ended = True
-        core.configure(callbacks or core.callbacks, settings)
-        self._core, self._opens = core, other._opens
-        if source is not None:
-            self._begin(source)
-
-    def _hand_over(self) -> Source | None:
-        """Give the source away, if nothing was read from it; this stream is closed then."""
-        source = self._source
-        if source is None or self._core.begun:
-            return None
-        self._source = None
-        self._core.ended = True
         return source
 
     def _drain(self) -> None:

@@ -126,8 +126,7 @@ class ToolCalls:
         # LiteLLM repeats the type in every piece.
         if len(piece) == 3 and piece.get("type") != (call.type or "function"):
             return False
-        call.input.append(text)
-        self._changed[call.arrival] = call
+        self.go_on_at(index, text)
         return True
 
     def go_on_typed(self, piece: ChoiceDeltaToolCall) -> bool:
@@ -139,9 +138,14 @@ class ToolCalls:
             return False
         if piece.type is not None and piece.type != (call.type or "function"):
             return False
-        call.input.append(inner.arguments)
-        self._changed[call.arrival] = call
+        self.go_on_at(piece.index, inner.arguments)
         return True
+
+    def go_on_at(self, index: int, text: str) -> None:
+        """Take more arguments for the newest call at an index."""
+        call = self._at_index[index]
+        call.input.append(text)
+        self._changed[call.arrival] = call
 
     def newly_whole(self, *, finished: bool) -> list[ToolCall]:
         """Return, once each and in order of arrival, the calls that are whole now.

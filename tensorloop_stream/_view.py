@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from ._core import StreamCore
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -11,13 +13,10 @@ if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-    from ._core import StreamCore
+    from ._callbacks import Callbacks
+    from ._settings import StreamSettings
     from ._timing import StreamTiming
 
-# How long a server may take to end the response after [DONE], so that its connection can be used again.
-DRAIN_SECONDS = 0.1
-# A source's `next` gives this at its end.
-END: Any = object()
 UNCLOSED = "{!r} was dropped with its connection open: read it to the end, or in a with block"
 
 
@@ -25,6 +24,11 @@ class StreamView:
     """What both kinds of stream show of their core."""
 
     _core: StreamCore
+    # Of the kind of the stream; `None` before it is open and after it is closed.
+    _source: Any
+    # The function that opens it, or what an async one waits for until it is open.
+    _opens: Any
+    _opening: Any = None
     _response: httpx2.Response | None = None
 
     @property
@@ -81,3 +85,23 @@ class StreamView:
         if not completion.choices:
             raise self._core.no_choice()
         return completion.choices[0].message
+
+    def _take_over(self, other: Self, callbacks: Callbacks | None, settings: StreamSettings) -> Any:
+        """Go on with another stream where it stands and return its source; the other is closed."""
+        core, source = other._core, other._source
+        settings.require_function(opens=other._opens is not None)
+        settings = settings.over(core.settings)
+        other._core, other._source = StreamCore(None, core.settings), None
+        other._core.ended = True
+        core.configure(callbacks or core.callbacks, settings)
+        self._core, self._opens, self._opening = core, other._opens, other._opening
+        return source
+
+    def _hand_over(self) -> Any:
+        """Return the source if nothing was read from it, else `None`; this stream is closed then."""
+        source = self._source
+        if source is None or self._core.begun:
+            return None
+        self._source = None
+        self._core.ended = True
+        return source

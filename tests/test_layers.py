@@ -10,12 +10,13 @@ import tensorloop_stream
 PACKAGE = Path(tensorloop_stream.__file__).parent
 # Which rooms each room may enter. Arrows run one way: nothing below enters anything above it.
 FLOORS = [
-    ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_view"),
+    ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_template"),
     ("_timing", "_answer", "_sources", "_sse", "_chunks", "_tool_calls"),
-    ("_choice", "_failures"),
+    ("_logprobs", "_failures"),
+    ("_choice",),
     ("_accumulator",),
     ("_core",),
-    ("_passage",),
+    ("_passage", "_view"),
     ("_stream", "_async_stream"),
     ("_resources", "_forward"),
     ("_client",),
@@ -30,6 +31,8 @@ PURE = (
     "_chunks",
     "_fields",
     "_tool_calls",
+    "_logprobs",
+    "_template",
     "_choice",
     "_accumulator",
     "_failures",

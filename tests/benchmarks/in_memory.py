@@ -30,7 +30,14 @@ from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
 
 RUNS = 7
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
-ENVELOPE = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1795359264, "model": "gpt-4o-mini"}
+# As in cassettes/chat/long.yaml.
+ENVELOPE = {
+    "id": "chatcmpl-N7D2YuYgJuZtLsDNXa9cs8G0Jq5T1ExJ",
+    "created": 1795359264,
+    "model": "gpt-4o-mini",
+    "object": "chat.completion.chunk",
+    "system_fingerprint": "b10069-178a6c449",
+}
 
 
 def choices_of(kind: str, number: int) -> list[Any]:
