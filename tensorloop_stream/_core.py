@@ -138,53 +138,51 @@ class StreamCore:
         Nearly every read of a gateway is one whole event of one line, which goes a short way; the result is the
         same. Raises as both do.
         """
-        if kind != "bytes" or not self._splitter.is_plain or len(data) >= MAX_EVENT_SIZE:
-            self.receive(data, kind)
-            return self.next(typed)
-        template = self._template
-        if template is not None and not typed and (piece := template.piece_of(data)):
-            self._arrival = time.monotonic()
-            self._arrivals.append(self._arrival)
-            self._deadline = None
-            self._alike += 1
-            self.accumulator.go_on(template, piece)
-            return _ALIKE
-        if not (
-            data.startswith(b"data: {")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n\n")
-            and b"\r" not in data
+        if (
+            kind != "bytes"
+            or not self._splitter.is_plain
+            or not data.endswith(b"\n\n")
+            or len(data) >= MAX_EVENT_SIZE
+            or data.find(b"\n") != len(data) - 2
+            or b"\r" in data
         ):
             self.receive(data, kind)
             return self.next(typed)
         self._arrival = time.monotonic()
+        if not data.startswith(b"data: {"):
+            self.pending.append(data[:-2])
+            return self.next(typed)
         try:
-            return self._take_payload(data[6:-2], typed or self._needs_chunks)
+            return self._take_line(data[:-2], typed or self._needs_chunks)
         except (ValueError, RecursionError) as error:
             raise self._bad_chunk(error) from error.__cause__ or error
 
-    def _take_payload(self, data: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
-        accumulator = self.accumulator
-        if typed:
-            chunk = valid_chunk(data)
-            if chunk is not None and accumulator.add_plain_chunk(chunk, data):
-                self._arrivals.append(self._arrival)
-                self._deadline = self._template = None
-                return chunk
-            mapping = parse_object(data)
-            self._accept(mapping)
-            return chunk or lenient_chunk(mapping)
-        mapping = parse_object(data)
-        if accumulator.add_plain_mapping(mapping, data):
+    def _take_line(self, line: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
+        """Take an event of one line, which begins with `data: {`."""
+        accumulator, template = self.accumulator, self._template
+        if template is not None and not typed and (piece := template.piece_of(line)):
+            accumulator.go_on(template, piece)
+            self._arrivals.append(self._arrival)
+            self._deadline = None
+            self._alike += 1
+            return _ALIKE
+        data = line[6:]
+        chunk = valid_chunk(data) if typed else None
+        if chunk is not None and accumulator.add_plain_chunk(chunk, data):
             self._arrivals.append(self._arrival)
             self._deadline = self._template = None
-            # Three for nothing, then one for every eight chunks that it was of use for: two chunks that never are
-            # alike, as of choices in turn, must not cost a template each.
-            if self._templates * 8 <= self._alike + 16:
-                self._templates += 1
-                self._template = template_of(data, mapping)
-        else:
+            return chunk
+        mapping = parse_object(data)
+        if typed or not accumulator.add_plain_mapping(mapping, data):
             self._accept(mapping)
+            return (chunk or lenient_chunk(mapping)) if typed else mapping
+        self._arrivals.append(self._arrival)
+        self._deadline = self._template = None
+        # Three for nothing, then one for every eight chunks that it was of use for: chunks that are never alike, as
+        # of choices in turn, must not cost a template each.
+        if self._templates * 8 <= self._alike + 16:
+            self._templates += 1
+            self._template = template_of(data, mapping)
         return mapping
 
     def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
@@ -202,15 +200,14 @@ class StreamCore:
                     return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
                 if item.startswith(b"data: {") and b"\n" not in item:
                     # Nearly all events are one line; only the others need the whole grammar.
-                    data = item[6:]
-                else:
-                    data = self._data_of(item)
-                    if not data:
-                        continue
-                    if data.startswith(b"[DONE]"):
-                        self.done = True
-                        self._stopped = self._arrival
-                        break
+                    return self._take_line(item, typed)
+                data = self._data_of(item)
+                if not data:
+                    continue
+                if data.startswith(b"[DONE]"):
+                    self.done = True
+                    self._stopped = self._arrival
+                    break
                 mapping = parse_object(data)
                 self._accept(mapping)
                 return typed_chunk(data, mapping) if typed else mapping

@@ -16,14 +16,14 @@ _STRINGS = {
     name: re.compile(b'"' + name.encode() + _STRING)
     for name in ("content", "reasoning_content", "reasoning", "arguments")
 }
-_BEFORE, _AFTER = b"data: ", b"\n\n"
+_BEFORE = b"data: "
 # What no gateway sends.
 _MARK = rb'"\u0000 gap \u0000"'
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An event with a gap where its piece of text, of reasoning or of arguments stands.
+    """The line of an event with a gap where its piece of text, of reasoning or of arguments stands.
 
     `choice` is the index of the choice that grows, `name` the field of it, `call` the index of a tool call.
     """
@@ -36,12 +36,12 @@ class Template:
     name: str
     call: int
 
-    def piece_of(self, event: bytes) -> str:
+    def piece_of(self, line: bytes) -> str:
         """Return what stands in the gap; empty for an event that differs elsewhere too, or has no string there."""
-        if event.startswith(self.before) and event.endswith(self.after):
+        if line.startswith(self.before) and line.endswith(self.after):
             try:
-                # A quote or a line end inside the gap would be an error of this string.
-                piece = jiter.from_json(event[self.start : self.end])
+                # A quote inside the gap would be an error of this string.
+                piece = jiter.from_json(line[self.start : self.end])
             except ValueError:
                 return ""
             if type(piece) is str:
@@ -67,8 +67,7 @@ def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
     probe, _, _ = _growing(jiter.from_json(before + _MARK + after)["choices"][0])
     if probe[name] != jiter.from_json(_MARK):
         return None
-    start, end = len(_BEFORE) + start, -len(after) - len(_AFTER)
-    return Template(_BEFORE + before, after + _AFTER, start, end, choice["index"], name, call)
+    return Template(_BEFORE + before, after, len(_BEFORE) + start, -len(after), choice["index"], name, call)
 
 
 def _growing(choice: Mapping[str, Any]) -> tuple[dict[str, Any], str, int]:
