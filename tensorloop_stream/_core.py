@@ -241,8 +241,15 @@ class StreamCore:
     def _accept(self, chunk: Mapping[str, Any]) -> None:
         if chunk.get("error"):
             raise self._provider_error(chunk["error"])
-        if "choices" not in chunk and is_bare_error(chunk):
-            raise self._provider_error(dict(chunk))
+        if "choices" not in chunk:
+            if is_bare_error(chunk):
+                raise self._provider_error(dict(chunk))
+            if str(chunk.get("type")).startswith("response."):
+                raise StreamDecodeError(
+                    f"{chunk['type']} is an event of the Responses API, and this reads chat completions: iterate what "
+                    "responses.create(..., stream=True) returned as it is",
+                    **self._facts,
+                )
         accumulator = self.accumulator
         # What came before may no longer be what the template takes as said.
         self._template = None

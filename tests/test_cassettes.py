@@ -94,7 +94,8 @@ def test_it_was_asked_of_the_service(path: Path) -> None:
     for interaction in interactions(path):
         asked = urlsplit(interaction["request"]["uri"])
         assert (asked.scheme, asked.netloc) == (service.scheme, service.netloc)
-        assert asked.path == f"{service.path}/chat/completions"
+        api = "responses" if path.parent.name == "responses" else "chat/completions"
+        assert asked.path == f"{service.path}/{api}"
 
 
 @each_cassette

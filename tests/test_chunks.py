@@ -13,7 +13,9 @@ from tensorloop_stream import StreamDecodeError, _chunks
 from tensorloop_stream._chunks import as_chunk, as_mapping, lenient_chunk, parse_object, typed_chunk
 
 RECORDED = sorted(
-    path.relative_to(cassette.FOLDER).with_suffix("").as_posix() for path in cassette.FOLDER.rglob("*.yaml")
+    path.relative_to(cassette.FOLDER).with_suffix("").as_posix()
+    for path in cassette.FOLDER.rglob("*.yaml")
+    if path.parent.name != "responses"
 )
 
 

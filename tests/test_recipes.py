@@ -44,10 +44,10 @@ def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_is_a_page(recipe: str) -> None:
-    """One question, at most 40 lines, and its docstring ends with the command that runs it."""
+    """One question, at most 40 lines or a reason, and its docstring begins with the command that runs it."""
     text = (ROOT / recipe).read_text("utf-8")
 
-    assert len(text.splitlines()) <= 40
+    assert len(text.splitlines()) <= 40 or "\nLonger than a page, since " in text
     assert f"python {recipe}" in text.partition("\n")[0]
 
 

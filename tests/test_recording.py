@@ -18,6 +18,7 @@ from anthropic_script import EVENTS
 from catalogue import CATALOGUE
 from entry import Origin
 from readme import README, tables
+from responses_script import response_events
 from script import Script
 from scripts import SCRIPTS
 from upstream import Upstream, upstream
@@ -225,6 +226,18 @@ def test_the_upstream_cuts_where_the_script_says_so(server: Upstream) -> None:
 
     assert b"remember" in cut.value.partial
     assert b"[DONE]" not in cut.value.partial
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [("forced_call", '{"city":"Zürich"}'), ("mid_stream_cut", "Caches remember")]
+)
+def test_a_script_speaks_the_responses_api(script: str, said: str) -> None:
+    """The same pieces under its names, each event numbered; what is cut has no end."""
+    events = [json.loads(event.decode().split("\n")[1][6:]) for event in response_events(SCRIPTS[script])]
+
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert "".join(event["delta"] for event in events if event["type"].endswith(".delta")) == said
+    assert any(event["type"].endswith((".done", ".completed")) for event in events) == (script == "forced_call")
 
 
 def test_the_catalogue_and_the_scripts_fit_together() -> None:

@@ -175,7 +175,7 @@ def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
         "",
         "POST  /v1/chat/completions  gpt-4o-mini  Say hello, please. And so on. And so on. And so on. And ...",
         "POST  /v1/chat/completions  gpt-4o-mini  What is this?  -> 429",
-        "POST  /v1/chat/completions",
+        "POST  /v1/chat/completions  no messages",
         "POST  /v1/chat/completions  gpt-4o-mini  Say hello at once.  -> not a stream",
     ]
     assert json.loads(stats)["started"] == 0

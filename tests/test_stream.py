@@ -635,3 +635,14 @@ def test_both_kinds_of_chunks_are_accumulated_the_same(kind: str) -> None:
     )
 
     assert all(other.stream.completion == first.stream.completion for other in others)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_stream_of_the_responses_api_is_not_an_empty_answer(kind: str) -> None:
+    """Its events are no chunks, and a `ChatStream` around them must not look like one that ended."""
+    events = [{"type": "response.created", "response": {"id": "resp_1"}}, {"type": "response.output_text.delta"}]
+
+    error = read(kind, [sse(*events)]).error
+
+    assert isinstance(error, StreamDecodeError)
+    assert "response.created is an event of the Responses API" in str(error)

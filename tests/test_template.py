@@ -73,7 +73,7 @@ TEXT, PARTS = (SHAPES[0], ENVELOPE, False), (SHAPES[9], ENVELOPE, False)
 ONE, TWO = (SHAPES[0], ENVELOPES[1], False), (SHAPES[0], ENVELOPES[2], False)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(runs)
 @example([(kind, "a", False) for kind in (TEXT, TEXT, PARTS, TEXT)])
 @example([(kind, "a", False) for kind in (ONE, TWO, ONE, TWO, ONE)])

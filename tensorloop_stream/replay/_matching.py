@@ -34,7 +34,8 @@ class Interaction:
 def _prompt(body: dict[str, Any]) -> str:
     """Return the first words of the last message."""
     try:
-        content = body["messages"][-1]["content"]
+        said = body["messages"] if "messages" in body else body["input"]
+        content = said if isinstance(said, str) else said[-1]["content"]
         text = content if isinstance(content, str) else next(part["text"] for part in content if "text" in part)
         return shorten(text, _SHOWN, placeholder=" ...")
     except (AttributeError, KeyError, IndexError, TypeError, StopIteration):

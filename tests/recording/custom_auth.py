@@ -16,6 +16,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "aliases": {"gpt-4o-mini": "scripted"},
         "rpm_limit": 30,
     },
+    "tl_recording_metered": {"models": ["gpt-4o-mini"], "rpm_limit": 30, "spend": 0.42, "max_budget": 5.0},
     "tl_recording_spent": {"spend": 5.02, "max_budget": 5.0},
 }
 

@@ -37,12 +37,17 @@ class Recording:
     @property
     def prompt(self) -> str:
         """The last thing that is said, by which the scripted upstream knows what to answer."""
-        return str(self.request["messages"][-1]["content"])
+        return str(self.request.get("input") or self.request["messages"][-1]["content"])
 
 
 def ask(prompt: str, **settings: Any) -> dict[str, Any]:
     """A request as most people write it."""
     return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]} | settings
+
+
+def respond(prompt: str, **settings: Any) -> dict[str, Any]:
+    """The same to the Responses API."""
+    return {"model": "gpt-4o-mini", "input": prompt} | settings
 
 
 def twins(recording: Recording) -> tuple[Recording, Recording]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from entry import STREAMED, Origin, Recording, ask, twins
+from entry import STREAMED, Origin, Recording, ask, respond, twins
 
 
 def _model(name: str, shows: str, request: dict[str, Any], **more: Any) -> Recording:
@@ -17,6 +17,21 @@ _PERSON = {
     "additionalProperties": False,
 }
 _PERSON_FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _PERSON}}
+# What recipes/structured_output.py sends: the schema of a pydantic model.
+_BOOK = {
+    "type": "object",
+    "title": "Book",
+    "description": "A book.",
+    "properties": {
+        "title": {"type": "string", "title": "Title"},
+        "author": {"type": "string", "title": "Author"},
+        "pages": {"type": "integer", "title": "Pages"},
+        "chapters": {"type": "array", "items": {"type": "string"}, "title": "Chapters"},
+    },
+    "required": ["title", "author", "pages", "chapters"],
+    "additionalProperties": False,
+}
+_BOOK_FORMAT = {"type": "json_schema", "json_schema": {"name": "book", "strict": True, "schema": _BOOK}}
 
 FROM_MODEL = (
     *twins(_model("chat/haiku", "the documented flow", _HAIKU)),
@@ -44,6 +59,23 @@ FROM_MODEL = (
             ask("Invent a person.", temperature=0.2, max_tokens=60, response_format=_PERSON_FORMAT),
         )
     ),
+    _model(
+        "chat/structured_output",
+        "structured output with the schema of a pydantic model",
+        ask("Invent a book about caching.", temperature=0.7, max_tokens=160, response_format=_BOOK_FORMAT, stream=True),
+    ),
+    _model(
+        "chat/usage_of_a_budget",
+        "usage, and the spend and the budget of the key in the headers",
+        ask(
+            "Stream a haiku about budgets.",
+            temperature=0.2,
+            max_tokens=60,
+            stream=True,
+            stream_options={"include_usage": True},
+        ),
+        key="tl_recording_metered",
+    ),
     *twins(_model("chat/length", "cut at `max_tokens`", ask("What is a cache?", temperature=0.2, max_tokens=16))),
     _model(
         "chat/stop_sequence",
@@ -70,5 +102,26 @@ FROM_MODEL = (
         "two turns, the answer of the first in the request of the second",
         ask("What is a cache, in one sentence?", temperature=0.2, max_tokens=80, stream=True),
         follow_ups=("Now explain it to a child.",),
+    ),
+    # What recipes/conversation.py sends, when it has left out what came before.
+    _model(
+        "conversations/system_message",
+        "two turns under a system message",
+        ask(
+            "",
+            messages=[
+                {"role": "system", "content": "You answer in one sentence."},
+                {"role": "user", "content": "What is a cache, in one sentence?"},
+            ],
+            temperature=0.2,
+            max_tokens=80,
+            stream=True,
+        ),
+        follow_ups=("Now explain it to a child.",),
+    ),
+    _model(
+        "responses/haiku",
+        "the Responses API, as llama.cpp speaks it: no numbers of events, items and parts",
+        respond("Stream a haiku about caching.", temperature=0.2, max_output_tokens=60, stream=True),
     ),
 )

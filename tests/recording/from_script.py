@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from entry import Origin, Recording, ask, twins
+from entry import Origin, Recording, ask, respond, twins
 
 
 def _script(name: str, shows: str, request: dict[str, Any], script: str | None = None, **more: Any) -> Recording:
@@ -29,6 +29,53 @@ def _function(name: str, description: str, parameter: str) -> dict[str, Any]:
 _WEATHER = _function("get_weather", "The weather in a city, now.", "city")
 _TIME = _function("get_time", "The time of day in a time zone.", "time_zone")
 
+
+# What recipes/tool_loop.py sends: pydantic's schema of a function, and later the message and the results.
+_RAIN = "Is it raining in Zürich and in Tokyo?"
+_RAIN_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Return the weather in a city, now.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "title": "City"}},
+            "required": ["city"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def _called(call_id: str, city: str) -> dict[str, Any]:
+    return {
+        "id": call_id,
+        "type": "function",
+        "function": {"name": "get_weather", "arguments": f'{{"city":"{city}"}}'},
+    }
+
+
+def _returned(call_id: str, result: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": result}
+
+
+_RESULTS = [
+    {"role": "user", "content": _RAIN},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [_called("call_zurich", "Zürich"), _called("call_tokyo", "Tokyo")],
+    },
+    _returned("call_zurich", "12 °C and rain in Zürich"),
+    _returned("call_tokyo", "12 °C and rain in Tokyo"),
+]
+# And recipes/keep_partial_text.py, when `errors/mid_stream_error` has broken.
+_CONTINUE = [
+    {"role": "user", "content": "Stream a haiku about errors."},
+    {"role": "assistant", "content": "Caches forget"},
+    {"role": "user", "content": "You were cut off. Go on where you stopped, and repeat nothing."},
+]
+
 FROM_SCRIPT = (
     _script(
         "chat/non_ascii",
@@ -54,6 +101,16 @@ FROM_SCRIPT = (
             ask("What is the weather in Zürich, and what time is it in Tokyo?", tools=[_WEATHER, _TIME]),
             on_service=True,
         )
+    ),
+    _script(
+        "tools/same_function_twice",
+        "two calls of one function",
+        ask(_RAIN, tools=[_RAIN_TOOL], stream=True),
+    ),
+    _script(
+        "tools/results",
+        "the answer to `tools/same_function_twice` with the results of both",
+        ask(_RAIN, messages=_RESULTS, tools=[_RAIN_TOOL], stream=True),
     ),
     _script(
         "tools/repeated_ids",
@@ -93,9 +150,30 @@ FROM_SCRIPT = (
     ),
     *twins(_script("chat/content_filter", "cut by a content filter", ask("Tell me how to make a firework."))),
     _script(
+        "responses/forced_call",
+        "a function call in the Responses API, as OpenAI streams it",
+        respond(
+            "What is the weather in Zürich?",
+            tools=[{"type": "function", "name": "get_weather", "parameters": _WEATHER["function"]["parameters"]}],
+            tool_choice="required",
+            stream=True,
+        ),
+        on_service=True,
+    ),
+    _script(
+        "responses/mid_stream_cut",
+        "upstream cuts the connection: the proxy makes it `response.failed`",
+        respond("Stream a haiku about scissors.", stream=True),
+    ),
+    _script(
         "errors/mid_stream_error",
         "an error event from upstream, passed on inside a 200",
         ask("Stream a haiku about errors.", stream=True),
+    ),
+    _script(
+        "chat/continued",
+        "the rest of `errors/mid_stream_error`, asked for with what had come of it",
+        ask("", messages=_CONTINUE, stream=True),
     ),
     _script(
         "errors/mid_stream_cut",

@@ -111,7 +111,7 @@ def _converse(client: openai.OpenAI, recording: Recording) -> None:
 
 def _ask(client: openai.OpenAI, request: dict[str, Any]) -> Any:
     try:
-        return client.chat.completions.create(**request)
+        return (client.responses if "input" in request else client.chat.completions).create(**request)
     except openai.APIStatusError as error:
         # An answer like any other here: which one is wanted is checked when it is in the cassette.
         return error

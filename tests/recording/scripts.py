@@ -34,6 +34,10 @@ _WEATHER_PIECES = ('{"', "city", '":"', "Zür", "ich", '"}')
 _TIME = _call("call_time", "get_time", '{"time_zone":"Asia/Tokyo"}')
 _TIME_PIECES = ('{"time_', 'zone":"', "Asia/", 'Tokyo"}')
 
+_ZURICH = _call("call_zurich", "get_weather", '{"city":"Zürich"}')
+_TOKYO = _call("call_tokyo", "get_weather", '{"city":"Tokyo"}')
+_TOKYO_PIECES = ('{"', "city", '":"', "Tokyo", '"}')
+
 _LANGUAGES = (
     "日本語", "のキャッシュ。", " 한국어", " हिन्दी", " العربية",
     " e\u0301 n\u0303",  # a letter and its combining mark
@@ -42,6 +46,8 @@ _LANGUAGES = (
 )  # fmt: skip
 _THOUGHTS = ("A cache is", " a copy kept", " near", " its reader.")
 _ANSWER = ("Because", " reading", " nearby", " is", " faster.")
+_WITH_RESULTS = ("Yes", ",", " in", " both", ":", " 12", " °C", " and", " rain", ".")
+_THE_REST = (" it", ",", "\nyet", " the", " slow", " disk", " remembers", "\nevery", " lost", " answer", ".")
 _REFUSAL = ("I'm", " sorry", ",", " I", " can't", " help", " with", " that", ".")
 
 SCRIPTS = {
@@ -56,6 +62,11 @@ SCRIPTS = {
         message={"tool_calls": [_WEATHER, _TIME]},
         finish_reason="tool_calls",
     ),
+    "same_function_twice": Script(
+        deltas=(_ROLE, *_call_pieces(0, _ZURICH, _WEATHER_PIECES), *_call_pieces(1, _TOKYO, _TOKYO_PIECES)),
+        finish_reason="tool_calls",
+    ),
+    "results": Script(deltas=_text(*_WITH_RESULTS)),
     "repeated_ids": Script(
         deltas=(_ROLE, *_repeated(_WEATHER, _WEATHER_PIECES)),
         finish_reason="tool_calls",
@@ -89,6 +100,7 @@ SCRIPTS = {
         },
     ),
     "mid_stream_cut": Script(deltas=_text("Cach", "es", " remember"), end="cut"),
+    "continued": Script(deltas=_text(*_THE_REST)),
     "empty_upstream": Script(end="nothing"),
     "rate_limit": Script(
         status=429,

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from anthropic_script import EVENTS
+from responses_script import response_events
 from script import Script
 
 
@@ -40,13 +41,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/messages"):
             self._stream(EVENTS)
             return
-        script = self.server.scripts.get(request["messages"][-1]["content"])
+        responses = self.path.endswith("/responses")
+        script = self.server.scripts.get(request["input"] if responses else request["messages"][-1]["content"])
         if script is None:
             self._answer(404, b'{"error":{"message":"no script for this prompt","type":"not_found"}}')
         elif script.status != 200:
             self._answer(script.status, json.dumps({"error": script.error}).encode(), script.headers)
         elif request.get("stream"):
-            self._stream(script.events(), cut=script.end == "cut")
+            self._stream(response_events(script) if responses else script.events(), cut=script.end == "cut")
         else:
             self._answer(200, script.whole())
 

@@ -1,0 +1,33 @@
+"""Keep what had come when a stream breaks, and ask for the rest: python recipes/keep_partial_text.py"""
+
+import sys
+
+from openai import OpenAIError
+from openai.types.chat import ChatCompletionMessageParam
+
+from tensorloop_stream import ChatStream, StreamError, Tensorloop
+
+QUESTION: ChatCompletionMessageParam = {"role": "user", "content": "Stream a haiku about errors."}
+GO_ON = "You were cut off. Go on where you stopped, and repeat nothing."
+
+try:
+    client, text = Tensorloop(), ""
+    for _ in range(3):
+        messages = [QUESTION]
+        if text:  # a broken stream cannot be taken up again, but a model can be asked to go on
+            messages += [{"role": "assistant", "content": text}, {"role": "user", "content": GO_ON}]
+        answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)
+        try:
+            with ChatStream(answer) as stream:
+                for piece in stream.text_stream:
+                    print(piece, end="", flush=True)
+            text += stream.text
+            break
+        except StreamError as error:
+            text += "".join(choice.message.content or "" for choice in error.partial.choices)
+            print(f"\n({error})", file=sys.stderr)
+    else:
+        raise SystemExit("it broke three times: the answer has no end")
+    print(f"\n--- final ({len(text)} chars) ---")
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None

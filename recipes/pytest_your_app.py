@@ -1,0 +1,40 @@
+"""Test an app that streams, with no key and no network: python recipes/pytest_your_app.py"""
+
+from pathlib import Path
+
+import pytest
+import vcr  # type: ignore[import-untyped] # publishes no types
+from openai import OpenAI
+
+from tensorloop_stream import ChatStream, StreamError, Tensorloop
+from tensorloop_stream.replay import ReplayServer
+
+HAIKU = Path(__file__).parents[1] / "cassettes/chat/haiku.yaml"
+
+
+def poem(client: OpenAI, ask: str = "Stream a haiku about caching.") -> str:
+    """Stand for your app: return a poem, or as much as came."""
+    answer = client.chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
+    )
+    try:
+        return ChatStream(answer).get_final_text()
+    except StreamError as error:
+        return f"{error.partial.choices[0].message.content} ..."
+
+
+@pytest.mark.parametrize(("cut_after", "end"), [(None, "A moment to store."), (7, "where time is ...")])
+def test_with_a_server(cut_after: int | None, end: str) -> None:
+    """A recorded answer over a real socket, whole, and cut after seven events; it can also stall, fail and more."""
+    with ReplayServer(HAIKU, cut_after=cut_after) as server:
+        assert poem(Tensorloop(base_url=server.base_url, api_key="none")).endswith(end)
+
+
+def test_with_vcrpy() -> None:
+    """The same with no server; to record, delete the cassette and leave out `api_key`. Your key is not written down."""
+    with vcr.use_cassette(str(HAIKU), match_on=("method", "path", "body"), filter_headers=["authorization"]):
+        assert poem(Tensorloop(api_key="none")).endswith("A moment to store.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))

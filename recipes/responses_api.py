@@ -1,0 +1,40 @@
+"""Use the Responses API, and know whether a response is whole: python recipes/responses_api.py"""
+
+from typing import Any
+
+from openai import OpenAIError
+from openai.types import responses
+
+from tensorloop_stream import Tensorloop
+
+DELTAS = responses.ResponseTextDeltaEvent, responses.ResponseFunctionCallArgumentsDeltaEvent
+ENDS = responses.ResponseCompletedEvent, responses.ResponseIncompleteEvent, responses.ResponseFailedEvent
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+WEATHER = {"type": "function", "name": "get_weather", "parameters": CITY | {"additionalProperties": False}}
+
+
+def respond(client: Tensorloop, **request: Any) -> responses.Response:
+    """Print a response as it arrives and return it; raises if it failed or is not whole, which the SDK lets pass."""
+    response = None
+    with client.responses.create(model="gpt-4o-mini", stream=True, **request) as events:
+        for event in events:
+            if isinstance(event, DELTAS):
+                print(event.delta, end="", flush=True)
+            elif isinstance(event, ENDS):
+                response = event.response
+    if response is None:
+        raise OpenAIError("the stream ended, and the response had not")
+    if response.status != "completed":  # failed, or incomplete: cut by a limit or a filter
+        why = response.error.message if response.error else response.incomplete_details
+        raise OpenAIError(f"the response is {response.status}: {why}")
+    return response
+
+
+try:
+    client = Tensorloop()
+    haiku = respond(client, input="Stream a haiku about caching.", temperature=0.2, max_output_tokens=60)
+    print(f"\n--- final ({len(haiku.output_text)} chars) ---")
+    called = respond(client, input="What is the weather in Zürich?", tools=[WEATHER], tool_choice="required")
+    print("", *(f"{call.name}({call.arguments})" for call in called.output if call.type == "function_call"), sep="\n")
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None

@@ -1,0 +1,40 @@
+"""Fill a pydantic model while it streams: python recipes/structured_output.py"""
+
+import jiter
+from openai import OpenAIError
+from pydantic import BaseModel, ConfigDict
+
+from tensorloop_stream import ChatStream, Tensorloop
+
+
+class Book(BaseModel):
+    """A book."""
+
+    model_config = ConfigDict(extra="forbid")  # as "strict" wants it, and no defaults
+    title: str
+    author: str
+    pages: int
+    chapters: list[str]
+
+
+SCHEMA = Book.model_json_schema()
+try:
+    answer = Tensorloop().chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Invent a book about caching."}],
+        response_format={"type": "json_schema", "json_schema": {"name": "book", "strict": True, "schema": SCHEMA}},
+        temperature=0.7,
+        max_tokens=160,
+        stream=True,
+    )
+    with ChatStream(answer) as stream:
+        shown = None
+        for _ in stream.text_stream:  # what is unfinished may change: 1 is on its way to 124
+            partial = jiter.from_json(stream.text.encode(), partial_mode="trailing-strings")
+            if partial != shown:
+                print(shown := partial)
+    if refusal := stream.get_final_message().refusal:  # LiteLLM drops it from streams: what comes then is an empty text
+        raise SystemExit(f"refused: {refusal}")
+    print(repr(Book.model_validate_json(stream.text)))
+except (OpenAIError, ValueError) as error:  # not JSON, as after a cut by max_tokens; not a book
+    raise SystemExit(" ".join(f"{error}".split())) from None

@@ -1,0 +1,40 @@
+"""Let the model call functions, several at once, until it can answer: python recipes/tool_loop.py"""
+
+from typing import Any
+
+from openai import OpenAIError
+from pydantic import TypeAdapter
+
+from tensorloop_stream import Tensorloop, print_stream
+
+
+def get_weather(city: str) -> str:
+    """Return the weather in a city, now."""
+    return f"12 °C and rain in {city}"
+
+
+def run(call: Any) -> str:
+    """Run a call that is whole and right; what is wrong with any other, the model is told, and may mend."""
+    print(f"{call.function.name} {call.function.arguments}")
+    try:  # pydantic holds the arguments against the signature, and only then calls
+        return f"{TypeAdapter(TOOLS[call.function.name]).validate_json(call.function.arguments)}"
+    except (KeyError, ValueError) as error:  # no such tool; no JSON, as of a call that was cut; other arguments
+        return f"error: {error!r}"
+
+
+TOOLS: dict[str, Any] = {"get_weather": get_weather}
+SPECS = [{"name": n, "description": f.__doc__, "parameters": TypeAdapter(f).json_schema()} for n, f in TOOLS.items()]
+tools: list[Any] = [{"type": "function", "function": spec} for spec in SPECS]
+messages: list[Any] = [{"role": "user", "content": "Is it raining in Zürich and in Tokyo?"}]
+try:
+    client = Tensorloop()
+    for _ in range(5):
+        answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages, tools=tools, stream=True)
+        messages.append(message := print_stream(answer).choices[0].message)
+        if not message.tool_calls:
+            break
+        messages += [{"role": "tool", "tool_call_id": call.id, "content": run(call)} for call in message.tool_calls]
+    else:
+        raise SystemExit("no answer after 5 rounds of calls")
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None
