@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["aprint_stream", "print_stream"]
 
+# A model's text is untrusted, and escape sequences set a terminal's title, its clipboard, what stands on it. So
+# that they can be seen, each becomes its picture.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_PICTURES |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
 # Windows says EINVAL of a pipe whose reader is gone.
 _GONE = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
@@ -29,9 +33,9 @@ def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = No
     """Print the text of an answer, each piece as it comes, and return the completion.
 
     `stream` is a `ChatStream` or what one is made of; `file` is standard output if not given. Characters that
-    the file cannot encode become question marks. When nobody reads a pipe any more (`| head -1`), the stream is
-    closed and what had come is returned. On Ctrl-C and on errors it is closed, the text so far stays in
-    `stream.completion`, and the exception goes on to the caller.
+    the file cannot encode become question marks; on a terminal control characters become visible. When nobody
+    reads a pipe any more (`| head -1`), the stream is closed and what had come is returned. On Ctrl-C and on
+    errors it is closed, the text so far stays in `stream.completion`, and the exception goes on to the caller.
     """
     with stream if isinstance(stream, ChatStream) else ChatStream(stream) as chat:
         paper = _Paper(file)
@@ -64,10 +68,13 @@ class _Paper:
 
     def __init__(self, file: TextIO | None) -> None:
         self._file = sys.stdout if file is None else file
+        self._is_terminal = self._file.isatty()
         self._in_line = False
         self.is_gone = False
 
     def write(self, text: str) -> None:
+        if self._is_terminal:
+            text = text.translate(_PICTURES)
         try:
             try:
                 self._file.write(text)

@@ -189,3 +189,19 @@ def test_a_redirected_output_of_any_encoding(encoding: str, tmp_path: Path) -> N
 
     assert lines[-2] == f"line 9999 {'🌊' if encoding == 'utf-8' else '?'}"
     assert lines[-1] == "after"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_is_not_told_what_to_do() -> None:
+    """A model's escape sequences are shown, not obeyed; a file gets the text as it came."""
+    said = "\x1b]0;title\x07 red\x1b[31m\r\tß\n\x9b2J\x7f"
+    terminal, file = Terminal(), io.StringIO()
+    for paper in (terminal, file):
+        print_stream([*HELLO[:1], text(said), finish()], paper)
+
+    assert terminal.getvalue() == "␛]0;title␇ red␛[31m␍\tß\n\ufffd2J␡\n"
+    assert file.getvalue() == f"{said}\n"

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import gc
 import re
+import tomllib
 from pathlib import Path
 
+import cassette
 import pytest
 import recorded
+
+from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -51,3 +56,26 @@ def test_every_file_that_it_names_is_there() -> None:
 def test_every_recipe_is_in_the_table(recipe: str) -> None:
     """A recipe that nobody finds answers no question."""
     assert f"](recipes/{recipe})" in README
+
+
+# A page leaves its client to the end of its process, which here goes on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
+def test_every_block_of_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be copied works, against recorded answers."""
+    with ReplayServer(cassette.FOLDER) as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+        gc.collect()
+
+        assert all(request.path.startswith("/v1/") for request in server.requests)
+
+
+def test_every_extra_is_in_the_table() -> None:
+    """An extra that nobody finds installs nothing."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    install = README[README.index("## Install") : README.index("## Recipes")]
+
+    assert set(re.findall(r"`([a-z]+)`", install)) >= extras.keys() - {"fuzz", "peers"}
