@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import signal
 import ssl
@@ -50,6 +51,24 @@ sys.addaudithook(_guard)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that runs the suite in the background has it ignore Ctrl-C, which some tests press.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Set apart what was imported: where a test collects garbage, all that need not be looked at each time."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    if "hypothesis" not in sys.modules:
+        gc.unfreeze()  # it is imported to report, and looks then for what refers to what
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_ssl_context() -> Iterator[None]:
+    """Clients that bring none share one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpcore2.default_ssl_context", lambda **_: SSL, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

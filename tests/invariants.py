@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import httpx2
-import openai
+import streams
 from openai.types.chat import ChatCompletion
-from streams import ASK, Body, drain_async, drain_sync
 
-from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, SSEDecoder, StreamError
+from tensorloop_stream import Callbacks, SSEDecoder, StreamError
 from tensorloop_stream._core import StreamCore
 from tensorloop_stream._settings import StreamSettings
 
@@ -214,30 +211,15 @@ TERMINAL = ("on_finish", "on_error", "on_abort")
 def check_clients(stream: bytes, places: Sequence[int]) -> None:
     """Sync and async streams agree in all that they hand out, call and raise, and call one terminal callback."""
     reads = cut(stream, places)
-    first, second = through_sync(reads), through_async(reads)
+    first, second = through("sync", reads), through("async", reads)
 
     assert first == second, f"sync and async differ: {first} {second}"
 
 
-def through_sync(reads: list[bytes]) -> Any:
-    calls, callbacks = recorded()
-    BODY[0] = Body(reads)
-    seen = drain_sync(ChatStream(sync_client().chat.completions.create(**ASK), callbacks), "chunks")
-    return summary(seen, calls)
-
-
-def through_async(reads: list[bytes]) -> Any:
-    calls, callbacks = recorded()
-    BODY[0] = Body(reads)
-
-    async def run() -> Any:
-        return await drain_async(AsyncChatStream(async_client().chat.completions.create(**ASK), callbacks), "chunks")
-
-    return summary(loop().run(run()), calls)
-
-
-def summary(seen: Any, calls: list[tuple[str, Any]]) -> Any:
+def through(kind: str, reads: list[bytes]) -> Any:
     """Return what was handed out, called and raised, after a look at each."""
+    calls, callbacks = recorded()
+    seen = streams.read(kind, reads, callbacks=callbacks)
     error = seen.error
     if error is not None:
         if not isinstance(error, StreamError):
@@ -264,31 +246,3 @@ def recorded() -> tuple[list[tuple[str, Any]], Callbacks]:
 
     names = ("text", "reasoning", "refusal", "tool_call", "usage", "finish", "error", "abort")
     return calls, Callbacks(**{f"on_{name}": noting(f"on_{name}") for name in names})
-
-
-# What the next request is answered with.
-BODY = [Body([])]
-
-
-def answer(request: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=BODY[0])
-
-
-@cache
-def sync_client() -> openai.OpenAI:
-    http_client = httpx2.Client(transport=httpx2.MockTransport(answer))
-    return openai.OpenAI(api_key="none", base_url="https://gateway.test/v1", http_client=http_client, max_retries=0)
-
-
-@cache
-def async_client() -> openai.AsyncOpenAI:
-    http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
-    return openai.AsyncOpenAI(
-        api_key="none", base_url="https://gateway.test/v1", http_client=http_client, max_retries=0
-    )
-
-
-@cache
-def loop() -> asyncio.Runner:
-    """Return one loop for all, since one each would cost more than the streams."""
-    return asyncio.Runner()

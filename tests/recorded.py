@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any
 
 import cassette
-import yaml
 
 
 @cache
 def interactions(name: str) -> list[dict[str, Any]]:
-    loaded: list[dict[str, Any]] = yaml.safe_load((cassette.FOLDER / f"{name}.yaml").read_text("utf-8"))["interactions"]
+    text = (cassette.FOLDER / f"{name}.yaml").read_text("utf-8")
+    loaded: list[dict[str, Any]] = cassette.Serializer.deserialize(text)["interactions"]
     return loaded
 
 

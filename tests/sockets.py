@@ -6,10 +6,12 @@ import asyncio
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -104,6 +106,24 @@ def read(
             return await drain_async(stream, mode)
 
     return anyio.run(run, backend="trio" if kind == "trio" else "asyncio")
+
+
+@contextmanager
+def program(recording: Path, source: str, *options: str) -> Iterator[tuple[ReplayServer, subprocess.Popen[str]]]:
+    """Start a program beside a server, whose address it is given; it runs while the tests of a module wait."""
+    with ReplayServer(recording) as server:
+        command = [sys.executable, *options, "-c", source, server.base_url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                yield server, process
+            finally:
+                process.kill()
+
+
+def at_once(work: Callable[..., Any], several: Sequence[Any]) -> list[Any]:
+    """Return what comes of each, done at the same time in threads of their own: most of it is waiting."""
+    with ThreadPoolExecutor(len(several)) as pool:
+        return list(pool.map(work, several))
 
 
 def descriptors() -> int:

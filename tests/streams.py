@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import anyio
@@ -18,6 +21,7 @@ ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "co
 DONE = b"data: [DONE]\n\n"
 Mode = Literal["chunks", "text", "final"]
 Part = bytes | BaseException
+Handler = Callable[[httpx2.Request], httpx2.Response]
 
 
 def chunk(delta: Any = None, *, index: int | None = 0, finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -82,8 +86,10 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             yield part
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for part in self:
-            await anyio.lowlevel.checkpoint()
+        for number, part in enumerate(self):
+            # Of thousands, most are there already: a turn of the loop costs more than to read a byte.
+            if number < 20 or number % 20 == 0:
+                await anyio.lowlevel.checkpoint()
             yield part
 
     def close(self) -> None:
@@ -93,7 +99,7 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         self.closed = True
 
 
-def answering(*bodies: Body | httpx2.Response) -> Callable[[httpx2.Request], httpx2.Response]:
+def answering(*bodies: Body | httpx2.Response) -> Handler:
     """Return a handler that answers each request with the next body, the last again and again."""
     left = list(bodies)
 
@@ -106,16 +112,23 @@ def answering(*bodies: Body | httpx2.Response) -> Callable[[httpx2.Request], htt
     return handle
 
 
+SETTINGS: dict[str, Any] = {"api_key": "none", "base_url": "https://gateway.test/v1", "max_retries": 0}
+
+
 def sync_client(*bodies: Body | httpx2.Response) -> openai.OpenAI:
-    http_client = httpx2.Client(transport=httpx2.MockTransport(answering(*bodies)))
-    return openai.OpenAI(api_key="none", base_url="https://gateway.test/v1", http_client=http_client, max_retries=0)
+    return _sync_client(answering(*bodies))
+
+
+def _sync_client(handle: Handler) -> openai.OpenAI:
+    return openai.OpenAI(**SETTINGS, http_client=httpx2.Client(transport=httpx2.MockTransport(handle)))
 
 
 def async_client(*bodies: Body | httpx2.Response) -> openai.AsyncOpenAI:
-    http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answering(*bodies)))
-    return openai.AsyncOpenAI(
-        api_key="none", base_url="https://gateway.test/v1", http_client=http_client, max_retries=0
-    )
+    return _async_client(answering(*bodies))
+
+
+def _async_client(handle: Handler) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(**SETTINGS, http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(handle)))
 
 
 @dataclass
@@ -131,16 +144,42 @@ def read(
     kind: str, parts: Iterable[Part], mode: Mode = "chunks", callbacks: Callbacks | None = None, **kw: Any
 ) -> Outcome:
     """Read a stream that comes in `parts`, with either kind of client, in one of the three ways."""
-    body = Body(parts if isinstance(parts, list) else list(parts))
+    _NEXT[0] = Body(parts if isinstance(parts, list) else list(parts))
     if kind == "sync":
-        client = sync_client(body)
-        return drain_sync(ChatStream(client.chat.completions.create(**ASK), callbacks, **kw), mode)
+        created = _shared_client().chat.completions.create(**_ASK)
+        return drain_sync(ChatStream(created, callbacks, **kw), mode)
 
     async def run() -> Outcome:
-        client = async_client(body)
-        return await drain_async(AsyncChatStream(client.chat.completions.create(**ASK), callbacks, **kw), mode)
+        creating = _shared_async_client().chat.completions.create(**_ASK)
+        return await drain_async(AsyncChatStream(creating, callbacks, **kw), mode)
 
-    return anyio.run(run)
+    return _loop().run_until_complete(run())
+
+
+# The clients and the loop of `read`: to make them, and a request of messages, costs more than most streams do.
+_ASK = {**ASK, "messages": []}
+_NEXT = [Body([])]
+
+
+def _answer(request: httpx2.Request) -> httpx2.Response:
+    return answering(_NEXT[0])(request)
+
+
+@cache
+def _shared_client() -> openai.OpenAI:
+    return _sync_client(_answer)
+
+
+@cache
+def _shared_async_client() -> openai.AsyncOpenAI:
+    return _async_client(_answer)
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 def drain_sync(stream: ChatStream, mode: Mode) -> Outcome:

@@ -72,9 +72,9 @@ def steps_of(work: Callable[[], Any]) -> int:
 
 
 def is_linear(work: Callable[[int], Any], size: int) -> bool:
-    """Tell whether four times the size takes about four times the steps, where a square would take sixteen."""
+    """Tell whether four times the size takes at most four times the steps, where a square would take sixteen."""
     work(size // 4)  # what is built once and cached
-    return steps_of(lambda: work(size)) < 4.4 * steps_of(lambda: work(size // 4))
+    return steps_of(lambda: work(size)) < 4.1 * steps_of(lambda: work(size // 4))
 
 
 def feed_each(decoder: SSEDecoder, reads: Iterator[bytes]) -> None:
@@ -164,14 +164,15 @@ def test_events_that_say_nothing_cost_no_memory(frame: bytes) -> None:
     core, decoder = StreamCore(None, StreamSettings()), SSEDecoder()
 
     def keep_alive() -> None:
-        for _ in range(2_000):
+        for _ in range(600):
             decoder.feed(frame)
             core.receive(frame, "bytes")
             assert core.next(typed=False) is None
 
     keep_alive()
 
-    assert grown(keep_alive) < 8 * KIB
+    # A pointer for each would be more.
+    assert grown(keep_alive) < 4 * KIB
 
 
 def test_a_decoder_keeps_nothing_of_a_complete_event() -> None:
@@ -210,9 +211,9 @@ def test_read_chunks_are_not_kept() -> None:
 # Large and many
 
 
-@pytest.mark.parametrize("size", [64, 64 * KIB])
-def test_the_work_of_an_event_in_small_reads_is_linear(size: int) -> None:
-    """A megabyte is put together once, however it was cut."""
+@pytest.mark.parametrize(("size", "length"), [(64, MIB // 4), (64 * KIB, MIB)])
+def test_the_work_of_an_event_in_small_reads_is_linear(size: int, length: int) -> None:
+    """A large event is put together once, however it was cut."""
 
     def decode(length: int) -> None:
         decoder = SSEDecoder()
@@ -220,7 +221,7 @@ def test_the_work_of_an_event_in_small_reads_is_linear(size: int) -> None:
         events = [one for at in range(0, len(stream), size) for one in decoder.feed(stream[at : at + size])]
         assert [len(one.data) for one in events] == [length]
 
-    assert is_linear(decode, MIB)
+    assert is_linear(decode, length)
 
 
 def test_a_megabyte_of_text_in_one_chunk() -> None:
@@ -273,18 +274,18 @@ def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
             core.calls(taken)
         assert core.accumulator.completion.choices
 
-    assert is_linear(run, 600)
+    assert is_linear(run, 160)
 
 
-def test_ten_thousand_tool_calls() -> None:
+def test_thousands_of_tool_calls() -> None:
     """Each is whole once, in order, and all are in the completion."""
     accumulator = ChatAccumulator()
     whole: list[str] = []
-    for one in (*chunks_of("calls", 10_000), finish("tool_calls")):
+    for one in (*chunks_of("calls", 2_000), finish("tool_calls")):
         accumulator.add(one)
         whole += [call.id for call in accumulator.newly_whole_calls(ended=False)]
 
-    wanted = [f"call_{number}" for number in range(10_000)]
+    wanted = [f"call_{number}" for number in range(2_000)]
     assert whole == wanted
     assert [call.id for call in accumulator.tool_calls] == wanted
 
@@ -300,7 +301,7 @@ def test_reading_the_completion_after_every_chunk_is_linear(kind: str) -> None:
             assert accumulator.completion.choices
             assert accumulator.text or kind == "one call"
 
-    assert is_linear(run, 600)
+    assert is_linear(run, 120)
 
 
 def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:

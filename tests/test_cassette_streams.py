@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -281,12 +278,11 @@ def test_a_conversation(play: Play, tensorloop: Tensorloop) -> None:
     assert ChatStream(tensorloop.chat.completions.create(**{**second, "messages": messages})).get_final_text()
 
 
-def test_an_unplayed_interaction_fails(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unplayed_interaction_fails(pytester: pytest.Pytester) -> None:
     """A test that forgets half of its cassette is a failed test, reported once."""
     pytester.makepyfile("def test_forgets(play): play('chat/haiku')")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
 
-    result = pytester.runpytest_subprocess("-p", "conftest", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("-p", "conftest", "-p", "no:cacheprovider")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*1 of 1 interactions of *haiku.yaml were not played*"])
 

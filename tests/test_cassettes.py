@@ -1,6 +1,7 @@
 """Every cassette is readable, says where it is from, and holds nothing that it should not."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ PRIVATE = {
 }
 
 
+@cache
 def document(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = cassette.Serializer.deserialize(path.read_bytes().decode())
     return found

@@ -7,7 +7,6 @@ import gc
 import gzip
 import signal
 import subprocess
-import sys
 import threading
 import time
 import warnings
@@ -31,6 +30,7 @@ from sockets import (
     cassette,
     descriptors,
     noticed,
+    program,
     soon,
     sync_client,
 )
@@ -351,9 +351,18 @@ async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplaySer
     """Also before there is a response: nothing is left un-awaited."""
     async with async_client(server.base_url, kind) as client:
         stream = AsyncChatStream(client.chat.completions.create(**ask(f"first-delay={NEVER}")), telling(told))
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
+
+        async def end_when_asked(limit: asyncio.Timeout) -> None:
+            assert await asoon(lambda: len(server.requests) == 1)
+            limit.reschedule(0)
+
+        async def wait() -> None:
+            async with asyncio.timeout(NEVER) as limit, asyncio.TaskGroup() as tasks:
+                tasks.create_task(end_when_asked(limit))
                 await stream.until_done()
+
+        with pytest.raises(TimeoutError):
+            await wait()
 
         assert await asoon(lambda: len(server.disconnects) == 1)
         assert told == ["on_abort"]
@@ -599,9 +608,9 @@ import asyncio, signal, sys, threading
 import httpx2, openai
 from tensorloop_stream import AsyncChatStream
 
-url, make = sys.argv[1], {"httpx2": httpx2.AsyncClient, "aiohttp": openai.DefaultAioHttpClient}[sys.argv[2]]
+url = sys.argv[1]
 
-async def leave():
+async def leave(make):
     asyncio.get_running_loop().slow_callback_duration = 9  # a slow machine is no warning
     http_client = make(verify=False)
     async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http_client) as client:
@@ -615,7 +624,7 @@ async def leave():
         async with open() as stream:
             async for text in stream.text_stream:
                 break
-        for seconds in (0.1, 0.0001):
+        for seconds in (0.05, 0.0001):
             try:
                 async with asyncio.timeout(seconds):
                     await open().until_done()
@@ -624,7 +633,7 @@ async def leave():
         async with open() as stream:
             try:
                 while True:
-                    await asyncio.wait_for(anext(stream), 0.1)
+                    await asyncio.wait_for(anext(stream), 0.05)
             except TimeoutError:
                 pass
         await open("linger=9").until_done()
@@ -634,21 +643,26 @@ async def leave():
             tasks.create_task(open().until_done())
             tasks.create_task(stream.until_done())
 
-try:
-    asyncio.run(leave())
-except KeyboardInterrupt:
-    print("interrupted")
+for library in (httpx2.AsyncClient, openai.DefaultAioHttpClient):
+    try:
+        asyncio.run(leave(library))
+    except KeyboardInterrupt:
+        print("interrupted")
 """
 
 
-@interruptible
-@pytest.mark.parametrize("library", ["httpx2", "aiohttp"])
-def test_no_warning_at_the_end_of_the_loop(library: str, server: ReplayServer) -> None:
-    """In development mode and with warnings as errors: no task, generator, socket or coroutine is left over."""
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", SHUTDOWN, server.base_url, library]
-    done = subprocess.run(command, timeout=4 * NEVER, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module", autouse=True)
+def ending(recording: Path) -> Iterator[subprocess.Popen[str]]:
+    with program(recording, SHUTDOWN, "-X", "dev", "-W", "error") as (_, process):
+        yield process
 
-    assert (done.stderr, done.stdout, done.returncode) == ("", "interrupted\n", 0)
+
+@interruptible
+def test_no_warning_at_the_end_of_the_loop(ending: subprocess.Popen[str]) -> None:
+    """In development mode and with warnings as errors: no task, generator, socket or coroutine is left over."""
+    printed, said = ending.communicate(timeout=4 * NEVER)
+
+    assert (said, printed, ending.returncode) == ("", "interrupted\ninterrupted\n", 0)
 
 
 def test_no_warning_is_hidden_here() -> None:

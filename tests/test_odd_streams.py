@@ -1,22 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
-import anyio
-import openai
 import pytest
+import sockets
 from odd_server import OddServer
 from odd_streams import ODD_STREAMS, OddStream
-from streams import ASK, Mode, Outcome, Part, accumulate, drain_async, drain_sync, finish, read, sse, tool
+from streams import ASK, Mode, Outcome, Part, accumulate, finish, read, sse, tool
 
 import tensorloop_stream
-from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamError, StreamProviderError
+from tensorloop_stream import Callbacks, StreamError, StreamProviderError
 
 quiet = [pytest.param(odd, id=odd.name) for odd in ODD_STREAMS if not odd.is_silent]
 silent = [pytest.param(odd, id=odd.name) for odd in ODD_STREAMS if odd.is_silent]
 both = pytest.mark.parametrize("kind", ["sync", "async"])
-modes = pytest.mark.parametrize("mode", ["chunks", "text", "final"])
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def one_by_one(parts: Iterable[Any]) -> list[Part]:
@@ -28,7 +27,7 @@ def _bytes(part: bytes) -> list[bytes]:
     return [part[at : at + 1] for at in range(len(part))]
 
 
-def assert_wanted(odd: OddStream, outcome: Outcome) -> None:
+def assert_wanted(odd: OddStream, outcome: Outcome, mode: Mode = "chunks") -> None:
     if odd.error:
         error = outcome.error
         assert type(error) is getattr(tensorloop_stream, odd.error), repr(error)
@@ -43,6 +42,13 @@ def assert_wanted(odd: OddStream, outcome: Outcome) -> None:
     assert {**whole, **odd.wanted} == whole
     assert whole.get("usage") == odd.wanted.get("usage")
     assert outcome.stream.text == odd.text
+    if mode == "text":
+        assert "".join(outcome.items) == odd.text
+    if mode == "chunks":
+        # What was yielded makes the same completion again, with the reasoning.
+        accumulator = accumulate(*outcome.items)
+        assert accumulator.completion == outcome.stream.completion
+        assert accumulator.reasoning == odd.reasoning
 
 
 def test_the_catalogue_is_one() -> None:
@@ -52,15 +58,11 @@ def test_the_catalogue_is_one() -> None:
 
 
 @both
-@modes
 @pytest.mark.parametrize("odd", quiet)
-def test_an_odd_stream_is_right(odd: OddStream, kind: str, mode: Mode) -> None:
+def test_an_odd_stream_is_right(odd: OddStream, kind: str) -> None:
     """The completion, or the error and what had arrived before it, in every way of reading."""
-    outcome = read(kind, odd.reads, mode)
-
-    assert_wanted(odd, outcome)
-    if mode == "text":
-        assert "".join(outcome.items) == odd.text
+    for mode in MODES:
+        assert_wanted(odd, read(kind, odd.reads, mode), mode)
 
 
 @both
@@ -72,26 +74,19 @@ def test_an_odd_stream_is_right_byte_by_byte(odd: OddStream, kind: str) -> None:
     assert_wanted(odd, outcome)
 
 
-@pytest.mark.parametrize("odd", quiet)
-def test_an_odd_stream_is_right_through_the_accumulator(odd: OddStream) -> None:
-    """The chunks that were yielded make the same completion again, with the reasoning."""
-    outcome = read("sync", odd.reads)
-    accumulator = accumulate(*outcome.items)
-
-    assert accumulator.completion == outcome.stream.completion
-    assert accumulator.reasoning == odd.reasoning
-
-
-@both
-@modes
 @pytest.mark.parametrize("odd", silent)
-def test_an_odd_stream_is_right_on_a_connection(odd: OddStream, kind: str, mode: Mode) -> None:
+def test_an_odd_stream_is_right_on_a_connection(odd: OddStream) -> None:
     """Silence ends with a timeout before `[DONE]`, and is not waited for after it."""
     with OddServer([odd]) as server:
-        outcome = ask(kind, server.url(0), mode, idle_timeout=odd.idle_timeout)
 
-    assert_wanted(odd, outcome)
-    assert outcome.stream.timing.duration < 2
+        def right(way: tuple[str, Mode]) -> None:
+            kind, mode = way
+            outcome = sockets.read(kind, server.url(0), ASK, mode=mode, idle_timeout=odd.idle_timeout)
+
+            assert_wanted(odd, outcome, mode)
+            assert outcome.stream.timing.duration < 2
+
+        sockets.at_once(right, [(kind, mode) for kind in ("sync", "async") for mode in MODES])
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error", "abort"])
@@ -104,15 +99,3 @@ def test_a_call_in_an_answer_that_was_cut_is_not_told(reason: str) -> None:
 
     assert outcome.error is None
     assert told == []
-
-
-def ask(kind: str, url: str, mode: Mode, **settings: Any) -> Outcome:
-    if kind == "sync":
-        with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
-            return drain_sync(ChatStream(client.chat.completions.create(**ASK), **settings), mode)
-
-    async def run() -> Outcome:
-        async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0) as client:
-            return await drain_async(AsyncChatStream(client.chat.completions.create(**ASK), **settings), mode)
-
-    return anyio.run(run)

@@ -179,12 +179,12 @@ def test_head_ends_quietly() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
-def test_a_redirected_output_of_any_encoding(encoding: str, tmp_path: Path) -> None:
+def test_a_redirected_output_of_any_encoding(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it is in the file, as far as the file can hold it."""
-    with (tmp_path / "out").open("wb") as file:
-        subprocess.run(
-            [sys.executable, "-c", PROGRAM], env={**BUFFERED, "PYTHONIOENCODING": encoding}, stdout=file, check=True
-        )
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    with (tmp_path / "out").open("w", encoding=encoding) as file:
+        monkeypatch.setattr("sys.stdout", file)
+        exec(PROGRAM, {})
     lines = (tmp_path / "out").read_text(encoding).splitlines()
 
     assert lines[-2] == f"line 9999 {'🌊' if encoding == 'utf-8' else '?'}"

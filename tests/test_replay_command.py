@@ -14,10 +14,20 @@ from pathlib import Path
 import pytest
 import yaml
 
+import tensorloop_stream
 from tensorloop_stream.replay._command import main
 
-REPLAY = [sys.executable, "-m", "tensorloop_stream.replay"]
 ROOT = Path(__file__).parent.parent
+# `python -m tensorloop_stream.replay` without the top of the package: that imports the SDK, which takes a second and
+# is nothing to the replay. How the command line itself is started shows the README's first command (test_recipes.py).
+RUNNER = """
+import sys, types
+package = sys.modules["tensorloop_stream"] = types.ModuleType("tensorloop_stream")
+package.__path__ = [sys.argv.pop(1)]
+from tensorloop_stream.replay._command import main
+sys.exit(main())
+"""
+REPLAY = [sys.executable, "-c", RUNNER, str(Path(tensorloop_stream.__file__).parent)]
 PATIENCE = 30
 STREAM = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\ndata: [DONE]\n\n'
 
