@@ -55,10 +55,10 @@ class ChatAccumulator:
         # The choices that have begun to speak, in text.
         self._talking: dict[int, ChoiceState] = {}
         # What the last chunk brought to choice 0, for the callbacks and `text_stream`.
-        self.text_delta = ""
-        self.reasoning_delta = ""
-        self.refusal_delta = ""
-        self.has_token = False
+        self.text_delta: str = ""
+        self.reasoning_delta: str = ""
+        self.refusal_delta: str = ""
+        self.has_token: bool = False
 
     def add(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> None:
         """Take one chunk, or the equivalent mapping, into the completion.

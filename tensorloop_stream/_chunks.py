@@ -105,7 +105,8 @@ def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionCh
 def _validate_json() -> Callable[..., ChatCompletionChunk]:
     # Built at the first use, since it takes some milliseconds.
     adapter = pydantic.TypeAdapter(ChatCompletionChunk)
-    adapter.rebuild(force=True)
+    if hasattr(adapter, "rebuild"):  # since pydantic 2.10, as is the need for it
+        adapter.rebuild(force=True)
     return adapter.validator.validate_json
 
 

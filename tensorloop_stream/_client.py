@@ -81,7 +81,7 @@ class Tensorloop(_Retries, OpenAI):
         filled = _filled_in(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
         _forget_openai(self, default_headers, kwargs)
-        self.timeout = _stream_timeout(timeout, self.timeout)
+        self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
     def chat(self) -> Chat:
@@ -119,7 +119,7 @@ class AsyncTensorloop(_Retries, AsyncOpenAI):
         filled = _filled_in(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
         _forget_openai(self, default_headers, kwargs)
-        self.timeout = _stream_timeout(timeout, self.timeout)
+        self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
     def chat(self) -> AsyncChat:

@@ -19,12 +19,13 @@ __all__ = [
 
 
 class StreamError(openai.APIError):
-    """A stream broke; `partial` is the completion as far as it had arrived, `request` what was asked.
+    """A stream broke; what had arrived is in `partial`, what was asked in `request`.
 
     `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
     """
 
     partial: ChatCompletion
+    """The completion as far as it had arrived."""
 
     def __init__(
         self,
@@ -36,6 +37,8 @@ class StreamError(openai.APIError):
     ) -> None:
         # Not super(): the next class in line may be the SDK's connection error, which takes other arguments.
         openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
+        # Before openai 3.14 a number stays one.
+        self.code: str | None = None if self.code is None else str(self.code)
         self.partial = ChatCompletion.construct(choices=[]) if partial is None else partial
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -18,12 +18,16 @@ _MAX_RETRY_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One dispatched event; `id` is the last event id seen, `retry` is in milliseconds."""
+    """One dispatched event."""
 
     data: str
+    """Its `data` lines, joined by LF."""
     event: str = "message"
+    """Its type; `message` where it names none."""
     id: str = ""
+    """The last event id seen, of this event or of one before it."""
     retry: int | None = None
+    """How long to wait before connecting again, in milliseconds, where the server said so."""
 
 
 class EventSplitter:

@@ -12,8 +12,8 @@ import pytest
 REQUIRE_ALL = bool(os.environ.get("TENSORLOOP_STREAM_REQUIRE_ALL"))
 
 
-def examples(number: int) -> int:
-    """Return how many examples hypothesis is to try: all where everything is required, else a quarter."""
+def many(number: int) -> int:
+    """Return how many examples, chunks or clients a test tries: all where everything is required, else a quarter."""
     return number if REQUIRE_ALL else number // 4
 
 

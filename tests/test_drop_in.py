@@ -21,6 +21,11 @@ HAIKU: dict[str, Any] = {
 }
 
 
+CUTS_ARE_THE_SDKS_ERRORS = pytest.mark.skipif(
+    tuple(map(int, openai.__version__.split(".")[:2])) < (3, 14), reason="before openai 3.14 they were httpx2's"
+)
+
+
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
     with ReplayServer([cassette.FOLDER]) as server:
@@ -54,7 +59,7 @@ def test_the_same_program_has_the_same_results(name: str, both: Any) -> None:
         ("?status=429", "rate limit 429"),
         ("?status=503", "status 503"),
         ("?error-after=3", None),
-        ("?cut-after=0&first-delay=0", None),
+        pytest.param("?cut-after=0&first-delay=0", None, marks=CUTS_ARE_THE_SDKS_ERRORS),
     ],
 )
 def test_the_same_clauses_catch(fault: str, caught: str | None, both: Any) -> None:

@@ -120,10 +120,12 @@ def test_faults(fault: Fault, phase: str, server: ReplayServer) -> None:
     rows = [(kind, told) for kind in CLIENTS for told in (None, Told())]
     at_once(suffer, rows)
 
-    assert len(server.requests) == len(rows)
     assert soon(lambda: descriptors() <= held)
     assert soon(lambda: threading.active_count() <= threads)
-    assert len(server.disconnects) == len(rows) * fault.left
+    # Where the first chunk is late, a slow machine may have had no time for all requests.
+    late = fault.left and count == 0 and not fault.bad
+    assert len(server.requests) == len(rows) or (late and len(server.requests) < len(rows))
+    assert len(server.disconnects) == len(server.requests) * fault.left
 
 
 # A connection that is reset, which the replay server does not do to chunked answers

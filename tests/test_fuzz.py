@@ -380,7 +380,7 @@ class Grammar(RuleBasedStateMachine):
 
 
 TestGrammar = Grammar.TestCase
-TestGrammar.settings = settings(repeatable, max_examples=needs.examples(30), stateful_step_count=30)
+TestGrammar.settings = settings(repeatable, max_examples=needs.many(30), stateful_step_count=30)
 
 
 # Bytes, changed
@@ -412,7 +412,7 @@ places = st.lists(st.integers(0, 2000), max_size=5)
 
 
 @given(changed(), places)
-@settings(repeatable, max_examples=needs.examples(100))
+@settings(repeatable, max_examples=needs.many(100))
 def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) -> None:
     """No exception outside the family, and neither cuts nor chunk objects change what comes of the bytes."""
     check_decoder(stream, where)
@@ -421,7 +421,7 @@ def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) ->
 
 
 @given(changed(), places)
-@settings(repeatable, max_examples=needs.examples(30))
+@settings(repeatable, max_examples=needs.many(30))
 def test_changed_streams_through_both_clients(stream: bytes, where: list[int]) -> None:
     """Sync and async agree in what they hand out, call and raise; one terminal callback is called."""
     check_clients(stream, where)

@@ -10,18 +10,18 @@ import tensorloop_stream
 PACKAGE = Path(tensorloop_stream.__file__).parent
 # Which rooms each room may enter. Arrows run one way: nothing below enters anything above it.
 FLOORS = [
-    ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_template"),
+    ("_errors", "_picture", "_markdown", "_settings", "_callbacks", "_watchdog", "_fields", "_template", "_limits"),
     ("_timing", "_answer", "_sources", "_sse", "_chunks", "_tool_calls"),
     ("_logprobs", "_failures"),
-    ("_choice",),
-    ("_accumulator",),
+    ("_choice", "_prompts"),
+    ("_accumulator", "_answer_file"),
     ("_core",),
     ("_passage", "_view"),
     ("_stream", "_async_stream"),
     ("_resources", "_forward"),
     ("_client",),
-    ("_printer",),
-    ("notebook", "__init__"),
+    ("_printer", "prompts"),
+    ("notebook", "prompts_dask", "__init__"),
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What waits, listens, reads files or variables belongs to the edge.
@@ -36,6 +36,7 @@ PURE = (
     "_choice",
     "_accumulator",
     "_failures",
+    "_prompts",
     "_core",
     "_passage",
     "_timing",
@@ -81,6 +82,28 @@ def test_the_core_has_no_await(name: str) -> None:
     tree = ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))
 
     assert not [node for node in ast.walk(tree) if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith))]
+
+
+# As above, for the package of its own.
+RESUMABLE_FLOORS = [
+    ("_entries", "_commands"),
+    ("_log",),
+    ("_follower", "_producer"),
+    ("_hub",),
+    ("_streams",),
+    ("__init__",),
+]
+RESUMABLE = {name: number for number, names in enumerate(RESUMABLE_FLOORS) for name in names}
+
+
+@pytest.mark.parametrize("name", RESUMABLE)
+def test_arrows_run_one_way_in_the_resumable_streams(name: str) -> None:
+    """A module enters only rooms on floors below its own, and what decides knows no waiting."""
+    entered = imports(PACKAGE / f"resumable/{name}.py")
+
+    assert {path.stem for path in PACKAGE.glob("resumable/*.py")} == set(RESUMABLE)
+    assert all(RESUMABLE[other] < RESUMABLE[name] for other in entered if other in RESUMABLE)
+    assert name != "_entries" or not entered & WAITS
 
 
 def test_the_replay_knows_nothing_of_the_streams() -> None:

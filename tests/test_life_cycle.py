@@ -624,7 +624,7 @@ async def leave(make):
         async with open() as stream:
             async for text in stream.text_stream:
                 break
-        for seconds in (0.05, 0.0001):
+        for seconds in (0.1, 0.0001):
             try:
                 async with asyncio.timeout(seconds):
                     await open().until_done()
@@ -633,7 +633,7 @@ async def leave(make):
         async with open() as stream:
             try:
                 while True:
-                    await asyncio.wait_for(anext(stream), 0.05)
+                    await asyncio.wait_for(anext(stream), 0.1)
             except TimeoutError:
                 pass
         await open("linger=9").until_done()

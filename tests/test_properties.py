@@ -67,7 +67,7 @@ chunks = st.fixed_dictionaries(
     },
 )
 BOM = "\ufeff".encode()
-quick = settings(max_examples=needs.examples(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=needs.many(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def wire(one: Any) -> bytes:
@@ -183,7 +183,7 @@ def test_reading_in_between_changes_nothing(sequence: list[Any], data: st.DataOb
 
 
 @given(streams(), st.data())
-@settings(max_examples=needs.examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=needs.many(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_sync_and_async_agree(stream: bytes, data: st.DataObject) -> None:
     """Whole streams through both clients, in reads of any size: the same items, error and completion."""
     reads = data.draw(cut(stream))
@@ -248,7 +248,7 @@ HOSTILE = ("choices", "delta", "usage", "error", "_fields_set", "self", "cls", "
 
 @pytest.mark.parametrize("name", HOSTILE)
 @given(value=anything)
-@settings(max_examples=needs.examples(30), deadline=None)
+@settings(max_examples=needs.many(30), deadline=None)
 def test_hostile_fields_raise_nothing_but_the_family(name: str, value: Any) -> None:
     """Whatever stands in a field, reading ends with a completion or with an error of the family."""
     stream = sse({**ENVELOPE, name: value}, {**ENVELOPE, "choices": [{name: value}]}, chunk({name: value}))

@@ -335,7 +335,7 @@ def test_stall_after(one_stream: Path, where: str) -> None:
     with server, connect(server) as connection:
         connection.sendall(request_bytes(body))
         read_until(connection, EVENTS[1] + b"\r\n")
-        connection.settimeout(0.1)
+        connection.settimeout(0.05)
         with pytest.raises(TimeoutError):
             connection.recv(1)
         connection.close()
@@ -393,7 +393,7 @@ def test_delay_parts_the_events(one_stream: Path, where: str) -> None:
 @either_way
 def test_first_delay_holds_the_headers_back(one_stream: Path, where: str) -> None:
     """The proxy's headers wait for the first chunk of the model."""
-    server, body = with_faults(one_stream, where, first_delay=0.1)
+    server, body = with_faults(one_stream, where, first_delay=0.05)
     with server, connect(server) as connection:
         start = time.monotonic()
         connection.sendall(request_bytes(body))
@@ -401,7 +401,7 @@ def test_first_delay_holds_the_headers_back(one_stream: Path, where: str) -> Non
         waited = time.monotonic() - start
         read = first + read_until(connection, b"0\r\n\r\n")
 
-    assert waited >= 0.1
+    assert waited >= 0.05
     assert b"x-litellm-call-id: 42" in read
 
 

@@ -37,7 +37,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 @pytest.fixture(scope="module")
 def replay() -> Iterator[ReplayServer]:
-    with ReplayServer([cassette.FOLDER], delay=0.01) as server:
+    with ReplayServer([cassette.FOLDER], delay=0.005) as server:
         yield server
 
 

@@ -16,29 +16,30 @@ _SECRET = frozenset(["api-key", "authorization", "cookie", "proxy-authorization"
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that a replay was asked.
-
-    Header names are in lower case, and of keys only the scheme is kept (`Bearer ***`). `body` is the JSON
-    value, other text as it came, or `None`. `time` is in seconds of `time.monotonic()`.
-    """
+    """A request that a replay was asked."""
 
     method: str
+    """`POST` and the like."""
     path: str
+    """That of the URL, without the query."""
     headers: Mapping[str, str]
+    """The names in lower case; of keys only the scheme is kept (`Bearer ***`)."""
     body: Any
+    """The JSON value, other text as it came, or `None`."""
     time: float
+    """When it came, in seconds of `time.monotonic()`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that left before its answer was whole.
-
-    `events` had been sent; `time` is when it was noticed, in seconds of `time.monotonic()`.
-    """
+    """A client that left before its answer was whole."""
 
     request: ReceivedRequest
+    """What it had asked."""
     events: int
+    """How many had been sent."""
     time: float
+    """When it was noticed, in seconds of `time.monotonic()`."""
 
 
 @dataclass(slots=True)

@@ -77,7 +77,7 @@ def langchain_openai(url: str, timeout: float | None, count: int) -> dict[str, A
         model=MODEL,
         n=count,
         base_url=url,
-        api_key="none",
+        api_key=lambda: "none",
         max_retries=0,
         stream_usage=True,
         timeout=timeout or 30,

@@ -1,0 +1,40 @@
+"""Keep the chunks of an answer as they came, and make the answer of them later: python recipes/record_chunks.py"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from openai import OpenAIError
+from openai.types.chat import ChatCompletionChunk
+
+from tensorloop_stream import Callbacks, ChatAccumulator, ChatStream, Tensorloop
+
+
+def read(path: Path) -> ChatAccumulator:
+    """Read a file of chunks, a line each; also one that ends early."""
+    accumulator = ChatAccumulator()
+    for line in path.read_text("utf-8").splitlines():
+        accumulator.add(json.loads(line))
+    return accumulator
+
+
+path = Path(tempfile.mkdtemp(), "chunks.jsonl")
+try:
+    answer = Tensorloop().chat.completions.create(
+        model="gpt-4o-mini",
+        messages=[{"role": "user", "content": "Think, then answer: why are caches fast?"}],
+        stream=True,
+    )
+    with path.open("w", encoding="utf-8") as file:
+
+        def keep(chunk: ChatCompletionChunk) -> None:
+            """Write a chunk, with what the gateway added and without what it left out."""
+            file.write(chunk.to_json(indent=None) + "\n")
+
+        completion = ChatStream(answer, Callbacks(on_chunk=keep)).get_final_completion()
+except OpenAIError as error:
+    raise SystemExit(f"{error}") from None
+
+kept = read(path)
+print(kept.reasoning, kept.text, sep="\n---\n")
+print(f"--- {path}: {'whole' if kept.finished else 'cut'}, {'equal' if kept.completion == completion else 'different'}")

@@ -1,0 +1,39 @@
+"""Tell apart what can go wrong with an answer: python recipes/what_went_wrong.py"""
+
+from openai import OpenAIError
+
+from tensorloop_stream import (
+    ChatStream,
+    StreamConnectionError,
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+    Tensorloop,
+)
+
+
+def advice(error: StreamError) -> str:
+    """Return what to do: in a program, ask again, ask less, or call somebody."""
+    match error:
+        case StreamTimeoutError():
+            return "nothing came for too long: ask again, or wait longer"
+        case StreamConnectionError() | StreamTruncatedError() | StreamDecodeError():
+            return "a part is missing: keep what came, and ask again"
+        case StreamProviderError(status_code=400 | 401 | 403 | 404):
+            return "the gateway refused it: asking again does not help"
+    return "the gateway gave up: ask again"
+
+
+try:
+    ask = "Stream a haiku about caching."
+    answer = Tensorloop().chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
+    )
+    with ChatStream(answer, idle_timeout=5) as stream:  # the replay's --cut-after 7, --stall-after 7 and others show it
+        print(stream.get_final_text())
+except StreamError as error:
+    raise SystemExit(f"{stream.text}\n--- request {stream.request_id}: {error}\n{advice(error)}") from None
+except OpenAIError as error:  # before the stream, and the SDK has asked again where that could help
+    raise SystemExit(f"{error}") from None

@@ -1,0 +1,134 @@
+"""Many prompts on one key: streamed at once, under its limit of requests, each answer in a file when it is whole.
+
+    prompts = read_prompts(Path("prompts.jsonl").open("rb"), model="gpt-4o-mini")
+    with AnswerFile("answers.jsonl") as answers:
+        missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
+        async with AsyncTensorloop() as client:
+            await ask_all(client, missing, RollingLimit(30), answers.write)
+
+`recipes/many_prompts.py` is the same as a program, `recipes/many_prompts_dask.py` for many machines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import openai
+
+from ._answer_file import AnswerFile
+from ._async_stream import AsyncChatStream
+from ._limits import Limit, RollingLimit
+from ._prompts import Answer, Prompt, answer_to, backoff, read_prompts, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from openai.types.chat import ChatCompletion
+
+__all__ = ["Answer", "AnswerFile", "Limit", "Prompt", "RollingLimit", "ask", "ask_all", "read_prompts"]
+
+
+async def ask(
+    client: openai.AsyncOpenAI,
+    prompt: Prompt,
+    limit: Limit,
+    write: Callable[[Answer], object],
+    *,
+    requests: int = 5,
+    idle_timeout: float = 300,
+) -> None:
+    """Stream the answer to one prompt and give it to `write`, once: whole, or what came of it with its error.
+
+    Each request is sent under the limit. Told to wait (a 429 with `retry-after`), all who share the limit do, as
+    often as it takes; after cuts, stalls and errors that the SDK would retry, up to `requests` requests are made.
+    A stream that is silent for `idle_timeout` seconds is a stall, keep-alive comments or not. A cancelled task
+    gives what had come to `write`.
+
+    Raises the SDK's error if the budget is spent or the key refused: then no other prompt need be asked.
+    """
+    client = _without_retries(client)
+    body = prompt.request
+    stream: AsyncChatStream | None = None
+    failures = 0
+    try:
+        while True:
+            try:
+                async with limit:
+                    source = await client.chat.completions.create(
+                        model=body["model"], messages=body["messages"], stream=True, extra_body=body
+                    )
+                stream = AsyncChatStream(source, first_chunk_timeout=idle_timeout, idle_timeout=idle_timeout)
+                async with stream:
+                    await stream.until_done()
+            except openai.APIError as error:
+                means, told = verdict(error), _told(client, error)
+                failures += means != "wait" or told is None
+                if means in {"stop", "fail"} or failures == requests:
+                    if means != "stop" or _came(stream):
+                        write(answer_to(prompt, _came(stream), error))
+                    if means == "stop":
+                        raise
+                    return
+            else:
+                write(answer_to(prompt, stream.completion))
+                return
+            if told is not None or means == "wait":
+                await limit.pause(told or backoff(failures))
+            else:
+                await asyncio.sleep(backoff(failures))
+    except asyncio.CancelledError as error:
+        if completion := _came(stream):
+            write(answer_to(prompt, completion, error))
+        raise
+
+
+async def ask_all(
+    client: openai.AsyncOpenAI,
+    prompts: Iterable[Prompt],
+    limit: Limit,
+    write: Callable[[Answer], object],
+    *,
+    concurrency: int = 50,
+    requests: int = 5,
+    idle_timeout: float = 300,
+) -> None:
+    """Ask as many prompts at once as `concurrency` says, until all are answered; the rest is as in `ask`.
+
+    Raises what `ask` or `write` raised first; the others are cancelled, and what came of them is written.
+    """
+    client = _without_retries(client)
+    todo = iter(prompts)
+
+    async def work() -> None:
+        for prompt in todo:
+            await ask(client, prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
+
+    first: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        first = errors.exceptions[0]
+    if first is not None:
+        raise first
+
+
+def _without_retries(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+    """Return the same client without retries of its own, which no limit would see."""
+    return client.with_options(max_retries=0) if client.max_retries else client
+
+
+def _came(stream: AsyncChatStream | None) -> ChatCompletion | None:
+    """Return what came of an answer, if anything did."""
+    completion = None if stream is None else stream.completion
+    return completion if completion is not None and completion.choices else None
+
+
+def _told(client: openai.AsyncOpenAI, error: openai.APIError) -> float | None:
+    """Return for how many seconds the gateway wants rest, if it says so."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    told = client._parse_retry_after_header(error.response.headers)  # noqa: SLF001 - knows all its forms
+    return told if told is not None and told > 0 else None

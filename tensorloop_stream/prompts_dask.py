@@ -1,0 +1,195 @@
+"""Many prompts on the workers of a Dask cluster, all under one key's limit; needs the extra `[dask]`.
+
+A prompt is a task, and a task is asynchronous: a worker streams as many answers at once as it has threads
+(`dask worker ADDRESS --nthreads 50`), and uses no thread for them. The workers need this package, and read the key
+from their own environment. What a killed worker was streaming is asked anew on another one, and so are the few
+answers that had ended and not yet reached the caller; what the caller has is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import dask.config
+import openai
+from distributed import Semaphore, Variable, WorkerPlugin, as_completed, get_worker
+
+from ._client import AsyncTensorloop
+from ._limits import CLOCKS
+from ._prompts import Answer, Prompt, answer_to
+from .prompts import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+
+    from distributed import Client, Worker
+
+__all__ = ["SharedLimit", "ask_on"]
+
+# For how many seconds a worker goes by the pause that it read last.
+_FRESH = 0.2
+_LEASE_TIMEOUT = "distributed.scheduler.locks.lease-timeout"
+
+
+class SharedLimit:
+    """The `RollingLimit` of all workers of a cluster, and of all programs that use its scheduler.
+
+    A place is a lease of a Dask semaphore. The leases of a worker that dies return by themselves, later than
+    `seconds` after its death: its last requests still count. Workers wait together by a Dask variable, in Unix
+    time, so their clocks must agree as far as a pause must be exact.
+    """
+
+    def __init__(self, requests: int = 30, seconds: float = 60) -> None:
+        self.requests = requests
+        self.seconds = seconds
+        self._name = f"tensorloop_stream: {requests} requests in {seconds} seconds"
+        self._releases: set[asyncio.Future[bool]] = set()
+
+    def register(self, idle: float) -> None:
+        """Make the limit known to the scheduler of the current client; `idle` is that of the answers."""
+        # At least Dask's own, and longer than the window by more than the 6 seconds between two renewals.
+        with dask.config.set({_LEASE_TIMEOUT: f"{max(30, 1.25 * self.seconds)} s"}):
+            Semaphore(self.requests, self._name).register()
+        Variable(self._name).set(time.time() + self.seconds - idle)
+
+    def connect(self) -> None:
+        """Join the limit on a worker."""
+        self._places = Semaphore(self.requests, self._name)
+        self._shared = Variable(self._name)
+        self._resume_at = self._read_at = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire()
+        try:
+            while (rest := await self._resumes_at() - time.time()) > 0:  # noqa: ASYNC110 - it may be put off
+                await asyncio.sleep(rest)
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().call_later(self.seconds * CLOCKS, self._release)
+
+    async def pause(self, seconds: float) -> None:
+        """Let no worker send a request for so long."""
+        self._resume_at = max(time.time() + seconds, await self._shared.get())
+        await self._shared.set(self._resume_at)
+
+    async def _resumes_at(self) -> float:
+        if not 0 <= time.time() - self._read_at < _FRESH:
+            self._resume_at = max(self._resume_at, await self._shared.get())
+            self._read_at = time.time()
+        return self._resume_at
+
+    def _release(self) -> None:
+        release = asyncio.ensure_future(self._places.release())
+        self._releases.add(release)
+        release.add_done_callback(self._releases.discard)
+
+
+class _Asker(WorkerPlugin):
+    """What the tasks of a worker share: its client, its part in the limit, and their end."""
+
+    name = "tensorloop_stream"
+
+    def __init__(self, limit: SharedLimit) -> None:
+        self.limit = limit
+        self.client: AsyncTensorloop | None = None
+        self.asking: set[asyncio.Future[None]] | None = None
+
+    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+        self.limit.connect()
+        self.asking = set()
+
+    async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
+        # A worker that closes has its tasks done elsewhere: their streams must not end here, as if that were all.
+        if self.client is not None and not self.asking:
+            await self.client.close()
+
+    def stop(self) -> None:
+        """End what is asked, which returns what came of it, and ask no more."""
+        asking, self.asking = self.asking or set(), None
+        for one in asking:
+            one.cancel()
+
+    async def ask(self, prompt: Prompt) -> tuple[list[Answer], str | None]:
+        """Return what came, and the reason to stop if there is one (the SDK's own errors cannot be pickled)."""
+        came: list[Answer] = []
+        if self.asking is None:
+            return came, None
+        try:
+            self.client = self.client or AsyncTensorloop(max_retries=0)
+            asked = asyncio.ensure_future(ask(self.client, prompt, self.limit, came.append))
+            self.asking.add(asked)
+            asked.add_done_callback(self.asking.discard)
+            await asked
+        except openai.OpenAIError as error:
+            self.stop()
+            return came, str(error)
+        except asyncio.CancelledError:
+            if self.asking is not None:  # not stopped: the worker closes, and the task is done elsewhere
+                raise
+        return came, None
+
+
+def _asker(worker: Worker) -> _Asker:
+    plugin = worker.plugins[_Asker.name]
+    assert isinstance(plugin, _Asker)
+    return plugin
+
+
+async def _ask(prompt: Prompt) -> tuple[list[Answer], str | None]:
+    return await _asker(get_worker()).ask(prompt)
+
+
+def _stop(dask_worker: Worker) -> None:
+    _asker(dask_worker).stop()
+
+
+def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idle: float) -> Iterator[Answer]:
+    """Ask on all workers, and yield each answer when it is there: whole, or what came of it with its error.
+
+    `idle` is that of the `AnswerFile`. A prompt whose workers die time after time has Dask's error.
+
+    Raises `OpenAIError` if the budget is spent or the key refused, after what came of the others was yielded.
+    """
+    limit.register(idle)
+    client.register_plugin(_Asker(limit))
+    todo, stopped = iter(prompts), None
+    asked: dict[object, Prompt] = {}
+    finished = as_completed(with_results=True, raise_errors=False)
+    try:
+        while True:
+            # No worker waits for work, and a stop has little to call back.
+            threads = sum(client.nthreads().values()) or 1
+            if stopped is None and len(asked) < 2 * threads:
+                batch = list(islice(todo, 3 * threads - len(asked)))
+                futures = client.map(_ask, batch, pure=False)
+                asked |= {future.key: prompt for future, prompt in zip(futures, batch, strict=True)}
+                finished.update(futures)
+                futures.clear()
+            if not asked:
+                break
+            # Its futures are dropped here: a result whose worker dies would be made again for those who hold one.
+            ended = [(future.key, future.status, result) for future, result in finished.next_batch()]
+            for key, status, result in ended:
+                prompt = asked.pop(key)
+                if status == "error":
+                    yield answer_to(prompt, None, result[1])
+                    continue
+                came, reason = result
+                yield from came
+                if reason is not None and stopped is None:
+                    stopped = reason
+                    client.run(_stop)
+    finally:
+        if asked:  # nobody wants the rest
+            client.run(_stop)
+    if stopped is not None:
+        raise openai.OpenAIError(stopped)

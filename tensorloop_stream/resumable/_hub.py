@@ -1,0 +1,172 @@
+"""One XREAD for everything that a process waits for: the streams of its readers, and messages to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from redis.exceptions import RedisError
+
+from ._commands import WINDOW, patience
+from ._entries import GONE, STOPPED, UNAVAILABLE, position_of
+from ._log import COUNT, end, inbox_key, is_refused, lease_key, send, streams_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from ._commands import Commands
+    from ._entries import Entry
+    from ._follower import FollowedChat
+    from ._producer import Producers
+
+
+@dataclass(slots=True)
+class _Followed:
+    # Up to which entry all followers have been given everything.
+    position: tuple[int, int]
+    # Readers that were dropped without being closed leave by themselves.
+    followers: WeakSet[FollowedChat] = field(default_factory=WeakSet)
+
+    @property
+    def at(self) -> str:
+        return "{}-{}".format(*self.position)
+
+    def give(self, entries: list[Entry]) -> None:
+        self.position = position_of(entries[-1][0])
+        size = sum(len(value) for _, fields in entries for value in fields.values())
+        for follower in list(self.followers):
+            if not follower.give(entries, size):
+                self.followers.discard(follower)
+
+    def fail(self, error: bytes) -> None:
+        for follower in list(self.followers):
+            follower.fail(error)
+        self.followers.clear()
+
+
+class Hub:
+    """Gives readers what is written, ends streams whose producer died, and stops producers that are cancelled.
+
+    It runs while there are followers or producers. A follower that does not keep up is let go, and catches up by
+    itself.
+    """
+
+    def __init__(self, redis: Redis, commands: Commands, producers: Producers, *, lease: float, expires: int) -> None:
+        self.process: str = os.urandom(8).hex()
+        self._redis = redis
+        self._commands = commands
+        self._producers = producers
+        # How often to look after the producers; a dead one is noticed within the lease and this.
+        self._pause = lease / 8
+        self._patience = lease
+        self._expires = expires
+        self._followed: dict[str, _Followed] = {}
+        self._inbox, self._inbox_at = inbox_key(self.process), b"0-0"
+        self._is_waiting = False
+        self._is_closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def follow(self, follower: FollowedChat) -> bool:
+        """Give the follower all that comes from now on; `False` if it has to read on to where the others are."""
+        if self._is_closed:
+            follower.fail(UNAVAILABLE)
+            return True
+        followed = self._followed.setdefault(follower.key, _Followed(follower.place))
+        if not followed.followers:
+            followed.position = follower.place
+            if self._is_waiting:
+                # One XADD, however many come before the XREAD that it wakes has returned.
+                self._is_waiting = False
+                self._commands.post(*send(self.process, "")).add_done_callback(_seen)
+        elif followed.position > follower.place:
+            return False
+        followed.followers.add(follower)
+        self.wake()
+        return True
+
+    def leave(self, follower: FollowedChat) -> None:
+        """Give the follower nothing more."""
+        if (followed := self._followed.get(follower.key)) is not None:
+            followed.followers.discard(follower)
+
+    async def aclose(self) -> None:
+        """Stop; readers are told to ask again, elsewhere."""
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def wake(self) -> None:
+        """Run, if there is something to wait for."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        next_look = 0.0
+        try:
+            while self._followed or self._producers:
+                try:
+                    if time.monotonic() >= next_look:
+                        await self._look_after_producers()
+                        next_look = time.monotonic() + self._pause
+                    if await self._read(max(next_look - time.monotonic(), 0)):
+                        await asyncio.sleep(WINDOW)
+                except RedisError:
+                    self._fail_all()
+                    await asyncio.sleep(self._pause)
+                for key in [key for key, followed in self._followed.items() if not followed.followers]:
+                    del self._followed[key]
+        finally:
+            # Nobody is left waiting, whatever ended this.
+            self._fail_all()
+            self._task = None
+
+    async def _read(self, seconds: float) -> bool:
+        """Wait for anything, for so long; return whether something came."""
+        places: dict[Any, Any] = {self._inbox: self._inbox_at}
+        places |= {key: followed.at for key, followed in self._followed.items()}
+        self._is_waiting = True
+        try:
+            async with patience(seconds + self._patience):
+                reply = await self._redis.xread(places, count=COUNT, block=1 + int(1000 * seconds))
+        finally:
+            self._is_waiting = False
+        for key, entries in streams_of(reply):
+            if key == self._inbox:
+                self._inbox_at = entries[-1][0]
+                for _, fields in entries:
+                    self._producers.stop(fields[b"o"].decode())
+            elif key in self._followed and places[key] == self._followed[key].at:
+                # Otherwise its readers have left meanwhile, and one has come with another place.
+                self._followed[key].give(entries)
+        return bool(reply)
+
+    async def _look_after_producers(self) -> None:
+        """End the streams whose producer has not said for too long that it lives."""
+        looked = list(self._followed.items())
+        if not looked:
+            return
+        keys = [(key, lease_key(key, followed.position[0])) for key, followed in looked]
+        replies = await self._commands.run(*(("EXISTS", each) for pair in keys for each in pair))
+        for (key, followed), is_there, is_leased in zip(looked, replies[::2], replies[1::2], strict=True):
+            if not is_there:
+                followed.fail(GONE)
+            elif not is_leased:
+                # Refused if it has ended meanwhile; otherwise all readers read it, the later ones too.
+                ended, *_ = await self._commands.post(*end(key, followed.position[0], STOPPED, self._expires))
+                if isinstance(ended, Exception) and not is_refused(ended):
+                    followed.fail(UNAVAILABLE)
+
+    def _fail_all(self) -> None:
+        for followed in self._followed.values():
+            followed.fail(UNAVAILABLE)
+
+
+def _seen(future: asyncio.Future[list[Any]]) -> None:
+    # A wake-up that did not reach Redis: the XREAD does not, either, and says so.
+    if not future.cancelled():
+        future.exception()

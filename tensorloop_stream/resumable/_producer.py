@@ -1,0 +1,127 @@
+"""From the gateway into a log, whoever reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from tensorloop_stream._forward import aforward_chat
+from tensorloop_stream._sse import EventSplitter
+
+from ._entries import FAILED, STOPPED, Head, too_large
+from ._log import LostError, renew
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    import openai
+
+    from tensorloop_stream._callbacks import Callbacks
+    from tensorloop_stream._forward import AsyncForwardedChat
+
+    from ._commands import Commands
+    from ._log import Log
+
+
+class Producers:
+    """What this process streams: kept alive by one heartbeat for all of it, and stopped on demand.
+
+    A producer that can no longer say that it lives is stopped, since its readers will be told that it is dead.
+    """
+
+    def __init__(self, commands: Commands, lease: float) -> None:
+        self._commands = commands
+        self._pause = lease / 8
+        self._running: dict[str, tuple[Log, asyncio.Task[None]]] = {}
+        self._beating: asyncio.Task[None] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._running)
+
+    def add(self, owner: str, log: Log, produced: Coroutine[Any, Any, None]) -> None:
+        """Run a producer under this name."""
+        task = asyncio.create_task(produced)
+        self._running[owner] = log, task
+        task.add_done_callback(lambda _: self._running.pop(owner))
+        task.add_done_callback(_report)
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat())
+
+    def stop(self, owner: str) -> None:
+        """Stop the producer of this name, if it is one of this process that runs."""
+        if owner in self._running:
+            self._running[owner][1].cancel()
+
+    async def aclose(self) -> None:
+        """Stop all; their readers are told."""
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+
+    async def _beat(self) -> None:
+        try:
+            while self._running:
+                await asyncio.sleep(self._pause)
+                beating = list(self._running)
+                try:
+                    are_alive = await renew(self._commands, [self._running[owner][0] for owner in beating])
+                except RedisError:
+                    are_alive = [False] * len(beating)
+                for owner, is_alive in zip(beating, are_alive, strict=True):
+                    if not is_alive:
+                        self.stop(owner)
+        finally:
+            self._beating = None
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Tell the event loop of an exception that nobody waits for, at once and not when the task is collected."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        message = "a resumable stream's producer failed"
+        task.get_loop().call_exception_handler({"message": message, "exception": error, "task": task})
+
+
+async def produce(
+    log: Log, client: openai.AsyncOpenAI, body: Mapping[str, Any], callbacks: Callbacks | None, max_size: int
+) -> None:
+    """Ask the gateway and write its answer, until its end or until the log is another's."""
+    error = FAILED
+    try:
+        async with await aforward_chat(client, body, callbacks) as answer:
+            error = await _write(log, answer, max_size)
+    except LostError:
+        error = STOPPED
+    except asyncio.CancelledError:
+        error = STOPPED
+        raise
+    finally:
+        # Without Redis the lease runs out, and readers see the same.
+        with suppress(RedisError):
+            await log.end(error)
+
+
+async def _write(log: Log, answer: AsyncForwardedChat, max_size: int) -> bytes:
+    """Write the answer, and return the error that ends it, if there is one."""
+    head = Head(answer.status_code, answer.headers)
+    await log.begin(head)
+    if not head.is_stream:
+        await log.append([b"".join([data async for data in answer])])
+        return b""
+    splitter, size = EventSplitter(max_size), 0
+    async for data in answer:
+        size += len(data)
+        if size > max_size:
+            return too_large(max_size)
+        if events := [event for each in splitter.feed(data) if (event := each.lstrip(b"\n"))]:
+            # Waiting for Redis holds the gateway back; what comes meanwhile is written at once.
+            await log.append(events)
+    if rest := splitter.rest.strip():
+        await log.append([rest])
+    return b""

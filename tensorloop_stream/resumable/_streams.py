@@ -1,0 +1,112 @@
+"""Start, read and cancel, from any process."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Self
+
+from tensorloop_stream._passage import request_body
+
+from ._commands import Commands
+from ._entries import CANCELLED, require_id
+from ._follower import FollowedChat
+from ._hub import Hub
+from ._log import Log, end, is_refused, log_key, owner_of, send
+from ._producer import Producers, produce
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import openai
+    from redis.asyncio import Redis
+
+    from tensorloop_stream._callbacks import Callbacks
+
+
+class ResumableStreams:
+    """Streams in Redis: each is started once, and read by anybody, anywhere, from any of its events on.
+
+    `redis` stays the caller's to close. What came of a stream is kept for `expires` seconds after its end, or after the
+    end of its producer. A producer that has not told Redis for `lease` seconds that it lives is dead, also one whose
+    event loop is blocked for so long; its readers know an eighth of that later, at the latest. Redis, too, has
+    `lease` seconds to answer. An answer of more than `max_size` bytes ends with an error.
+
+    An id is 1 to 128 letters, digits, `-` and `_`; who knows it may read and cancel, so it should be as hard to guess
+    as a UUID; every method raises `ValueError` for another one. `start` and `cancel` raise the errors of redis-py where
+    Redis cannot be reached.
+    """
+
+    def __init__(
+        self, redis: Redis, *, expires: float = 600.0, lease: float = 4.0, max_size: int = 32 * 1024 * 1024
+    ) -> None:
+        if redis.connection_pool.connection_kwargs.get("decode_responses"):
+            raise ValueError("decode_responses is set: the events are bytes, so give a Redis client without it")
+        if not 0 < lease < expires:
+            raise ValueError(f"lease is {lease} and expires {expires}: both are seconds, and a lease is the shorter")
+        self._expires, self._lease = int(1000 * expires), int(1000 * lease)
+        self._max_size = max_size
+        self._commands = Commands(redis, lease)
+        self._producers = Producers(self._commands, lease)
+        self._hub = Hub(redis, self._commands, self._producers, lease=lease, expires=self._expires)
+        self._is_closed = False
+        self._numbers = itertools.count(1)
+
+    async def start(
+        self,
+        id: str,  # noqa: A002 - what everybody calls it
+        client: openai.AsyncOpenAI,
+        body: Mapping[str, Any],
+        callbacks: Callbacks | None = None,
+    ) -> bool:
+        """Send `body` through `client`, in the background of this process, unless the id was started before.
+
+        Returns whether it was this call that started it. The answer, or its error, is for those who `read`; the
+        callbacks are those of `aforward_chat`; what one of them raises goes to the event loop's exception handler.
+        """
+        key, body = log_key(require_id(id)), request_body(body)
+        if self._is_closed:
+            raise RuntimeError("these streams are closed: nothing can be started here any more")
+        owner = f"{self._hub.process}:{next(self._numbers)}"
+        log = await Log.claim(self._commands, key, owner, self._expires, self._lease)
+        if log is None:
+            return False
+        self._producers.add(owner, log, produce(log, client, body, callbacks, self._max_size))
+        self._hub.wake()
+        return True
+
+    async def read(self, id: str, last_event_id: str | None = None) -> FollowedChat:  # noqa: A002
+        """Return the answer from after the event with this id on, or from the start.
+
+        Waits until the gateway has answered. What a browser may get wrong, and a Redis that cannot be reached, are
+        answers with a status too.
+        """
+        return await FollowedChat(self._hub, self._commands, log_key(require_id(id))).open(last_event_id)
+
+    async def cancel(self, id: str) -> bool:  # noqa: A002
+        """End the stream for everybody, and its request to the gateway; return whether it was running."""
+        key = log_key(require_id(id))
+        found = await owner_of(self._commands, key)
+        if found is None:
+            return False
+        stream, owner = found
+        process = owner.partition(":")[0]
+        ended, *_ = await self._commands.post(*end(key, stream, CANCELLED, self._expires), *send(process, owner))
+        if isinstance(ended, Exception) and not is_refused(ended):
+            raise ended
+        return isinstance(ended, bytes)
+
+    async def aclose(self) -> None:
+        """End what this process produces, with an error to its readers, and let go of what it reads."""
+        self._is_closed = True
+        await self._producers.aclose()
+        await self._hub.aclose()
+        await self._commands.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()

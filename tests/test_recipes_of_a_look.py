@@ -1,0 +1,112 @@
+"""The recipes that look closer at one answer: its speed, its thoughts, its chunks, its calls, its errors."""
+
+from __future__ import annotations
+
+import gc
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import cassette
+import pytest
+import recorded
+
+from tensorloop_stream.replay import ReplayServer
+
+ROOT = Path(__file__).parent.parent
+HAIKU = recorded.text("chat/haiku")
+
+# A recipe leaves its client to the end of its process, which here goes on.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a recipe as it stands and return the sentence it ends with, if it does."""
+    monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+    monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+    try:
+        runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+    except SystemExit as error:
+        return str(error)
+    finally:
+        gc.collect()
+    return ""
+
+
+def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The picture as a line, the times, the tokens by the usage that came."""
+    with ReplayServer(cassette.FOLDER / "chat/usage.yaml", delay=0.001) as server:
+        assert run("how_fast", server, monkeypatch) == ""
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == 4
+    assert re.fullmatch(r"first chunk \d+ ms, first token \d+ ms", lines[1])
+    assert re.fullmatch(r"between chunks \d+ ms, one in a hundred \d+ ms or more", lines[2])
+    assert re.fullmatch(r"[1-9]\d* tokens/s from gpt-4o-mini, request \S+", lines[3])
+
+
+def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thoughts go to standard error, the answer to standard output."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        assert run("reasoning", server, monkeypatch) == ""
+    out, err = capsys.readouterr()
+
+    assert err == "A cache is a copy kept near its reader."
+    assert out == "Because reading nearby is faster.\n"
+
+
+def test_recorded_chunks_make_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What was kept, line by line, is the answer again, with the reasoning."""
+    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        assert run("record_chunks", server, monkeypatch) == ""
+
+    said = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
+    assert capsys.readouterr().out == f"{said}--- {tmp_path / 'chunks.jsonl'}: whole, equal\n"
+    kept = (tmp_path / "chunks.jsonl").read_text("utf-8").splitlines()
+    assert len(kept) == len(recorded.chunks("reasoning/reasoning_content"))
+
+
+def test_calls_run_while_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each whole call once, with its arguments."""
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml") as server:
+        assert run("tools_early", server, monkeypatch) == ""
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line.partition(": ")[2] for line in lines] == [
+        "get_weather of {'city': 'Zürich'}",
+        "get_time of {'time_zone': 'Asia/Tokyo'}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("faults", "advice"),
+    [
+        ({"cut_after": 7}, "a part is missing: keep what came, and ask again"),
+        ({"end_after": 7}, "a part is missing: keep what came, and ask again"),
+        ({"error_after": 7}, "the gateway gave up: ask again"),
+    ],
+    ids=["cut", "ended", "error"],
+)
+def test_what_went_wrong(faults: dict[str, Any], advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came, the request to name, the sentence of the error, and what to do."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        said = run("what_went_wrong", server, monkeypatch)
+
+    text, _, rest = said.partition("\n--- request ")
+    assert text
+    assert HAIKU.startswith(text)
+    assert rest.endswith(f"\n{advice}")
+
+
+def test_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole answer is merely printed."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml") as server:
+        assert run("what_went_wrong", server, monkeypatch) == ""
+
+    assert capsys.readouterr().out == f"{HAIKU}\n"

@@ -1,0 +1,214 @@
+"""What a resumable stream's log means to a reader, without Redis."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+import tensorloop_stream
+from tensorloop_stream import SSE_HEADERS, SSEDecoder
+
+FOLDER = Path(tensorloop_stream.__file__).parent / "resumable"
+
+if TYPE_CHECKING:
+    from tensorloop_stream.resumable import _entries
+else:
+    # Past the package, which needs redis-py.
+    spec = importlib.util.spec_from_file_location("_entries", FOLDER / "_entries.py")
+    _entries = sys.modules["_entries"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(_entries)
+
+MS = 1795359264000
+EVENTS = [
+    b'data: {"n": 1}',
+    b": ping",
+    b"event: error\ndata: x",
+    "data: Größe\nid: 7\nretry: 5".encode(),
+    b"data: [DONE]",
+]
+HEAD = _entries.Head(200, dict(SSE_HEADERS))
+
+
+def log(*events: bytes, head: Any = HEAD, end: bytes | None = b"") -> list[Any]:
+    """Return the entries of a stream, as redis-py does."""
+    found = [(0, b"c", b"process:1")]
+    if head is not None:
+        found.append((1, b"h", head.encode()))
+    found += [(number, b"e", event) for number, event in enumerate(events, 2)]
+    if end is not None:
+        found.append((_entries.LAST, b"x", end))
+    return [(b"%d-%d" % (MS, number), {kind: value}) for number, kind, value in found]
+
+
+def sent(playhead: Any, *batches: list[Any]) -> bytes:
+    return b"".join(playhead.take(batch) for batch in batches)
+
+
+def code_of(error: bytes) -> str:
+    return str(json.loads(error)["error"]["code"])
+
+
+@pytest.mark.parametrize("name", ["a", "0", "-", "_", "A" * 128, "1cb5c3a0-62f0-4b0f-8b0e-2f8f6c1d9e57"])
+def test_an_id_is_what_an_url_can_hold(name: str) -> None:
+    """Letters, digits, hyphen and underscore, up to 128."""
+    assert _entries.require_id(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A" * 129, "a b", "a:b", "a/b", "..", "a\n", "ä", "\u0661", "a*", "{a}", b"a", None, 7]
+)
+def test_other_ids_are_refused(name: Any) -> None:
+    """In one sentence that shows the id, cut if it is long."""
+    with pytest.raises(ValueError, match=r"^id is .{1,61}: it must be 1 to 128 letters, digits, - and _"):
+        _entries.require_id(name)
+
+
+@pytest.mark.parametrize("value", ["0-0", "1795359264000-17", "18446744073709551615-18446744073709551615"])
+def test_an_event_id_is_a_position(value: str) -> None:
+    """Two numbers of 64 bits."""
+    assert "{}-{}".format(*_entries.require_event_id(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "-1", "$", "+", "-", "(", "*", ">", "0", "1-", "1-2-3", "01-1", "1-01", "1-2 ", " 1-2", "1-2\n", "(1-2"),
+        *("\u0661-1", "1--1", "1-+1", "1-1.0", "1e3-1", "0x1-1", "18446744073709551616-0", "1-18446744073709551616"),
+        "9" * 5000,
+    ],
+    ids=lambda value: repr(value)[:25],
+)
+def test_other_event_ids_are_refused(value: str) -> None:
+    """A browser's input: nothing that Redis would take for another place, or for all of them, gets through."""
+    with pytest.raises(
+        _entries.RefusedError, match=r"^last event id is .{1,61}: it must be the id of an event"
+    ) as refused:
+        _entries.require_event_id(value)
+
+    assert code_of(refused.value.error) == "400"
+
+
+def test_events_pass_unchanged_with_their_ids() -> None:
+    """What a browser sees is the gateway's event, and the log's id, also where the event has one of its own."""
+    decoder = SSEDecoder()
+    events = decoder.feed(sent(_entries.Playhead(MS), log(*EVENTS)))
+
+    assert [(event.data, event.event, event.id) for event in events] == [
+        ('{"n": 1}', "message", f"{MS}-2"),
+        ("x", "error", f"{MS}-4"),
+        ("Größe", "message", f"{MS}-5"),
+        ("[DONE]", "message", f"{MS}-6"),
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7))))
+def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
+    """However the log is cut into batches, and whatever is given twice."""
+    entries = log(*EVENTS)
+    playhead = _entries.Playhead(MS)
+    got, at = b"", 0
+    for back, forward in [*steps, (0, len(entries))]:
+        got += playhead.take(entries[max(at - back, 0) : at + forward])
+        at += forward
+
+    assert playhead.ended
+    assert got == sent(_entries.Playhead(MS), entries)
+
+
+@pytest.mark.parametrize("reached", range(len(EVENTS)))
+def test_reading_goes_on_after_any_event(reached: int) -> None:
+    """With exactly what is missing."""
+    entries = log(*EVENTS)
+    whole = sent(_entries.Playhead(MS), entries)
+    before = sent(_entries.Playhead(MS), entries[: reached + 3])
+    playhead = _entries.Playhead(MS, reached + 2, HEAD)
+
+    assert before + sent(playhead, entries[reached + 3 :]) == whole
+    assert playhead.ended
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        log(*EVENTS)[:3] + log(*EVENTS)[4:],
+        [*log(*EVENTS, end=None), (b"%d-0" % (MS + 1), {b"c": b"process:2"})],
+        log(*EVENTS)[2:],
+    ],
+    ids=["trimmed", "begun anew", "lost its head"],
+)
+def test_a_gap_is_an_error(entries: list[Any]) -> None:
+    """Never a text with a hole: what is missing is not passed over."""
+    playhead = _entries.Playhead(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
+    last = SSEDecoder().feed(sent(playhead, entries))[-1]
+
+    assert playhead.ended
+    assert last.data.encode() == _entries.GONE
+
+
+@pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["at once", "in the middle"])
+def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
+    """So that a reader who asks again, from the last event, is told again."""
+    playhead = _entries.Playhead(MS)
+    entries = log(*events, end=_entries.STOPPED)
+    got = sent(playhead, entries)
+
+    assert got.endswith(b"data: " + _entries.STOPPED + b"\n\n")
+    assert got.count(b"id: ") == len(events)
+    assert playhead.ended
+
+
+@pytest.mark.parametrize("error", [_entries.STOPPED, _entries.FAILED, _entries.CANCELLED, _entries.GONE])
+def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
+    """With a status, and the same JSON."""
+    playhead = _entries.Playhead(MS)
+
+    assert sent(playhead, log(head=None, end=error)) == error
+    assert playhead.head is not None
+    assert str(playhead.head.status) == code_of(error)
+    assert playhead.head.headers["Content-Type"] == "application/json"
+
+
+def test_a_refusal_of_the_gateway_is_no_event() -> None:
+    """Its JSON goes on as it is, without an id."""
+    playhead = _entries.Playhead(MS)
+    head = _entries.Head(429, {"Content-Type": "application/json", "retry-after": "60"})
+
+    assert sent(playhead, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
+    assert playhead.head == head
+
+
+def test_a_refusal_that_broke_off_is_no_empty_answer() -> None:
+    """Its producer died between the status and the body."""
+    head = _entries.Head(429, {"Content-Type": "application/json"})
+
+    assert sent(_entries.Playhead(MS), log(head=head, end=_entries.STOPPED)) == _entries.STOPPED
+    assert sent(_entries.Playhead(MS), log(b"{}", head=head, end=_entries.STOPPED)) == b"{}"
+
+
+def test_errors_have_the_envelope_of_the_gateway() -> None:
+    """`{"error": {"message", "type", "param", "code"}}`, the code a string, the message a sentence."""
+    errors = [_entries.STOPPED, _entries.FAILED, _entries.CANCELLED, _entries.GONE, _entries.UNAVAILABLE]
+    bodies = [json.loads(error)["error"] for error in [*errors, _entries.too_large(7), _entries.unknown().error]]
+
+    assert all(list(body) == ["message", "type", "param", "code"] for body in bodies)
+    assert all(body["code"].isdigit() and "\n" not in body["message"] for body in bodies)
+    assert not [error for error in errors if b"[DONE]" in error]
+
+
+def test_without_redis_py_the_extra_is_named() -> None:
+    """In one sentence."""
+    program = "import sys; sys.modules['redis'] = None; import tensorloop_stream.resumable"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: resumable streams are kept in Redis, which needs redis-py: "
+        'pip install "tensorloop_stream[redis]"'
+    )
+    assert "During handling" not in run.stderr
