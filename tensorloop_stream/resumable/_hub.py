@@ -152,14 +152,18 @@ class Hub:
             return
         keys = [(key, lease_key(key, followed.position[0])) for key, followed in looked]
         replies = await self._commands.run(*(("EXISTS", each) for pair in keys for each in pair))
+        ending = []
         for (key, followed), is_there, is_leased in zip(looked, replies[::2], replies[1::2], strict=True):
             if not is_there:
                 followed.fail(GONE)
             elif not is_leased:
                 # Refused if it has ended meanwhile; otherwise all readers read it, the later ones too.
-                ended, *_ = await self._commands.post(*end(key, followed.position[0], STOPPED, self._expires))
-                if isinstance(ended, Exception) and not is_refused(ended):
-                    followed.fail(UNAVAILABLE)
+                ends = end(key, followed.position[0], STOPPED, self._expires)
+                ending.append((followed, self._commands.post(*ends)))
+        for followed, future in ending:
+            ended, *_ = await future
+            if isinstance(ended, Exception) and not is_refused(ended):
+                followed.fail(UNAVAILABLE)
 
     def _fail_all(self) -> None:
         for followed in self._followed.values():
