@@ -132,7 +132,8 @@ def test_a_stall_before_the_first_chunk(ping: str, place: tuple[str, Any], serve
     url, trust = place
 
     def stall(kind: str) -> None:
-        limit = LIMIT if kind == "sync" else FIRST
+        # Cancelled in a handshake, the HTTP libraries leave their sockets to the garbage: there is time for that.
+        limit = LIMIT if kind == "sync" else 1 if trust else FIRST
         outcome = read(kind, url, ask("stall-after=0" + ping), first_chunk_timeout=limit, client_settings=trust)
 
         assert type(outcome.error) is StreamTimeoutError
@@ -191,17 +192,18 @@ async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplaySer
     """Headers that came late leave less for the chunk; an un-awaited call is opened in time."""
     async with async_client(server.base_url) as client:
         before = time.monotonic()
-        create = client.chat.completions.create(**ask("first-delay=0.3&stall-after=0"))
-        with pytest.raises(StreamTimeoutError, match=r"within 0.4 s \(first_chunk_timeout\)"):
-            await AsyncChatStream(create, first_chunk_timeout=0.4).until_done()
+        create = client.chat.completions.create(**ask("first-delay=0.6&stall-after=0"))
+        with pytest.raises(StreamTimeoutError, match=r"within 0.8 s \(first_chunk_timeout\)"):
+            await AsyncChatStream(create, first_chunk_timeout=0.8).until_done()
         took = time.monotonic() - before
 
-        assert 0.4 <= took < 0.7
+        assert 0.8 <= took < 1.4
 
 
 def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -> None:
     """Silence of the whole connection is told as a stall between chunks is, with what had come."""
-    patience = {"timeout": httpx2.Timeout(5, read=LIMIT)}
+    # It holds for the headers too, which a busy machine may take some time for.
+    patience = {"timeout": httpx2.Timeout(5, read=1.5)}
 
     def stall(kind: str) -> None:
         outcome = read(kind, server.base_url, ask("stall-after=2"), client_settings=patience)

@@ -151,11 +151,12 @@ async def read(name: str, places: list[int], measured: Measured) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.close()
         reader, writer = await ask(places[1], "GET", path)
-    whole = rest = b""
+    rest = tail = b""
     while b"[DONE]" not in rest:
         data = await reader.read(65536)
         if not data:
-            raise SystemExit(f"{name}: broke off after {(whole + rest)[-300:]!r}")
+            raise SystemExit(f"{name}: broke off after {tail!r}")
+        tail = (tail + data)[-300:]
         whole, mark, rest = (rest + data).rpartition(b"\n\n")
         measured.add(SENT_AT.findall(whole))
         if b"[DONE]" in whole:
