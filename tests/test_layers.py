@@ -87,6 +87,7 @@ def test_the_core_has_no_await(name: str) -> None:
 # As above, for the package of its own.
 RESUMABLE_FLOORS = [
     ("_entries", "_commands"),
+    ("_keys", "_reading"),
     ("_log",),
     ("_follower", "_producer"),
     ("_hub",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from redis.exceptions import RedisError
 
 from ._entries import UNAVAILABLE, Playhead, RefusedError
-from ._log import COUNT, entries_after, open_log
+from ._reading import COUNT, entries_after, open_log
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -12,8 +12,9 @@ from weakref import WeakSet
 from redis.exceptions import RedisError
 
 from ._commands import WINDOW, patience
-from ._entries import GONE, STOPPED, UNAVAILABLE, position_of
-from ._log import COUNT, end, inbox_key, is_refused, lease_key, send, streams_of
+from ._entries import GONE, LAST, STOPPED, UNAVAILABLE, position_of
+from ._keys import end, inbox_key, is_refused, lease_key, send
+from ._reading import COUNT, streams_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -41,6 +42,8 @@ class _Followed:
         for follower in list(self.followers):
             if not follower.give(entries, size):
                 self.followers.discard(follower)
+        if self.position[1] == LAST:
+            self.followers.clear()
 
     def fail(self, error: bytes) -> None:
         for follower in list(self.followers):
@@ -81,7 +84,7 @@ class Hub:
             if self._is_waiting:
                 # One XADD, however many come before the XREAD that it wakes has returned.
                 self._is_waiting = False
-                self._commands.post(*send(self.process, "")).add_done_callback(_seen)
+                self._commands.post(send(self.process)).add_done_callback(_seen)
         elif followed.position > follower.place:
             return False
         followed.followers.add(follower)
@@ -156,10 +159,10 @@ class Hub:
         for (key, followed), is_there, is_leased in zip(looked, replies[::2], replies[1::2], strict=True):
             if not is_there:
                 followed.fail(GONE)
-            elif not is_leased:
+            elif not is_leased and not self._producers.has(key, followed.position[0]):
                 # Refused if it has ended meanwhile; otherwise all readers read it, the later ones too.
                 ends = end(key, followed.position[0], STOPPED, self._expires)
-                ending.append((followed, self._commands.post(*ends)))
+                ending.append((followed, self._commands.post(ends)))
         for followed, future in ending:
             ended, *_ = await future
             if isinstance(ended, Exception) and not is_refused(ended):

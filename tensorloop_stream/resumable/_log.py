@@ -1,32 +1,28 @@
-"""One stream's log in Redis: its keys, and what is done with them."""
+"""One stream's log, as its producer writes it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from ._entries import (
-    CLAIM,
-    END,
-    EVENT,
-    HEAD,
-    LAST,
-    Head,
-    Playhead,
-    not_of_this_stream,
-    position_of,
-    require_event_id,
-    unknown,
-)
+from ._commands import Batched
+from ._entries import CLAIM, END, EVENT, HEAD, LAST, Head, position_of
+from ._keys import end, is_refused, lease_key
 
 if TYPE_CHECKING:
-    from ._commands import Command, Commands
-    from ._entries import Entry
+    from redis.asyncio import Redis
 
-# How many entries a reader that has fallen behind, or begins, takes at a time.
-COUNT = 100
+    from ._commands import Commands
+
+    # Key, id, kind, value.
+    NewEntry = tuple[str, str, bytes, bytes]
+
+# Bytes of a stream that may be on their way to Redis; what a gateway sends beyond waits in its socket.
+UNDER_WAY = 256 * 1024
 
 # Atomic, so that two that start at once are one; and the same when it is run twice.
 _CLAIM = """
@@ -37,158 +33,130 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[1] .. ':' .. id:match('%d+'), '', 'PX', ARGV[4])
 return id
 """
-
-# In one command, since there may be hundreds and the moment counts.
-_RENEW = """
-local leased = {}
-for i = 1, #KEYS, 2 do
-  leased[#leased + 1] = redis.call('PEXPIRE', KEYS[i], ARGV[1])
-  redis.call('PEXPIRE', KEYS[i + 1], ARGV[2])
+# A script for all, since a command for each costs the process three times as much. Returns what failed, and why.
+_APPEND = """
+local failed = {}
+for i = 1, #KEYS do
+  local reply = redis.pcall('XADD', KEYS[i], 'NOMKSTREAM', ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i])
+  if type(reply) ~= 'string' then failed[#failed + 1] = {i - 1, reply and reply.err or 'gone'} end
 end
-return leased
+return failed
 """
-
-
-def log_key(stream_id: str) -> str:
-    """Return the key of a stream's log."""
-    return f"tensorloop:stream:{stream_id}"
-
-
-def lease_key(log: str, stream: int) -> str:
-    """Return the key that lives as long as the producer does; of this stream, not of a later one of the same id."""
-    return f"{log}:{stream}"
-
-
-def inbox_key(process: str) -> str:
-    """Return the key of the messages to a process."""
-    return f"tensorloop:inbox:{process}"
-
-
-def is_refused(reply: object) -> bool:
-    """Tell whether an entry was refused because the log is past it."""
-    return isinstance(reply, ResponseError) and "equal or smaller" in str(reply)
-
-
-def send(process: str, owner: str) -> tuple[Command, ...]:
-    """Return the commands that wake a process, and have it stop the producer that is meant."""
-    key = inbox_key(process)
-    return ("XADD", key, "MAXLEN", "~", 1000, "*", b"o", owner), ("PEXPIRE", key, 60_000)
-
-
-def end(key: str, stream: int, error: bytes, expires: int) -> tuple[Command, ...]:
-    """Return the commands that end a log, the first of which is refused if it has ended."""
-    return (
-        ("XADD", key, "NOMKSTREAM", f"{stream}-{LAST}", END, error),
-        ("PEXPIRE", key, expires),
-        ("DEL", lease_key(key, stream)),
-    )
+# A lease that ran out is taken again, unless the stream was ended for it or is another one.
+_RENEW = """
+local renewed = {}
+for i = 1, #KEYS, 2 do
+  local lease, log, is_alive = KEYS[i], KEYS[i + 1], 1
+  if redis.call('PEXPIRE', lease, ARGV[1]) == 0 then
+    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+    if last and last[2][1] ~= ARGV[3] and log .. ':' .. last[1]:match('%d+') == lease then
+      redis.call('SET', lease, '', 'PX', ARGV[1])
+    else
+      is_alive = 0
+    end
+  end
+  redis.call('PEXPIRE', log, ARGV[2])
+  renewed[#renewed + 1] = is_alive
+end
+return renewed
+"""
 
 
 class LostError(Exception):
     """The log is no longer the producer's to write: it was ended, it expired, or the producer was too slow."""
 
 
+class Writer(Batched["list[NewEntry]", "list[str]"]):
+    """Writes entries; the reply is what Redis had against some of them."""
+
+    async def _send(self, items: list[list[NewEntry]]) -> list[list[str]]:
+        entries = [entry for item in items for entry in item]
+        keys, values = [entry[0] for entry in entries], [value for entry in entries for value in entry[1:]]
+        failed = await run_script(self._redis, _APPEND, keys, *values)
+        whose = [number for number, item in enumerate(items) for _ in item]
+        replies: list[list[str]] = [[] for _ in items]
+        for index, error in failed:
+            replies[whose[index]].append(error.decode())
+        return replies
+
+
 @dataclass(slots=True)
 class Log:
-    """The log of a stream that this process produces."""
+    """The log of a stream that this process produces; what is written is under way when the call returns.
+
+    Once it is too much, the next call waits. What went wrong is raised by a later call, or by `settle`: `LostError`, or
+    an error of Redis.
+    """
 
     commands: Commands
+    writer: Writer
     key: str
     stream: int
     expires: int
     lease: int
     number: int = 0
+    under_way: deque[tuple[int, int, asyncio.Future[list[str]]]] = field(default_factory=deque)
+    size: int = 0
 
     @classmethod
-    async def claim(cls, commands: Commands, key: str, owner: str, expires: int, lease: int) -> Log | None:
+    async def claim(
+        cls, commands: Commands, writer: Writer, key: str, owner: str, *, expires: int, lease: int
+    ) -> Log | None:
         """Begin a log, unless there is one; times in milliseconds."""
-        claim = ("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease)
-        [entry_id] = await commands.run(claim)
-        return None if entry_id is None else cls(commands, key, position_of(entry_id)[0], expires, lease)
+        [entry_id] = await commands.run(("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease))
+        return None if entry_id is None else cls(commands, writer, key, position_of(entry_id)[0], expires, lease)
 
     async def begin(self, head: Head) -> None:
         """Write the head."""
         await self._add(HEAD, [head.encode()])
 
     async def append(self, events: list[bytes]) -> None:
-        """Write events; raises `LostError`."""
+        """Write events."""
         await self._add(EVENT, events)
 
+    async def settle(self) -> None:
+        """Wait until all is written."""
+        while self.under_way:
+            await self._check()
+
     async def end(self, error: bytes = b"") -> None:
-        """Write the end, unless there is one."""
-        await self.commands.post(*end(self.key, self.stream, error, self.expires))
+        """Write the end, unless there is one; raises nothing of what went wrong before."""
+        await asyncio.gather(*(future for *_, future in self.under_way), return_exceptions=True)
+        await self.commands.post(end(self.key, self.stream, error, self.expires))
 
     async def _add(self, kind: bytes, values: list[bytes]) -> None:
         first = self.number + 1
         self.number += len(values)
-        replies = await self.commands.post(
-            *(
-                ("XADD", self.key, "NOMKSTREAM", f"{self.stream}-{number}", kind, value)
-                for number, value in enumerate(values, first)
-            )
-        )
-        for reply in replies:
-            # Refused is what was written already, by a pipeline whose replies were lost: unless it has ended.
-            if reply is None or (is_refused(reply) and await self._has_ended()):
+        new = [(self.key, f"{self.stream}-{number}", kind, value) for number, value in enumerate(values, first)]
+        size = sum(map(len, values))
+        self.under_way.append((self.number, size, self.writer.post(new)))
+        self.size += size
+        while self.under_way and (self.size > UNDER_WAY or self.under_way[0][2].done()):
+            await self._check()
+
+    async def _check(self) -> None:
+        number, size, future = self.under_way.popleft()
+        self.size -= size
+        for error in await future:
+            if error != "gone" and not is_refused(error):
+                raise ResponseError(error)
+            # Refused is also what was written already, by a script whose reply was lost.
+            if await self._is_lost(number):
                 raise LostError
-            if isinstance(reply, Exception) and not is_refused(reply):
-                raise reply
 
-    async def _has_ended(self) -> bool:
+    async def _is_lost(self, number: int) -> bool:
         [entries] = await self.commands.run(("XREVRANGE", self.key, "+", "-", "COUNT", 1))
-        return not entries or position_of(entries[0][0]) != (self.stream, self.number)
+        return not entries or not (self.stream, number) <= position_of(entries[0][0]) < (self.stream, LAST)
 
 
-async def renew(commands: Commands, logs: list[Log]) -> list[bool]:
+async def renew(redis: Redis, logs: list[Log]) -> list[bool]:
     """Say that the producers of these logs live; return of which that can still be said."""
-    if not logs:
-        return []
     keys = [key for log in logs for key in (lease_key(log.key, log.stream), log.key)]
-    [are_leased] = await commands.run(("EVAL", _RENEW, len(keys), *keys, logs[0].lease, logs[0].expires))
-    return [is_leased == 1 for is_leased in are_leased]
+    renewed = await run_script(redis, _RENEW, keys, logs[0].lease, logs[0].expires, END)
+    return [is_alive == 1 for is_alive in renewed]
 
 
-async def open_log(commands: Commands, key: str, last_event_id: str | None) -> Playhead:
-    """Return the place in a log that a reader has reached; raises `RefusedError`."""
-    after = None if last_event_id is None else require_event_id(last_event_id)
-    ranges: list[Command] = [("XRANGE", key, "-", "+", "COUNT", 2)]
-    if after is not None:
-        at = "{}-{}".format(*after)
-        ranges.append(("XRANGE", key, at, at))
-    [start, *reached] = await commands.run(*ranges)
-    if not start:
-        raise unknown()
-    playhead = Playhead(position_of(start[0][0])[0])
-    if after is None:
-        return playhead
-    if not reached[0] or EVENT not in reached[0][0][1]:
-        raise not_of_this_stream(last_event_id)
-    playhead.take(start)
-    if playhead.head is None or not playhead.head.is_stream:
-        raise not_of_this_stream(last_event_id)
-    playhead.number = after[1]
-    return playhead
-
-
-async def entries_after(commands: Commands, key: str, stream: int, number: int) -> list[Entry]:
-    """Return the next entries that are there."""
-    [entries] = await commands.run(("XRANGE", key, f"{stream}-{number + 1}", "+", "COUNT", COUNT))
-    return list(entries)
-
-
-async def owner_of(commands: Commands, key: str) -> tuple[int, str] | None:
-    """Return the stream in a log and its producer, `None` if there is no log."""
-    [entries] = await commands.run(("XRANGE", key, "-", "+", "COUNT", 1))
-    if not entries:
-        return None
-    entry_id, fields = entries[0]
-    return position_of(entry_id)[0], fields[CLAIM].decode()
-
-
-def streams_of(reply: Any) -> list[tuple[str, list[Entry]]]:
-    """Return what an XREAD brought, by key, in whichever of its shapes redis-py returns it (RESP2, RESP3)."""
-    found = []
-    for key, entries in reply.items() if isinstance(reply, dict) else reply or ():
-        nested = bool(entries) and isinstance(entries[0], list)
-        found.append((key.decode(), entries[0] if nested else entries))
-    return found
+async def run_script(redis: Redis, script: str, keys: list[str], *values: str | bytes | int) -> Any:
+    """Run a script by itself, not with the other commands: it must not wait for them."""
+    running: Any = redis.execute_command("EVAL", script, len(keys), *keys, *values)  # type: ignore[no-untyped-call]
+    return await running

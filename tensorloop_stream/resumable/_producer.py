@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from tensorloop_stream._forward import aforward_chat
 from tensorloop_stream._sse import EventSplitter
 
+from ._commands import patience
 from ._entries import FAILED, STOPPED, Head, too_large
 from ._log import LostError, renew
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
     import openai
+    from redis.asyncio import Redis
 
     from tensorloop_stream._callbacks import Callbacks
     from tensorloop_stream._forward import AsyncForwardedChat
 
-    from ._commands import Commands
     from ._log import Log
 
 
@@ -32,9 +33,9 @@ class Producers:
     A producer that can no longer say that it lives is stopped, since its readers will be told that it is dead.
     """
 
-    def __init__(self, commands: Commands, lease: float) -> None:
-        self._commands = commands
-        self._pause = lease / 8
+    def __init__(self, redis: Redis, lease: float) -> None:
+        self._redis = redis
+        self._lease = lease
         self._running: dict[str, tuple[Log, asyncio.Task[None]]] = {}
         self._beating: asyncio.Task[None] | None = None
 
@@ -65,18 +66,23 @@ class Producers:
             self._beating.cancel()
             await asyncio.wait([self._beating])
 
+    def has(self, key: str, stream: int) -> bool:
+        """Tell whether this stream is produced here."""
+        return any((log.key, log.stream) == (key, stream) for log, _ in self._running.values())
+
     async def _beat(self) -> None:
         try:
             while self._running:
-                await asyncio.sleep(self._pause)
-                beating = list(self._running)
+                beating = {owner: log for owner, (log, _) in self._running.items()}
                 try:
-                    are_alive = await renew(self._commands, [self._running[owner][0] for owner in beating])
+                    async with patience(self._lease):
+                        are_alive = await renew(self._redis, list(beating.values()))
                 except RedisError:
                     are_alive = [False] * len(beating)
                 for owner, is_alive in zip(beating, are_alive, strict=True):
                     if not is_alive:
                         self.stop(owner)
+                await asyncio.sleep(self._lease / 8)
         finally:
             self._beating = None
 
@@ -113,6 +119,7 @@ async def _write(log: Log, answer: AsyncForwardedChat, max_size: int) -> bytes:
     await log.begin(head)
     if not head.is_stream:
         await log.append([b"".join([data async for data in answer])])
+        await log.settle()
         return b""
     splitter, size = EventSplitter(max_size), 0
     async for data in answer:
@@ -120,8 +127,8 @@ async def _write(log: Log, answer: AsyncForwardedChat, max_size: int) -> bytes:
         if size > max_size:
             return too_large(max_size)
         if events := [event for each in splitter.feed(data) if (event := each.lstrip(b"\n"))]:
-            # Waiting for Redis holds the gateway back; what comes meanwhile is written at once.
             await log.append(events)
     if rest := splitter.rest.strip():
         await log.append([rest])
+    await log.settle()
     return b""

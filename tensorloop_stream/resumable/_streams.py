@@ -11,8 +11,10 @@ from ._commands import Commands
 from ._entries import CANCELLED, require_id
 from ._follower import FollowedChat
 from ._hub import Hub
-from ._log import Log, end, is_refused, log_key, owner_of, send
+from ._keys import end, is_refused, log_key, send
+from ._log import Log, Writer
 from ._producer import Producers, produce
+from ._reading import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +48,8 @@ class ResumableStreams:
             raise ValueError(f"lease is {lease} and expires {expires}: both are seconds, and a lease is the shorter")
         self._expires, self._lease = int(1000 * expires), int(1000 * lease)
         self._max_size = max_size
-        self._commands = Commands(redis, lease)
-        self._producers = Producers(self._commands, lease)
+        self._commands, self._writer = Commands(redis, lease), Writer(redis, lease)
+        self._producers = Producers(redis, lease)
         self._hub = Hub(redis, self._commands, self._producers, lease=lease, expires=self._expires)
         self._is_closed = False
         self._numbers = itertools.count(1)
@@ -68,7 +70,7 @@ class ResumableStreams:
         if self._is_closed:
             raise RuntimeError("these streams are closed: nothing can be started here any more")
         owner = f"{self._hub.process}:{next(self._numbers)}"
-        log = await Log.claim(self._commands, key, owner, self._expires, self._lease)
+        log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)
         if log is None:
             return False
         self._producers.add(owner, log, produce(log, client, body, callbacks, self._max_size))
@@ -91,7 +93,7 @@ class ResumableStreams:
             return False
         stream, owner = found
         process = owner.partition(":")[0]
-        ended, *_ = await self._commands.post(*end(key, stream, CANCELLED, self._expires), *send(process, owner))
+        ended, *_ = await self._commands.post((*end(key, stream, CANCELLED, self._expires), *send(process, owner)))
         if isinstance(ended, Exception) and not is_refused(ended):
             raise ended
         return isinstance(ended, bytes)
@@ -101,6 +103,7 @@ class ResumableStreams:
         self._is_closed = True
         await self._producers.aclose()
         await self._hub.aclose()
+        await self._writer.aclose()
         await self._commands.aclose()
 
     async def __aenter__(self) -> Self:
