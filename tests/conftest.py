@@ -13,6 +13,7 @@ from typing import Any
 
 import cassette
 import httpx2
+import pages
 import pytest
 
 from tensorloop_stream import AsyncTensorloop, Tensorloop
@@ -69,6 +70,13 @@ def _one_ssl_context() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpcore2.default_ssl_context", lambda **_: SSL, raising=False)
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_garbage() -> Iterator[None]:
+    """What a module leaves open fails its own last test, and not one of another module."""
+    yield
+    pages.collect()
 
 
 @pytest.fixture(scope="session")

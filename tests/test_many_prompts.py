@@ -8,7 +8,6 @@ import json
 import math
 import os
 import pickle
-import runpy
 import selectors
 import sys
 import time
@@ -20,6 +19,7 @@ import httpx2
 import many
 import needs
 import openai
+import pages
 import pytest
 from hypothesis import given, strategies as st
 from sockets import soon
@@ -582,7 +582,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | N
     needs.module("tqdm", "prompts")
     monkeypatch.setattr(sys, "argv", ["many_prompts.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(many.ROOT / "recipes/many_prompts.py"), run_name="__main__")
+        pages.run("many_prompts")
     return end.value.code
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import runpy
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import cassette
 import needs
+import pages
 import pytest
 import recorded
 
@@ -74,7 +74,7 @@ def test_hundreds_are_open_at_once(
         monkeypatch.setitem(sys.modules, "uvloop", None)
     with Gathering(STREAMS) as url:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", url)
-        runpy.run_path(str(RECIPE), run_name="__main__")
+        pages.run("many_streams")
 
     assert WHOLE.fullmatch(capsys.readouterr().out)
 
@@ -83,7 +83,7 @@ def test_one_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     """The others are read to their end, and the last line says what happened."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", status=403, fails=2) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
-        runpy.run_path(str(RECIPE), run_name="__main__")
+        pages.run("many_streams")
 
     assert re.fullmatch(r"298 answers, .* s; 2 failed PermissionDeniedError\n", capsys.readouterr().out)
     assert len(server.requests) == STREAMS
@@ -104,4 +104,4 @@ def test_without_a_key_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("TENSORLOOP_KEY")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="TENSORLOOP_KEY"):
-        runpy.run_path(str(RECIPE), run_name="__main__")
+        pages.run("many_streams")

@@ -36,6 +36,8 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What a notebook's cell was told to show, one after the other."""
     updates: list[tuple[str, str]] = []
     monkeypatch.setattr("tensorloop_stream.notebook._front_end", lambda: lambda *both: updates.append(both))
+    # A quick machine has the next chunk sooner than an update of five characters is due.
+    monkeypatch.setattr("tensorloop_stream._answer._CHARACTERS_PER_SECOND", float("inf"))
     return updates
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import gc
 import re
 import tomllib
 from pathlib import Path
 
 import cassette
+import pages
 import pytest
 import recorded
 
@@ -58,16 +58,14 @@ def test_every_recipe_is_in_the_table(recipe: str) -> None:
     assert f"](recipes/{recipe})" in README
 
 
-# A page leaves its client to the end of its process, which here goes on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_every_block_of_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be copied works, against recorded answers."""
     with ReplayServer(cassette.FOLDER) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
-        exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
-        gc.collect()
+        with pages.cleared_up():
+            exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
         assert all(request.path.startswith("/v1/") for request in server.requests)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import gc
 import importlib.util
 import itertools
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from typing import Any
 import cassette
 import httpx2
 import needs
+import pages
 import pytest
 import recorded
 from hypothesis import given, settings, strategies as st
@@ -33,8 +32,6 @@ from tensorloop_stream.replay import ReplayServer
 ROOT = Path(__file__).parent.parent
 HAIKU = recorded.text("chat/haiku")
 Run = Callable[..., dict[str, Any]]
-# A recipe leaves its client to the end of its process, which here goes on.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +48,9 @@ def run(cassettes: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
         try:
-            return runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+            return pages.run(recipe)
         except SystemExit as stop:
             return {"said": stop.code}
-        finally:
-            gc.collect()
 
     return running
 
@@ -66,7 +61,7 @@ def names_of(recipe: str) -> dict[str, Any]:
     with ReplayServer([cassette.FOLDER]) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         patch.setenv("TENSORLOOP_KEY", "tl_none")
-        return runpy.run_path(str(ROOT / f"recipes/{recipe}.py"))
+        return pages.run(recipe, "<run_path>")
 
 
 @pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_api"])
@@ -81,7 +76,7 @@ def test_without_a_key_it_says_what_to_do(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+ -m tensorloop_stream\.replay"):
-        runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+        pages.run(recipe)
 
 
 # conversation

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
-import gc
 import itertools
 import json
-import runpy
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import cassette
 import httpx2
+import pages
 import pytest
 import recorded
 from sockets import noticed
@@ -28,8 +27,6 @@ ROOT = Path(__file__).parent.parent
 FLOWS = ["tool_loop", "structured_output", "usage_and_cost", "limits", "keep_partial_text", "stop_early"]
 HAIKU = recorded.text("chat/haiku")
 GO_ON = {"role": "user", "content": "You were cut off. Go on where you stopped, and repeat nothing."}
-# A recipe leaves its client to the end of its process, which here goes on.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +66,9 @@ class Runner:
     def run(self, recipe: str) -> str:
         """Return what it prints; `status` is what it exits with, `err` what it says beside."""
         try:
-            runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+            pages.run(recipe)
         except SystemExit as stop:
             self.status = stop.code
-        gc.collect()
         said = self._capsys.readouterr()
         self.err = said.err
         return said.out

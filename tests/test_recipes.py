@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import gc
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import cassette
+import pages
 import pytest
 import recorded
 
@@ -31,13 +30,10 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
 
 
-# A recipe leaves its client to the end of its process, which here goes on.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
 def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The documented flow: the text as it arrives, then its length."""
-    runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
-    gc.collect()
+    pages.run(recipe)
 
     assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
 
@@ -51,10 +47,7 @@ def test_a_recipe_is_a_page(recipe: str) -> None:
     assert f"python {recipe}" in text.partition("\n")[0]
 
 
-KEYLESS = [f"recipes/{name}.py" for name in ("stream", "stream_async", "existing_code", "raw_http")]
-
-
-@pytest.mark.parametrize("recipe", KEYLESS)
+@pytest.mark.parametrize("recipe", ["stream", "stream_async", "existing_code", "raw_http"])
 def test_without_a_key_a_recipe_says_what_to_do(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,7 +56,7 @@ def test_without_a_key_a_recipe_says_what_to_do(
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / recipe), run_name="__main__")
+        pages.run(recipe)
 
     # Python prints a text that a program ends with, and fails.
     assert isinstance(end.value.code, str)

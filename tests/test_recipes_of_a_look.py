@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
 import cassette
+import pages
 import pytest
 import recorded
 
 from tensorloop_stream.replay import ReplayServer
 
-ROOT = Path(__file__).parent.parent
 HAIKU = recorded.text("chat/haiku")
-
-# A recipe leaves its client to the end of its process, which here goes on.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -26,11 +21,9 @@ def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> s
     monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
     try:
-        runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+        pages.run(recipe)
     except SystemExit as error:
         return str(error)
-    finally:
-        gc.collect()
     return ""
 
 

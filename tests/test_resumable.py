@@ -533,8 +533,6 @@ async def test_a_process_that_ends_says_so(redis: Redis, redis_port: int, name: 
     assert told.ids[: len(asked_elsewhere.ids)] == asked_elsewhere.ids
 
 
-# It collects garbage, and what tests before it left is collected with it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port: int, name: str) -> None:
     """Not every framework closes what a browser has left: the stream is not followed for nobody."""
     async with gateway(delay=0.3) as (_, client), replicas(redis_port) as both:

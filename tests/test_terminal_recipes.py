@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import runpy
 import select
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import cassette
 import needs
+import pages
 import pytest
 import recorded
 
@@ -197,7 +197,7 @@ def test_without_a_key_it_says_what_to_do(
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name="__main__")
+        pages.run(recipe)
 
     # Python prints a text that a program ends with, and fails.
     assert isinstance(end.value.code, str)

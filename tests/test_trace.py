@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import cassette
 import needs
 import openai
+import pages
 import pytest
 import recorded
 
@@ -60,7 +60,7 @@ class Recorded:
         # The global providers can be set once in a process.
         monkeypatch.setattr(trace, "get_tracer", spans.get_tracer)
         monkeypatch.setattr(metrics, "get_meter", MeterProvider([self._reader], shutdown_on_exit=False).get_meter)
-        self.traced: Callable[..., ChatStream] = runpy.run_path(str(RECIPE))["traced"]
+        self.traced: Callable[..., ChatStream] = pages.run("trace_opentelemetry", "<run_path>")["traced"]
 
     @property
     def span(self) -> ReadableSpan:
@@ -233,6 +233,6 @@ def test_without_a_key_it_says_what_to_do(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+$"):
-        runpy.run_path(str(RECIPE), run_name="__main__")
+        pages.run("trace_opentelemetry")
 
     assert capsys.readouterr().out == ""

@@ -109,11 +109,11 @@ def print_table(title: str, found: dict[Way, Figures], *, ages: bool = True, mem
 
 
 BARS = {
-    "sdk_loop+httpx2+asyncio": "The SDK's documented loop",
-    "iterating+httpx2+asyncio": "The same loop over an AsyncChatStream",
+    "sdk_loop+httpx2+asyncio": "the SDK's documented loop",
+    "iterating+httpx2+asyncio": "the same over an AsyncChatStream",
     "text_stream+httpx2+asyncio": "AsyncChatStream.text_stream",
-    "iterating+aiohttp+asyncio": "The loop over an AsyncChatStream, aiohttp",
-    "iterating+aiohttp+uvloop": "The same on uvloop",
+    "iterating+aiohttp+asyncio": "AsyncChatStream, aiohttp",
+    "iterating+aiohttp+uvloop": "AsyncChatStream, aiohttp, uvloop",
     "text_stream+aiohttp+uvloop": "text_stream, aiohttp, uvloop",
     "bare++uvloop": "a bare protocol on uvloop, nothing parsed",
 }
