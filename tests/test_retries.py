@@ -27,6 +27,8 @@ from tensorloop_stream import (
 )
 from tensorloop_stream.replay import ReplayServer
 
+# An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 CLIENTS = ("sync", "async", "aiohttp")
 every_client = pytest.mark.parametrize("kind", CLIENTS)
 both = pytest.mark.parametrize("kind", ["sync", "async"])

@@ -42,6 +42,8 @@ from sockets import (
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTimeoutError
 from tensorloop_stream.replay import ReplayServer
 
+# An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 LIMIT = 0.15
 # In async code the limit on the first chunk covers the connection and the request, too.
 FIRST = 2 * LIMIT
