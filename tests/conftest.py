@@ -77,6 +77,7 @@ def _own_garbage() -> Iterator[None]:
     """What a module leaves open fails its own last test, and not one of another module."""
     yield
     pages.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tensorloop_stream.replay import ReplayServer
 ROOT = Path(__file__).parent.parent
 HAIKU = recorded.text("chat/haiku")
 Run = Callable[..., dict[str, Any]]
+Ran = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -281,25 +283,44 @@ def test_chunks_of_another_library_are_read_as_they_are() -> None:
 # pytest_your_app
 
 
-def test_the_test_of_an_app_passes() -> None:
-    """By the command of its first line."""
-    ran = subprocess.run(
+def run_the_tests_of_the_app() -> Ran:
+    return subprocess.run(
         [sys.executable, "recipes/pytest_your_app.py"], cwd=ROOT, capture_output=True, text=True, check=False
     )
+
+
+def run_the_tests_of_broken_apps(folder: Path) -> Ran:
+    """Test an app that is silent of a cut answer, and one that asks for something else."""
+    (folder / "recipes").mkdir()
+    shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
+    source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
+    (folder / "recipes/silent.py").write_text(source.replace("content} ...", "content}"), "utf-8")
+    (folder / "recipes/warmer.py").write_text(source.replace("temperature=0.2", "temperature=0.3"), "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "recipes/silent.py", "recipes/warmer.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Ran], Future[Ran]]]:
+    """They run while other tests do."""
+    with ThreadPoolExecutor(1) as pool:
+        yield (
+            pool.submit(run_the_tests_of_the_app),
+            pool.submit(run_the_tests_of_broken_apps, tmp_path_factory.mktemp("apps")),
+        )
+
+
+def test_the_test_of_an_app_passes(tested: tuple[Future[Ran], Future[Ran]]) -> None:
+    """By the command of its first line."""
+    ran = tested[0].result()
 
     assert re.search(r"\b3 passed\b", ran.stdout), ran.stdout
     assert ran.returncode == 0
 
 
-def test_the_test_of_an_app_finds_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_the_test_of_an_app_finds_what_is_wrong_with_it(tested: tuple[Future[Ran], Future[Ran]]) -> None:
     """An app that is silent of a cut answer, and one that asks for something else."""
-    (tmp_path / "recipes").mkdir()
-    shutil.copytree(cassette.FOLDER / "chat", tmp_path / "cassettes/chat")
-    source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
-    (tmp_path / "recipes/silent.py").write_text(source.replace("content} ...", "content}"), "utf-8")
-    (tmp_path / "recipes/warmer.py").write_text(source.replace("temperature=0.2", "temperature=0.3"), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "recipes/silent.py", "recipes/warmer.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = tested[1].result()
 
     assert re.findall(r"^FAILED recipes/(\S+)", ran.stdout, re.MULTILINE) == [
         "silent.py::test_with_a_server[7-where",

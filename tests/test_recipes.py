@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cassette
@@ -66,17 +67,29 @@ def test_without_a_key_a_recipe_says_what_to_do(
     assert "python -m tensorloop_stream.replay cassettes --" in end.value.code
 
 
-def test_the_readmes_first_command_runs_the_haiku() -> None:
-    """The main job with no key: the recorded haiku, piece by piece, and status 0."""
+def run_the_first_command() -> tuple[int, list[bytes]]:
+    """Return its status, and what each read of its output brought."""
     command = [sys.executable, "-m", "tensorloop_stream.replay", "cassettes", "--", sys.executable, "recipes/stream.py"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout is not None
     reads = []
-    while read := os.read(process.stdout.fileno(), 65536):
-        reads.append(read)
-    process.stdout.close()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while read := os.read(process.stdout.fileno(), 65536):
+            reads.append(read)
+    return process.returncode, reads
 
-    assert process.wait() == 0
+
+@pytest.fixture(scope="module", autouse=True)
+def first_command() -> Iterator[Future[tuple[int, list[bytes]]]]:
+    """It runs while other tests do: most of it is waiting."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(run_the_first_command)
+
+
+def test_the_readmes_first_command_runs_the_haiku(first_command: Future[tuple[int, list[bytes]]]) -> None:
+    """The main job with no key: the recorded haiku, piece by piece, and status 0."""
+    status, reads = first_command.result()
+
+    assert status == 0
     assert b"".join(reads).decode() == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
     # Two pieces may share a read on a busy machine; one write at the end would be a single one.
     assert len(reads) > len(recorded.chunks("chat/haiku")) / 2

@@ -205,7 +205,7 @@ async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplaySer
 def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -> None:
     """Silence of the whole connection is told as a stall between chunks is, with what had come."""
     # It holds for the headers too, which a busy machine may take some time for.
-    patience = {"timeout": httpx2.Timeout(5, read=1.5)}
+    patience = {"timeout": httpx2.Timeout(5, read=1)}
 
     def stall(kind: str) -> None:
         outcome = read(kind, server.base_url, ask("stall-after=2"), client_settings=patience)
