@@ -54,6 +54,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite on several cores, a file on each: half of it is waiting. Some of it runs in one process."""
+    options = config.option
+    if config.args_source is config.ArgsSource.TESTPATHS and options.numprocesses is None:
+        options.numprocesses, options.maxprocesses, options.dist = "auto", 4, "loadfile"
+
+
 def pytest_collection_finish() -> None:
     """Set apart what was imported: where a test collects garbage, all that need not be looked at each time."""
     gc.freeze()
