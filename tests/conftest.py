@@ -58,6 +58,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the whole suite on several cores, a file on each: half of it is waiting. Some of it runs in one process."""
     options = config.option
+    if hasattr(config, "workerinput"):
+        return  # one of those cores: it would start as many again, and so would they
     if config.args_source is config.ArgsSource.TESTPATHS and options.numprocesses is None:
         options.numprocesses, options.maxprocesses, options.dist = "auto", 4, "loadfile"
 
