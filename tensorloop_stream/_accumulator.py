@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletion
 from ._choice import ChoiceState
 from ._chunks import as_mapping, built
 from ._fields import plain
+from ._logprobs import in_a_chunk
 from ._tool_calls import as_index
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ChatAccumulator:
         "_is_named",
         "_talking",
         "_usage",
+        "changes",
         "has_token",
         "reasoning_delta",
         "refusal_delta",
@@ -52,6 +54,8 @@ class ChatAccumulator:
         self._usage: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
+        # How often the envelope or the usage became another.
+        self.changes = 0
         # The choices that have begun to speak, in text.
         self._talking: dict[int, ChoiceState] = {}
         # What the last chunk brought to choice 0, for the callbacks and `text_stream`.
@@ -112,18 +116,32 @@ class ChatAccumulator:
             return False
         self._show(state)
         if chunk.system_fingerprint is not None:
-            self._envelope["system_fingerprint"] = chunk.system_fingerprint
+            self._set("system_fingerprint", chunk.system_fingerprint)
         if chunk.service_tier is not None:
-            self._envelope["service_tier"] = chunk.service_tier
+            self._set("service_tier", chunk.service_tier)
         if extra:
             self._add_envelope(extra)
         return True
 
-    def go_on(self, template: Template, piece: str) -> None:
-        """Take the piece of a chunk that is otherwise the same as the last one, from which the template is."""
-        state = self._talking[template.choice]
-        state.go_on(template.name, template.call, piece)
-        self._show(state)
+    def go_on(self, template: Template, piece: str, logprobs: bytes) -> None:
+        """Take the piece of a chunk that is otherwise the same as the last one, from which the template is.
+
+        `logprobs` are its log probabilities as JSON, empty if it has none.
+        """
+        state, name = self._talking[template.choice], template.name
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        if name == "content":
+            text = state.content.append(piece)
+            if template.choice == 0:
+                self.text_delta = text
+        elif name == "arguments":
+            state.add_arguments(template.call, piece)
+        else:
+            reasoning = state.reason_on(name, piece)
+            if template.choice == 0:
+                self.reasoning_delta = reasoning
+        if logprobs:
+            state.add_logprobs(in_a_chunk(logprobs))
 
     def _show(self, state: ChoiceState) -> None:
         if state.index == 0:
@@ -145,10 +163,18 @@ class ChatAccumulator:
                 # loses it).
                 if isinstance(value, dict) and value:
                     self._usage = value
+                    self.changes += 1
             elif name not in _DROPPED:
                 # Not merged: Perplexity repeats all its citations in every chunk.
-                envelope[name] = value
+                self._set(name, value)
         self._is_named = self._is_named or all(envelope.get(name) for name in _FIRST)
+
+    def _set(self, name: str, value: Any) -> None:
+        old = self._envelope.get(name)
+        # 1 and True are equal, too.
+        if old != value or type(old) is not type(value) or isinstance(value, (dict, list)):
+            self._envelope[name] = value
+            self.changes += 1
 
     def _add_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):

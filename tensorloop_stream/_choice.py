@@ -112,10 +112,10 @@ class ChoiceState:
             name, text = *delta, ""
             if not _is_plain_reasoning(name, delta[name]):
                 return False
-            reasoning = self._reason_on(name, delta[name])
+            reasoning = self.reason_on(name, delta[name])
         self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
         if logprobs is not None:
-            self._add_logprobs(data or logprobs)
+            self.add_logprobs(data or logprobs)
         return True
 
     def add_plain_model(self, choice: ChunkChoice, data: bytes) -> bool:
@@ -141,26 +141,21 @@ class ChoiceState:
             name, text = *extra, ""
             if not _is_plain_reasoning(name, extra[name]):
                 return False
-            reasoning = self._reason_on(name, extra[name])
+            reasoning = self.reason_on(name, extra[name])
         else:
             return False
         self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
         if logprobs is not None:
-            self._add_logprobs(data)
+            self.add_logprobs(data)
         return True
 
-    def go_on(self, name: str, call: int, piece: str) -> None:
-        """Take the piece of a chunk that differs from the last one, a plain one, in this piece alone."""
-        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
-        if name == "content":
-            self.text_delta = self.content.append(piece)
-        elif name == "arguments":
-            assert self._calls is not None
-            self._calls.go_on_at(call, piece)
-        else:
-            self.reasoning_delta = self._reason_on(name, piece)
+    def add_arguments(self, call: int, piece: str) -> None:
+        """Take more arguments of the newest call at an index."""
+        assert self._calls is not None
+        self._calls.go_on_at(call, piece)
 
-    def _reason_on(self, name: str, piece: str) -> str:
+    def reason_on(self, name: str, piece: str) -> str:
+        """Take more reasoning, and return what a reader may be shown of it."""
         self._add_reasoning(name, piece)
         return self.reasoning.append(piece)
 
@@ -172,7 +167,7 @@ class ChoiceState:
                 self.finish_reason = as_text(value) if value else self.finish_reason
             elif name == "logprobs":
                 if isinstance(value, dict):
-                    self._add_logprobs(value)
+                    self.add_logprobs(value)
             elif name == "message":
                 self._add_message(choice)
             elif name == "usage" and isinstance(value, dict):
@@ -267,7 +262,8 @@ class ChoiceState:
             self._calls.add(pieces)
             self.has_token = True
 
-    def _add_logprobs(self, logprobs: Any) -> None:
+    def add_logprobs(self, logprobs: bytes | dict[str, Any]) -> None:
+        """Take more log probabilities, or the JSON of a chunk that has them."""
         if self._logprobs is None:
             self._logprobs = Logprobs()
         self._logprobs.add(logprobs)

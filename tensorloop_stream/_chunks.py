@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import jiter
 import pydantic
 from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
 
 from ._errors import StreamDecodeError
 
@@ -63,6 +64,15 @@ def valid_chunk(data: bytes) -> ChatCompletionChunk | None:
     return chunk
 
 
+def valid_logprobs(data: bytes) -> ChoiceLogprobs | None:
+    """Build the log probabilities of a choice as `valid_chunk` does; `None` also if there are fields of other names."""
+    try:
+        logprobs = _validate_logprobs()(data, strict=True)
+    except ValueError:
+        return None
+    return None if logprobs.__pydantic_extra__ else logprobs
+
+
 def built(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
     """Build a model the SDK's way, which takes fields of any type, whatever they are called."""
     # The SDK's constructor would take these for its own parameters.
@@ -103,8 +113,17 @@ def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionCh
 
 @cache
 def _validate_json() -> Callable[..., ChatCompletionChunk]:
+    return _validator(ChatCompletionChunk)
+
+
+@cache
+def _validate_logprobs() -> Callable[..., ChoiceLogprobs]:
+    return _validator(ChoiceLogprobs)
+
+
+def _validator(kind: type[_ModelT]) -> Callable[..., _ModelT]:
     # Built at the first use, since it takes some milliseconds.
-    adapter = pydantic.TypeAdapter(ChatCompletionChunk)
+    adapter = pydantic.TypeAdapter(kind)
     if hasattr(adapter, "rebuild"):  # since pydantic 2.10, as is the need for it
         adapter.rebuild(force=True)
     return adapter.validator.validate_json

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
 from ._accumulator import ChatAccumulator
+from ._alike import Alikes
 from ._callbacks import Callbacks
-from ._chunks import as_chunk, as_mapping, built, lenient_chunk, parse_object, typed_chunk, valid_chunk
+from ._chunks import (
+    as_chunk,
+    as_mapping,
+    built,
+    lenient_chunk,
+    parse_object,
+    typed_chunk,
+    valid_chunk,
+)
 from ._errors import (
     StreamDecodeError,
     StreamProviderError,
@@ -21,7 +30,6 @@ from ._errors import (
 )
 from ._failures import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
 from ._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
-from ._template import Template, template_of
 from ._timing import StreamTiming
 
 if TYPE_CHECKING:
@@ -35,8 +43,6 @@ if TYPE_CHECKING:
     from ._sources import Kind
     from ._tool_calls import ToolCall
 
-# For a chunk that nobody wants to see: only its piece was read.
-_ALIKE: Mapping[str, Any] = {}
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
 
@@ -63,7 +69,6 @@ class StreamCore:
         """Set who is told of what comes, and the limits."""
         self.callbacks = callbacks
         self.settings = settings
-        self._template: Template | None = None
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
         # Whether there is any use in asking `wait_until`.
@@ -81,6 +86,7 @@ class StreamCore:
     def renew(self) -> None:
         """Begin anew, as before the first byte; the clock runs on."""
         self.accumulator = ChatAccumulator()
+        self._alikes = Alikes(self.accumulator)
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
         self._splitter = EventSplitter()
@@ -91,8 +97,6 @@ class StreamCore:
         self._first_token: float | None = None
         self._deadline: float | None = None
         self._stopped = None
-        self._template = None
-        self._templates = self._alike = 0
 
     # What the edge brings
 
@@ -141,49 +145,40 @@ class StreamCore:
         if (
             kind != "bytes"
             or not self._splitter.is_plain
-            or not data.endswith(b"\n\n")
-            or len(data) >= MAX_EVENT_SIZE
             or data.find(b"\n") != len(data) - 2
-            or b"\r" in data
+            or len(data) >= MAX_EVENT_SIZE
         ):
             self.receive(data, kind)
             return self.next(typed)
+        typed = typed or self._needs_chunks
         self._arrival = time.monotonic()
-        if not data.startswith(b"data: {"):
-            self.pending.append(data[:-2])
+        alike = self._alikes.take(data, typed)
+        if alike is not None:
+            self._arrivals.append(self._arrival)
+            self._deadline = None
+            return alike
+        if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+            self.receive(data, kind)
             return self.next(typed)
         try:
-            return self._take_line(data[:-2], typed or self._needs_chunks)
+            return self._take_line(data[:-2], typed)
         except (ValueError, RecursionError) as error:
             raise self._bad_chunk(error) from error.__cause__ or error
 
     def _take_line(self, line: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
         """Take an event of one line, which begins with `data: {`."""
-        accumulator, template = self.accumulator, self._template
-        if template is not None and not typed and (piece := template.piece_of(line)):
-            accumulator.go_on(template, piece)
-            self._arrivals.append(self._arrival)
-            self._deadline = None
-            self._alike += 1
-            return _ALIKE
-        data = line[6:]
+        accumulator, data = self.accumulator, line[6:]
+        mapping: Mapping[str, Any] | None = None
         chunk = valid_chunk(data) if typed else None
-        if chunk is not None and accumulator.add_plain_chunk(chunk, data):
-            self._arrivals.append(self._arrival)
-            self._deadline = self._template = None
-            return chunk
-        mapping = parse_object(data)
-        if typed or not accumulator.add_plain_mapping(mapping, data):
-            self._accept(mapping)
-            return (chunk or lenient_chunk(mapping)) if typed else mapping
+        if chunk is None or not accumulator.add_plain_chunk(chunk, data):
+            mapping = parse_object(data)
+            if typed or not accumulator.add_plain_mapping(mapping, data):
+                self._accept(mapping)
+                return (chunk or lenient_chunk(mapping)) if typed else mapping
         self._arrivals.append(self._arrival)
-        self._deadline = self._template = None
-        # Three for nothing, then one for every eight chunks that it was of use for: chunks that are never alike, as
-        # of choices in turn, must not cost a template each.
-        if self._templates * 8 <= self._alike + 16:
-            self._templates += 1
-            self._template = template_of(data, mapping)
-        return mapping
+        self._deadline = None
+        self._alikes.learn(data, mapping, chunk)
+        return chunk or mapping  # type: ignore[return-value] # one of them there is
 
     def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk that is there, accumulated; `None` when more must be read, or `done`.
@@ -200,7 +195,12 @@ class StreamCore:
                     return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
                 if item.startswith(b"data: {") and b"\n" not in item:
                     # Nearly all events are one line; only the others need the whole grammar.
-                    return self._take_line(item, typed)
+                    alike = self._alikes.take(item + b"\n\n", typed)
+                    if alike is None:
+                        return self._take_line(item, typed)
+                    self._arrivals.append(self._arrival)
+                    self._deadline = None
+                    return alike
                 data = self._data_of(item)
                 if not data:
                     continue
@@ -251,8 +251,7 @@ class StreamCore:
                     **self._facts,
                 )
         accumulator = self.accumulator
-        # What came before may no longer be what the template takes as said.
-        self._template = None
+        self._alikes.forget()
         accumulator.add_mapping(chunk)
         self._arrivals.append(self._arrival)
         self._deadline = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import jiter
 import pydantic
 from openai.types.chat import ChatCompletionTokenLogprob
 from openai.types.chat.chat_completion import ChoiceLogprobs
+from pydantic_core import to_json
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
 from ._chunks import built, parse_object
@@ -33,6 +37,9 @@ class Logprobs:
 
     def add(self, logprobs: bytes | Mapping[str, Any]) -> None:
         """Take what one chunk brings, or that chunk as its JSON if it has one choice and all that is `is_plain`."""
+        if is_plain(logprobs):
+            with suppress(ValueError):  # half a pair of characters
+                logprobs = in_a_chunk(to_json(logprobs))
         self._untyped.append(logprobs)
 
     def to_model(self) -> ChoiceLogprobs:
@@ -52,6 +59,19 @@ class Logprobs:
 def is_plain(logprobs: object) -> bool:
     """Tell whether the bytes of a chunk may stand for these log probabilities."""
     return type(logprobs) is dict and logprobs.keys() <= _TYPED
+
+
+def is_plain_json(logprobs: bytes) -> bool:
+    """Tell the same of their JSON; `False` for what is none."""
+    try:
+        return is_plain(jiter.from_json(logprobs))
+    except ValueError:
+        return False
+
+
+def in_a_chunk(logprobs: bytes) -> bytes:
+    """Return the JSON of a chunk that has these log probabilities and nothing else."""
+    return b'{"choices":[{"logprobs":%b}]}' % logprobs
 
 
 class _Sent(TypedDict, total=False):
@@ -74,11 +94,19 @@ def _chunks() -> pydantic.TypeAdapter[list[_SentChunk]]:
 
 
 def _typed_payloads(payloads: list[bytes]) -> Iterable[Mapping[str, Any]]:
+    whole, validate = b"[" + b",".join(payloads) + b"]", _chunks().validate_json
+    # A hundred thousand objects in one call, none of them garbage: the collector would walk through those that are
+    # there again and again.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         # All at once, in Rust: what else the chunks hold is passed over.
-        chunks = _chunks().validate_json(b"[" + b",".join(payloads) + b"]")
+        chunks = validate(whole)
     except ValueError:
         return [_typed_mapping(parse_object(payload)["choices"][0]["logprobs"]) for payload in payloads]
+    finally:
+        if collects:
+            gc.enable()
     return [chunk["choices"][0]["logprobs"] for chunk in chunks]
 
 

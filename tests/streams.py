@@ -13,6 +13,7 @@ from typing import Any, Literal
 import anyio
 import httpx2
 import openai
+import pydantic
 
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatAccumulator, ChatStream
 
@@ -208,3 +209,15 @@ async def drain_async(stream: AsyncChatStream, mode: Mode) -> Outcome:
     except Exception as error:  # noqa: BLE001 - it is what the test looks at
         outcome.error = error
     return outcome
+
+
+def anatomy(value: Any) -> Any:
+    """Return all of a model that a caller could see."""
+    if isinstance(value, pydantic.BaseModel):
+        fields = {name: anatomy(item) for name, item in value.__dict__.items()}
+        return type(value), fields, anatomy(value.model_extra), value.model_fields_set, value.__pydantic_private__
+    if isinstance(value, dict):
+        return {name: anatomy(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [anatomy(item) for item in value]
+    return type(value), value

@@ -96,15 +96,15 @@ def per_chunk(make: Callable[[int], Any], read: Callable[[ChatStream], Iterator[
 @pytest.mark.parametrize(
     ("make", "read", "limit"),
     [
-        (text, texts, 340),
-        (text, final, 325),
-        (text, iterate, 470),
-        (reasoning, final, 420),
-        (reasoning, iterate, 630),
-        (arguments, final, 360),
-        (arguments, iterate, 580),
-        (logprobs, final, 600),
-        (logprobs, iterate, 500),
+        (text, texts, 380),
+        (text, final, 360),
+        (text, iterate, 600),
+        (reasoning, final, 450),
+        (reasoning, iterate, 700),
+        (arguments, final, 400),
+        (arguments, iterate, 770),
+        (logprobs, final, 480),
+        (logprobs, iterate, 730),
     ],
 )
 def test_instructions_per_chunk(make: Any, read: Any, limit: int) -> None:

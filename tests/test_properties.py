@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
-from streams import DONE, ENVELOPE, accumulate, chunk, read, sse, usage
+from streams import DONE, ENVELOPE, accumulate, anatomy, chunk, read, sse, usage
 
 from tensorloop_stream import ChatAccumulator, SSEDecoder, StreamError
 from tensorloop_stream._chunks import lenient_chunk, parse_object, typed_chunk
@@ -156,18 +156,6 @@ def test_both_ways_of_building_a_chunk_agree(one: Any) -> None:
     fast, slow = typed_chunk(data, parse_object(data)), lenient_chunk(json.loads(data))
 
     assert anatomy(fast) == anatomy(slow)
-
-
-def anatomy(value: Any) -> Any:
-    """Return all of a model that a caller could see."""
-    if isinstance(value, pydantic.BaseModel):
-        fields = {name: anatomy(item) for name, item in value.__dict__.items()}
-        return type(value), fields, anatomy(value.model_extra), value.model_fields_set, value.__pydantic_private__
-    if isinstance(value, dict):
-        return {name: anatomy(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [anatomy(item) for item in value]
-    return type(value), value
 
 
 @given(st.lists(chunks, max_size=5), st.data())

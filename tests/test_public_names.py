@@ -30,6 +30,7 @@ INTERNAL = {
     "ChatAccumulator.add_plain_chunk",
     "ChatAccumulator.add_plain_mapping",
     "ChatAccumulator.any_finished",
+    "ChatAccumulator.changes",
     "ChatAccumulator.go_on",
     "ChatAccumulator.has_token",
     "ChatAccumulator.newly_whole_calls",

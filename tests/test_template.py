@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pydantic
 import pytest
 import recorded
 from hypothesis import example, given, settings, strategies as st
-from streams import ENVELOPE, chunk, event
+from streams import ENVELOPE, anatomy, chunk, event
 
 from tensorloop_stream import ChatAccumulator
+from tensorloop_stream._chunks import typed_chunk
 from tensorloop_stream._core import StreamCore
 from tensorloop_stream._settings import StreamSettings
 from tensorloop_stream._template import template_of
@@ -19,6 +21,7 @@ from tensorloop_stream._template import template_of
 PIECES = ["a", " b", "", "\\n", '\\"', "\\\\", "é", "😀", "\\ud83d", "\\ude00"]
 BAD = ['","role":"x', '"', "\n", "\\", "\r", "\x00"]
 pieces = st.one_of(*[st.sampled_from(PIECES)] * 15, st.sampled_from(BAD))
+LOGPROB = {"token": "x", "logprob": -1.0, "bytes": [1], "top_logprobs": []}
 SHAPES = [
     {"index": 0, "delta": {"content": "?"}},
     {"index": 0, "delta": {"content": "?"}, "finish_reason": None, "logprobs": None},
@@ -33,6 +36,11 @@ SHAPES = [
     {"index": 0, "delta": {"content": "?"}, "own": {"content": "x"}},
     {"index": 0, "delta": {"content": "?"}, "finish_reason": "stop"},
     {"index": 0, "delta": {"content": "?"}, "logprobs": {"content": [{"token": "content", "logprob": -1.0}]}},
+    {"index": 0, "delta": {"content": "?"}, "logprobs": {"content": [LOGPROB], "refusal": None}},
+    {"index": 0, "delta": {"content": "?"}, "logprobs": {"content": [LOGPROB], "own": 1}},
+    {"index": 0, "logprobs": {"content": [LOGPROB]}, "delta": {"content": "?"}},
+    {"index": 0, "delta": {"content": "?"}, "own": 1},
+    {"index": 0, "delta": {"reasoning": "?"}, "own": [1]},
 ]
 ENVELOPES = [
     ENVELOPE,
@@ -47,7 +55,7 @@ HEAD = {"index": 0, "delta": {"role": "assistant", "content": "x", "tool_calls":
 kinds = st.tuples(st.sampled_from(SHAPES), st.sampled_from(ENVELOPES), st.booleans())
 runs = st.lists(kinds, min_size=1, max_size=3).flatmap(
     lambda few: st.lists(
-        st.tuples(st.sampled_from(few), pieces, st.sampled_from([False, False, False, True])), max_size=20
+        st.tuples(st.sampled_from(few), pieces, st.sampled_from([False, False, True, True])), max_size=20
     )
 )
 
@@ -85,11 +93,13 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
     said += [(payload(one, on, spaced=spaced, piece=piece), typed) for (one, on, spaced), piece, typed in runs]
     for data, typed in said:
         try:
-            core.take(b"data: " + data + b"\n\n", "bytes", typed)
+            came = core.take(b"data: " + data + b"\n\n", "bytes", typed)
         except ValueError:
             break
         # What jiter refuses, half a pair, the standard library reads.
         slow.add(json.loads(data))
+        if typed:
+            assert anatomy(came) == anatomy(typed_chunk(data, json.loads(data)))
 
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
             assert getattr(core.accumulator, name) == getattr(slow, name)
@@ -98,35 +108,110 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
     assert core.accumulator.completion.model_extra == slow.completion.model_extra
 
 
+@pytest.mark.parametrize("typed", [False, True])
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("chat/long", 360), ("chat/haiku", 20), ("tools/forced_call", 4), ("reasoning/reasoning_content", 4)],
+    [
+        ("chat/long", 360),
+        ("chat/haiku", 20),
+        ("chat/logprobs", 2),
+        ("chat/two_choices", 20),
+        ("tools/forced_call", 4),
+        ("reasoning/reasoning_content", 4),
+    ],
 )
-def test_recorded_chunks_are_alike(name: str, least: int) -> None:
-    """Of what the gateway sends nearly every chunk is taken by its piece alone."""
+def test_recorded_chunks_are_alike(name: str, least: int, typed: bool) -> None:
+    """Of what the gateway sends nearly every chunk is taken by its piece alone, and is what the SDK makes of it."""
     core = new_core()
-    core.take(b": hello\n\n", "bytes", typed=False)
+    core.take(b": hello\n\n", "bytes", typed)
     for one in recorded.chunks(name):
-        core.take(event(one), "bytes", typed=False)
+        came = core.take(event(one), "bytes", typed)
 
-    assert core._alike >= least
+        assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+
+    assert core._alikes.taken >= least
 
 
-def test_choices_in_turn_do_not_cost_a_template_each() -> None:
+@pytest.mark.parametrize("typed", [False, True])
+def test_choices_in_turn_are_alike(typed: bool) -> None:
+    """Each of several choices is expected when it is its turn."""
+    core = new_core()
+    core.take(b": hello\n\n", "bytes", typed)
+    for number in range(200):
+        core.take(event(chunk({"content": "x"}, index=number % 4)), "bytes", typed)
+
+    assert core._alikes.made == 4
+    assert core._alikes.taken > 180
+    assert [choice.message.content for choice in core.accumulator.completion.choices] == ["x" * 50] * 4
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_what_is_never_alike_does_not_cost_a_template_each(typed: bool) -> None:
     """Templates that are never of use are no longer made."""
     core = new_core()
-    core.take(b": hello\n\n", "bytes", typed=False)
+    core.take(b": hello\n\n", "bytes", typed)
     for number in range(200):
-        core.take(event(chunk({"content": "x"}, index=number % 4)), "bytes", typed=False)
+        core.take(event({**chunk({"content": "x"}), "own": number}), "bytes", typed)
 
-    assert core._alike == 0
-    assert core._templates == 3
+    assert core._alikes.taken == 0
+    assert core._alikes.made == 3
+
+
+SHARED = [
+    chunk({"content": "x"}),
+    chunk({"reasoning": "x"}),
+    chunk({"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]}),
+    chunk({"content": "x"}, logprobs={"content": [LOGPROB]}),
+]
+
+
+def containers(value: Any) -> list[int]:
+    """Return what of a model could be changed: its own dictionaries and sets, its lists, and those inside."""
+    if isinstance(value, pydantic.BaseModel):
+        parts = [value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__]
+        return [id(value), *map(id, parts), *(one for item in value.__dict__.values() for one in containers(item))]
+    return [id(value), *(one for item in value for one in containers(item))] if isinstance(value, list) else []
+
+
+@pytest.mark.parametrize("one", SHARED, ids=["content", "reasoning", "arguments", "logprobs"])
+def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
+    """A caller who changes a chunk changes no other, and not what is accumulated."""
+    core = new_core()
+    core.take(b": hello\n\n", "bytes", typed=True)
+    head = chunk({"role": "assistant", "content": "x", "tool_calls": CALLS})
+    came = [core.take(event(each), "bytes", typed=True) for each in (head, one, one, one)]
+
+    assert core._alikes.taken == 2
+    parts = [part for each in came for part in containers(each)]
+    assert len(parts) == len(set(parts))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        {**chunk({"content": "x"}), "own": {"a": 1}},
+        chunk({"content": "x"}, own=[1]),
+        {**chunk({"content": "x"}), "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}},
+    ],
+    ids=["of the chunk", "of the choice", "usage"],
+)
+def test_chunks_with_objects_of_their_own_are_built(one: Any) -> None:
+    """What copies would share is not copied."""
+    core = new_core()
+    core.take(b": hello\n\n", "bytes", typed=True)
+    for _ in range(4):
+        came = core.take(event(one), "bytes", typed=True)
+        assert anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+
+    assert core._alikes.taken == 0
 
 
 @pytest.mark.parametrize(
     "choice",
     [
-        pytest.param({"index": 0, "delta": {"content": "a"}, "logprobs": {"content": []}}, id="log probabilities"),
+        pytest.param(
+            {"index": 0, "logprobs": {"content": []}, "delta": {"content": "a"}}, id="log probabilities first"
+        ),
         pytest.param({"index": 0, "delta": {"refusal": "a"}}, id="another field"),
         pytest.param({"index": 0, "delta": {"content": "a"}, "own": {"content": "a"}}, id="the same name elsewhere"),
     ],

@@ -1,0 +1,115 @@
+"""A chunk that is like another one but for its piece: copied, which costs less than to build it of its JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from ._chunks import valid_logprobs
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionChunk
+
+# What a caller cannot change in all chunks by changing it in one.
+_IMMUTABLE = (str, int, float, type(None))
+_new = object.__new__
+# All that a model consists of. Its own `__setattr__` looks at every value, and its `__copy__` takes twice as long.
+_set_values, _set_fields_set, _set_extra, _set_private = (
+    vars(pydantic.BaseModel)[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+
+
+class Mould:
+    """A chunk of one choice, of which others are cast with a piece of their own."""
+
+    __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_name")
+
+    def __init__(self, chunk: ChatCompletionChunk, name: str) -> None:
+        (choice,) = chunk.choices
+        self._name = name
+        self._chunk = _Part(chunk, "choices")
+        self._choice = _Part(choice, "delta", "logprobs")
+        self._delta = _Part(choice.delta, "tool_calls")
+        self._call = self._function = None
+        if choice.delta.tool_calls:
+            (call,) = choice.delta.tool_calls
+            self._call, self._function = _Part(call, "function"), _Part(call.function)
+
+    def cast(self, piece: str, logprobs: bytes) -> ChatCompletionChunk | None:
+        """Return a chunk with this piece, which shares nothing that can be changed, and with log probabilities.
+
+        `None` if their JSON is none of these; empty is none.
+        """
+        typed = None
+        if logprobs:
+            typed = valid_logprobs(logprobs)
+            if typed is None:
+                return None
+        if self._call is not None and self._function is not None:
+            delta = self._delta.cast(
+                "tool_calls", [self._call.cast("function", self._function.cast(self._name, piece))]
+            )
+        elif self._name == "content":
+            delta = self._delta.cast("content", piece)
+        else:
+            delta = self._delta.cast_extra(self._name, piece)
+        choice = self._choice.cast("delta", delta)
+        if typed is not None:
+            vars(choice)["logprobs"] = typed
+        return self._chunk.cast("choices", [choice])  # type: ignore[no-any-return] # of the kind of the first
+
+
+def mould_of(chunk: ChatCompletionChunk, name: str, piece: str, logprobs: bytes) -> Mould | None:
+    """Return the mould of a chunk whose piece stands in the field `name`; `None` if a copy would not be its equal."""
+    try:
+        mould = Mould(chunk, name)
+        copy = mould.cast(piece, logprobs)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return mould if copy is not None and copy == chunk and _sets(copy) == _sets(chunk) else None
+
+
+class _Part:
+    """One model of a chunk, and what of it every copy gets a copy of."""
+
+    __slots__ = ("_extra", "_fields_set", "_kind", "_values")
+
+    def __init__(self, model: Any, *own: str) -> None:
+        self._kind = type(model)
+        self._values = {name: None if name in own else value for name, value in vars(model).items()}
+        self._fields_set = set(model.__pydantic_fields_set__)
+        self._extra = dict(model.__pydantic_extra__)
+        for value in (*self._values.values(), *self._extra.values()):
+            if not isinstance(value, _IMMUTABLE):
+                raise TypeError(f"{type(value).__name__} would be shared")
+
+    def cast(self, name: str, value: Any) -> Any:
+        """Return a copy with another value in one field."""
+        model, values = _new(self._kind), self._values.copy()
+        values[name] = value
+        _set_values(model, values)
+        _set_fields_set(model, self._fields_set.copy())
+        _set_extra(model, self._extra.copy())
+        _set_private(model, None)
+        return model
+
+    def cast_extra(self, name: str, value: Any) -> Any:
+        """Return a copy with another value in one field that the model does not know."""
+        model, extra = _new(self._kind), self._extra.copy()
+        extra[name] = value
+        _set_values(model, self._values.copy())
+        _set_fields_set(model, self._fields_set.copy())
+        _set_extra(model, extra)
+        _set_private(model, None)
+        return model
+
+
+def _sets(chunk: ChatCompletionChunk) -> list[Any]:
+    """Return what equality does not look at: which fields were sent."""
+    (choice,) = chunk.choices
+    parts: list[Any] = [chunk, choice, choice.delta]
+    for call in choice.delta.tool_calls or ():
+        parts += [call, call.function]
+    return [(part.__pydantic_fields_set__, part.__pydantic_extra__, part.__pydantic_private__) for part in parts]
