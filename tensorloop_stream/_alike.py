@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk
 
-    from ._accumulator import ChatAccumulator
+    from ._accumulation import Accumulation
 
 # For a chunk that nobody wants to see: only its piece was read.
 _UNSEEN: Mapping[str, Any] = {}
@@ -24,12 +24,12 @@ _MAX_KINDS = 8
 
 
 class Alikes:
-    """The kinds of chunks that go on with what an accumulator has: each as a template and, once seen, as a mould."""
+    """The kinds of chunks that go on with what an accumulation has: each as a template and, once seen, as a mould."""
 
-    __slots__ = ("_accumulator", "_changes", "_mould", "_others", "_template", "made", "taken")
+    __slots__ = ("_accumulation", "_changes", "_mould", "_others", "_template", "made", "taken")
 
-    def __init__(self, accumulator: ChatAccumulator) -> None:
-        self._accumulator = accumulator
+    def __init__(self, accumulation: Accumulation) -> None:
+        self._accumulation = accumulation
         # The kind that is expected next, and the others in the order in which they came.
         self._template: Template | None = None
         self._mould: Mould | None = None
@@ -42,16 +42,16 @@ class Alikes:
         template = self._template
         if template is None:
             return None
-        piece, logprobs = template.cut(event)
+        piece, logprobs, padding = template.cut(event)
         if piece:
             chunk: ChatCompletionChunk | Mapping[str, Any] | None = None
             if typed:
                 if self._mould is not None:
-                    chunk = self._mould.cast(piece, logprobs)
+                    chunk = self._mould.cast(piece, logprobs, padding)
             elif not logprobs or is_plain_json(logprobs):
                 chunk = _UNSEEN
             if chunk is not None:
-                self._accumulator.go_on(template, piece, logprobs)
+                self._accumulation.go_on(template, piece, logprobs)
                 self.taken += 1
                 if self._others:
                     # Choices take turns.
@@ -64,11 +64,11 @@ class Alikes:
 
     def learn(self, payload: bytes, mapping: Mapping[str, Any] | None, chunk: ChatCompletionChunk | None) -> None:
         """Expect more chunks like this one, which went on with one choice: as it was parsed, or as it was typed."""
-        accumulator = self._accumulator
-        if self._changes != accumulator.changes:
-            # What the others take as said, the accumulator holds no longer.
+        accumulation = self._accumulation
+        if self._changes != accumulation.changes:
+            # What the others take as said, the accumulation holds no longer.
             self.forget()
-            self._changes = accumulator.changes
+            self._changes = accumulation.changes
         # Three for nothing, then one for every eight chunks that they were of use for: chunks of which no two are
         # alike must not cost a template each.
         if self.made * 8 > self.taken + 16:

@@ -47,7 +47,7 @@ class Answer:
 
     def update(self) -> str | None:
         """Return what there is to show, `None` while there is nothing or it is too early for it."""
-        if not self._chat._core.accumulator.has_token or self._clock() < self._due:  # noqa: SLF001 - of this package
+        if not self._chat._core.accumulation.has_token or self._clock() < self._due:  # noqa: SLF001 - of this package
             return None
         markdown = "\n\n".join(self._parts())
         if not markdown:
@@ -58,7 +58,7 @@ class Answer:
     def last(self, error: BaseException | None = None) -> tuple[str, str]:
         """Return what is to stay, as Markdown and as plain text."""
         parts, notes = self._parts(), self._notes(error)
-        so_far = self._chat._core.accumulator  # noqa: SLF001 - of this package
+        so_far = self._chat._core.accumulation  # noqa: SLF001 - of this package
         calls = [f"{name}({given})" for name, given, _ in map(_called, so_far.tool_calls)]
         text = "\n\n".join(filter(None, (so_far.text or so_far.refusal, *calls, *notes)))
         parts += [f"> ⚠️ {_as_text(note)}" for note in notes]
@@ -67,7 +67,7 @@ class Answer:
         return "\n\n".join(parts), text
 
     def _parts(self) -> list[str]:
-        so_far = self._chat._core.accumulator  # noqa: SLF001 - of this package
+        so_far = self._chat._core.accumulation  # noqa: SLF001 - of this package
         parts = []
         if text := so_far.text or so_far.refusal:
             parts.append(text + closing_fence(text) if self._trusted else harmless(text))

@@ -93,7 +93,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def _next_text(self) -> str:
         while await self._advance(False) is not None:
-            text = self._core.accumulator.text_delta
+            text = self._core.accumulation.text_delta
             if text:
                 self._core.handed_out = True
                 return text

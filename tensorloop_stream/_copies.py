@@ -24,11 +24,12 @@ _set_values, _set_fields_set, _set_extra, _set_private = (
 class Mould:
     """A chunk of one choice, of which others are cast with a piece of their own."""
 
-    __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_name")
+    __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_is_padded", "_name")
 
     def __init__(self, chunk: ChatCompletionChunk, name: str) -> None:
         (choice,) = chunk.choices
         self._name = name
+        self._is_padded = chunk.obfuscation is not None
         self._chunk = _Part(chunk, "choices")
         self._choice = _Part(choice, "delta", "logprobs")
         self._delta = _Part(choice.delta, "tool_calls")
@@ -37,10 +38,11 @@ class Mould:
             (call,) = choice.delta.tool_calls
             self._call, self._function = _Part(call, "function"), _Part(call.function)
 
-    def cast(self, piece: str, logprobs: bytes) -> ChatCompletionChunk | None:
-        """Return a chunk with this piece, which shares nothing that can be changed, and with log probabilities.
+    def cast(self, piece: str, logprobs: bytes, padding: bytes) -> ChatCompletionChunk | None:
+        """Return a chunk with this piece, which shares nothing that can be changed.
 
-        `None` if their JSON is none of these; empty is none.
+        `logprobs` are its log probabilities as JSON, empty if it has none; `None` if they are none. `padding` is its
+        obfuscation, if it has one.
         """
         typed = None
         if logprobs:
@@ -58,14 +60,17 @@ class Mould:
         choice = self._choice.cast("delta", delta)
         if typed is not None:
             vars(choice)["logprobs"] = typed
-        return self._chunk.cast("choices", [choice])  # type: ignore[no-any-return] # of the kind of the first
+        chunk = self._chunk.cast("choices", [choice])
+        if self._is_padded:
+            vars(chunk)["obfuscation"] = padding.decode()
+        return chunk  # type: ignore[no-any-return] # of the kind of the first
 
 
-def mould_of(chunk: ChatCompletionChunk, name: str, piece: str, logprobs: bytes) -> Mould | None:
+def mould_of(chunk: ChatCompletionChunk, name: str, piece: str, logprobs: bytes, padding: bytes) -> Mould | None:
     """Return the mould of a chunk whose piece stands in the field `name`; `None` if a copy would not be its equal."""
     try:
         mould = Mould(chunk, name)
-        copy = mould.cast(piece, logprobs)
+        copy = mould.cast(piece, logprobs, padding)
     except (AttributeError, TypeError, ValueError):
         return None
     return mould if copy is not None and copy == chunk and _sets(copy) == _sets(chunk) else None
@@ -81,6 +86,8 @@ class _Part:
         self._values = {name: None if name in own else value for name, value in vars(model).items()}
         self._fields_set = set(model.__pydantic_fields_set__)
         self._extra = dict(model.__pydantic_extra__)
+        if "obfuscation" in self._extra:
+            raise ValueError("this SDK does not know the field that differs")
         for value in (*self._values.values(), *self._extra.values()):
             if not isinstance(value, _IMMUTABLE):
                 raise TypeError(f"{type(value).__name__} would be shared")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Any
 
-from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
-
-from ._accumulator import ChatAccumulator
+from ._accumulation import Accumulation
 from ._alike import Alikes
 from ._callbacks import Callbacks
 from ._chunks import (
     as_chunk,
     as_mapping,
-    built,
     lenient_chunk,
     parse_object,
     typed_chunk,
@@ -30,18 +26,18 @@ from ._errors import (
 )
 from ._failures import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
 from ._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
+from ._telling import Telling
 from ._timing import StreamTiming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import httpx2
-    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
+    from openai.types.chat import ChatCompletionChunk
 
     from ._callbacks import Call
     from ._settings import StreamSettings
     from ._sources import Kind
-    from ._tool_calls import ToolCall
 
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
@@ -51,7 +47,8 @@ class StreamCore:
     """The state of one stream: fed with bytes or chunks, it hands out chunks, calls to make and errors."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        self.configure(callbacks or Callbacks(), settings)
+        self._telling = Telling(callbacks or Callbacks())
+        self.configure(None, settings)
         self.request: httpx2.Request | None = None
         self.error: Exception | None = None
         # Whether the terminal call was made: nothing more is read, called or raised after it.
@@ -59,34 +56,27 @@ class StreamCore:
         # Whether a chunk, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.handed_out = False
         self.restarted = 0
-        self._told: set[str] = set()
         # The clock of the timing; earlier than now where it is known when the request was sent.
         self.started = time.monotonic()
         self._stopped: float | None
         self.renew()
 
-    def configure(self, callbacks: Callbacks, settings: StreamSettings) -> None:
-        """Set who is told of what comes, and the limits."""
-        self.callbacks = callbacks
+    def configure(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        """Set who is told of what comes, unless it is to be as before, and the limits."""
+        if callbacks is not None:
+            self._telling = Telling(callbacks, self._telling)
+        # Whether a chunk has anybody to be told to.
+        self.tells = self._telling.wants_any
         self.settings = settings
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
         # Whether there is any use in asking `wait_until`.
         self.has_timeout = settings.has_timeout
-        self._needs_chunks = callbacks.on_chunk is not None
-        # Whether a chunk has anybody to be told to.
-        self.tells = any((
-            callbacks.on_chunk,
-            callbacks.on_text,
-            callbacks.on_reasoning,
-            callbacks.on_refusal,
-            callbacks.on_tool_call,
-        ))  # fmt: skip
 
     def renew(self) -> None:
         """Begin anew, as before the first byte; the clock runs on."""
-        self.accumulator = ChatAccumulator()
-        self._alikes = Alikes(self.accumulator)
+        self.accumulation = Accumulation()
+        self._alikes = Alikes(self.accumulation)
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
         self._splitter = EventSplitter()
@@ -126,7 +116,7 @@ class StreamCore:
             if dropped and speaks_for_itself(left):
                 self.pending.append(left)
                 return
-            if self.settings.require_finish and not self.accumulator.any_finished:
+            if self.settings.require_finish and not self.accumulation.any_finished:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
                 raise StreamTruncatedError(
                     f"stream ended after {self._so_far} with no finish_reason and no [DONE]{rest}",
@@ -150,7 +140,7 @@ class StreamCore:
         ):
             self.receive(data, kind)
             return self.next(typed)
-        typed = typed or self._needs_chunks
+        typed = typed or self._telling.wants_chunks
         self._arrival = time.monotonic()
         alike = self._alikes.take(data, typed)
         if alike is not None:
@@ -167,12 +157,12 @@ class StreamCore:
 
     def _take_line(self, line: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
         """Take an event of one line, which begins with `data: {`."""
-        accumulator, data = self.accumulator, line[6:]
+        accumulation, data = self.accumulation, line[6:]
         mapping: Mapping[str, Any] | None = None
         chunk = valid_chunk(data) if typed else None
-        if chunk is None or not accumulator.add_plain_chunk(chunk, data):
+        if chunk is None or not accumulation.add_plain_chunk(chunk, data):
             mapping = parse_object(data)
-            if typed or not accumulator.add_plain_mapping(mapping, data):
+            if typed or not accumulation.add_plain_mapping(mapping, data):
                 self._accept(mapping)
                 return (chunk or lenient_chunk(mapping)) if typed else mapping
         self._arrivals.append(self._arrival)
@@ -185,7 +175,7 @@ class StreamCore:
 
         Raises `StreamProviderError` and `StreamDecodeError`.
         """
-        typed = typed or self._needs_chunks
+        typed = typed or self._telling.wants_chunks
         while self.pending and not self.done:
             item = self.pending.popleft()
             try:
@@ -250,12 +240,12 @@ class StreamCore:
                     "responses.create(..., stream=True) returned as it is",
                     **self._facts,
                 )
-        accumulator = self.accumulator
+        accumulation = self.accumulation
         self._alikes.forget()
-        accumulator.add_mapping(chunk)
+        accumulation.add(chunk)
         self._arrivals.append(self._arrival)
         self._deadline = None
-        if self._first_token is None and accumulator.has_token:
+        if self._first_token is None and accumulation.has_token:
             self._first_token = self._arrival
 
     def wait_until(self) -> float | None:
@@ -273,25 +263,9 @@ class StreamCore:
 
     def calls(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> list[Call]:
         """Return the calls that the chunk just taken asks for, in order."""
-        callbacks, accumulator = self.callbacks, self.accumulator
-        calls: list[Call] = []
-        if callbacks.on_chunk:
-            calls.append((callbacks.on_chunk, chunk))
-        if callbacks.on_reasoning and accumulator.reasoning_delta:
-            calls.append((callbacks.on_reasoning, accumulator.reasoning_delta))
-        if callbacks.on_text and accumulator.text_delta:
-            calls.append((callbacks.on_text, accumulator.text_delta))
-        if callbacks.on_refusal and accumulator.refusal_delta:
-            calls.append((callbacks.on_refusal, accumulator.refusal_delta))
-        calls += self._tool_calls(ended=False)
+        calls = self._telling.of_chunk(chunk, self.accumulation)
         self.handed_out = self.handed_out or bool(calls)
         return calls
-
-    def _tool_calls(self, *, ended: bool) -> list[Call]:
-        on_tool_call = self.callbacks.on_tool_call
-        if not on_tool_call:
-            return []
-        return [(on_tool_call, _typed_call(call)) for call in self.accumulator.newly_whole_calls(ended=ended)]
 
     # The end, in one of three ways, once
 
@@ -299,38 +273,26 @@ class StreamCore:
         """Return the last calls of a stream that ended whole."""
         if self.ended:
             return []
-        calls = self._tool_calls(ended=True)
-        return calls + self._last(self.callbacks.on_finish)
+        calls = self._telling.of_tool_calls(self.accumulation, ended=True)
+        return calls + self._last(self._telling.callbacks.on_finish)
 
     def left(self) -> list[Call]:
         """Return the last calls of a stream that the caller left: finished if its finish reason had come."""
         if self.ended:
             return []
-        return self._last(self.callbacks.on_finish if self.is_whole else self.callbacks.on_abort)
+        return self._last(self._telling.callbacks.on_finish if self.is_whole else self._telling.callbacks.on_abort)
 
     def broken(self, error: Exception) -> list[Call]:
         """Return the last calls of a stream that broke."""
-        if "terminal" in self._told:
+        if self._telling.is_over:
             return []
         self.error = error
-        return self._last(self.callbacks.on_error, error)
+        return self._last(self._telling.callbacks.on_error, error)
 
     def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
         self.ended = True
         self._stopped = self._stopped or time.monotonic()
-        calls: list[Call] = []
-        usage, on_usage = self.accumulator.usage, self.callbacks.on_usage
-        if on_usage and usage is not None and "usage" not in self._told:
-            calls.append((functools.partial(self._tell, "usage", on_usage), usage))
-        if terminal:
-            argument = self.accumulator.completion if argument is None else argument
-            calls.append((functools.partial(self._tell, "terminal", terminal), argument))
-        return calls
-
-    def _tell(self, what: str, callback: Any, argument: Any) -> object:
-        # Noted when it is called, not when it is planned: a callback before it may raise.
-        self._told.add(what)
-        return callback(argument)
+        return self._telling.of_end(self.accumulation, terminal, argument)
 
     @property
     def chunks(self) -> int:
@@ -345,7 +307,7 @@ class StreamCore:
     @property
     def is_whole(self) -> bool:
         """Whether the answer is complete, although its stream may not be."""
-        return self.done or self.accumulator.finished
+        return self.done or self.accumulation.finished
 
     def interrupted(self) -> None:
         """Note that a read ended with its stream: reading on must not look like the end of a whole answer."""
@@ -385,12 +347,12 @@ class StreamCore:
 
     @property
     def _so_far(self) -> str:
-        chunks, text = len(self._arrivals), len(self.accumulator.text)
+        chunks, text = len(self._arrivals), len(self.accumulation.text)
         return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
 
     @property
     def _facts(self) -> dict[str, Any]:
-        return {"partial": self.accumulator.completion, "request": self.request}
+        return {"partial": self.accumulation.completion, "request": self.request}
 
     # Restarts
 
@@ -407,7 +369,7 @@ class StreamCore:
     @property
     def timing(self) -> StreamTiming:
         """The timing so far."""
-        usage = self.accumulator.usage
+        usage = self.accumulation.usage
         tokens = usage.completion_tokens if usage is not None else None
         return StreamTiming(
             chunk_times=tuple(arrival - self.started for arrival in self._arrivals),
@@ -415,9 +377,3 @@ class StreamCore:
             duration=(self._stopped or time.monotonic()) - self.started,
             completion_tokens=tokens if isinstance(tokens, int) else None,
         )
-
-
-def _typed_call(call: ToolCall) -> ChatCompletionMessageToolCallUnion:
-    if call.type == "custom":
-        return built(ChatCompletionMessageCustomToolCall, call.to_dict())
-    return built(ChatCompletionMessageFunctionToolCall, call.to_dict())

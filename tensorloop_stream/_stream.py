@@ -89,7 +89,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     def text_stream(self) -> Iterator[str]:
         """The text deltas of choice 0 that are not empty; may be left and taken up again."""
         while self._advance(False) is not None:
-            text = self._core.accumulator.text_delta
+            text = self._core.accumulation.text_delta
             if text:
                 self._core.handed_out = True
                 yield text

@@ -18,9 +18,12 @@ _STRINGS = {
     for name in ("content", "reasoning_content", "reasoning", "arguments")
 }
 _LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?=\{)')
+_PADDING = re.compile(rb'(.*"obfuscation"\s*:\s*")[A-Za-z0-9]*(".*)', re.DOTALL)
 _BEFORE, _AFTER = b"data: ", b"\n\n"
 # What no gateway sends.
 _MARK = rb'"\u0000 gap \u0000"'
+_PAD = b"gap"
+_UNLIKE = ("", b"", b"")
 _MARKED = jiter.from_json(_MARK)
 _decode = json.JSONDecoder().raw_decode
 
@@ -29,12 +32,14 @@ _decode = json.JSONDecoder().raw_decode
 class Template:
     """An event of one line with a gap where its piece of text, of reasoning or of arguments stands.
 
-    `choice` is the index of the choice that grows, `name` the field of it, `call` the index of a tool call.
-    `between` is what stands between the piece and its log probabilities, a second gap; empty without them.
+    `choice` is the index of the choice that grows, `name` the field of it, `call` the index of a tool call. Two more
+    gaps may follow: `to_logprobs` is what stands between the piece and its log probabilities, `to_padding` what stands
+    before OpenAI's padding against traffic analysis, of another length in every chunk; empty without them.
     """
 
     before: bytes
-    between: bytes
+    to_logprobs: bytes
+    to_padding: bytes
     after: bytes
     start: int
     end: int
@@ -42,27 +47,32 @@ class Template:
     name: str
     call: int
 
-    def cut(self, event: bytes) -> tuple[str, bytes]:
-        """Return what stands in the gaps: the piece, and the log probabilities as JSON that nobody has looked at.
+    def cut(self, event: bytes) -> tuple[str, bytes, bytes]:
+        """Return what stands in the gaps: the piece, log probabilities as JSON that nobody has looked at, padding.
 
         The piece is empty for an event that differs elsewhere too, or has no string there.
         """
-        if event.startswith(self.before) and event.endswith(self.after):
-            logprobs = b""
-            end = self.end
-            if self.between:
-                end = event.find(self.between, self.start)
-                if end < 0:
-                    return "", b""
-                logprobs = event[end + len(self.between) : self.end]
-            try:
-                # A quote inside the gap would be an error of this string.
-                piece = jiter.from_json(event[self.start : end])
-            except ValueError:
-                return "", b""
-            if type(piece) is str:
-                return piece, logprobs
-        return "", b""
+        if not event.startswith(self.before) or not event.endswith(self.after):
+            return _UNLIKE
+        end, logprobs, padding = self.end, b"", b""
+        if self.to_padding:
+            found = event.rfind(self.to_padding, self.start)
+            padding = event[found + len(self.to_padding) : end]
+            if found < 0 or (padding and not padding.isalnum()):
+                return _UNLIKE
+            end = found
+        if self.to_logprobs:
+            found = event.find(self.to_logprobs, self.start, end)
+            if found < 0:
+                return _UNLIKE
+            logprobs = event[found + len(self.to_logprobs) : end]
+            end = found
+        try:
+            # A quote inside the gap would be an error of this string.
+            piece = jiter.from_json(event[self.start : end])
+        except ValueError:
+            return _UNLIKE
+        return (piece, logprobs, padding) if type(piece) is str else _UNLIKE
 
 
 def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
@@ -78,22 +88,36 @@ def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
     has_logprobs = choice.get("logprobs") is not None
     # Log probabilities have fields of these names, too.
     start, end = found[0 if has_logprobs else -1].span(1)
-    before, between, after = payload[:start], b"", payload[end:]
+    before, rest, to_logprobs, to_padding, after = payload[:start], payload[end:], b"", b"", b""
+    if "obfuscation" in chunk:
+        padded = _PADDING.fullmatch(rest)
+        if padded is None:
+            return None
+        rest, after = padded.groups()
     if has_logprobs:
-        cut = _cut_logprobs(after)
+        cut = _cut_logprobs(rest)
         if cut is None:
             return None
-        between, after = cut
-    # Whether it is the field and not one of its name elsewhere: another string there changes that field.
+        to_logprobs, rest = cut
+    if after:
+        to_padding = rest
+    else:
+        after = rest
+    # Whether these are the fields and not some of their names elsewhere: something else there changes those fields.
+    marked = before + _MARK + (to_logprobs and to_logprobs + _MARK) + (to_padding and to_padding + _PAD) + after
     try:
-        marked = jiter.from_json(before + _MARK + (between and between + _MARK) + after)["choices"][0]
+        other = jiter.from_json(marked)
     except ValueError:  # half a pair elsewhere, which only the standard library reads
         return None
-    probe, _, _ = _growing(marked)
-    if probe[name] != _MARKED or (between and marked["logprobs"] != _MARKED):
+    probe, _, _ = _growing(other["choices"][0])
+    if (
+        probe[name] != _MARKED
+        or (to_logprobs and other["choices"][0]["logprobs"] != _MARKED)
+        or (to_padding and other["obfuscation"] != _PAD.decode())
+    ):
         return None
     before, after = _BEFORE + before, after + _AFTER
-    return Template(before, between, after, len(before), -len(after), choice["index"], name, call)
+    return Template(before, to_logprobs, to_padding, after, len(before), -len(after), choice["index"], name, call)
 
 
 def _cut_logprobs(after: bytes) -> tuple[bytes, bytes] | None:

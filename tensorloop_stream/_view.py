@@ -34,17 +34,17 @@ class StreamView:
     @property
     def completion(self) -> ChatCompletion:
         """The completion as far as it has come; never raises."""
-        return self._core.accumulator.completion
+        return self._core.accumulation.completion
 
     @property
     def text(self) -> str:
         """The text of choice 0 as far as it has come."""
-        return self._core.accumulator.text
+        return self._core.accumulation.text
 
     @property
     def usage(self) -> CompletionUsage | None:
         """The last usage that came; the gateway sends it for `stream_options={"include_usage": True}`."""
-        return self._core.accumulator.usage
+        return self._core.accumulation.usage
 
     @property
     def timing(self) -> StreamTiming:
@@ -78,7 +78,7 @@ class StreamView:
             raise core.error
         if not core.is_whole and core.settings.require_finish:
             raise core.unfinished()
-        return core.accumulator.completion
+        return core.accumulation.completion
 
     def _final_message(self) -> ChatCompletionMessage:
         completion = self._final()
@@ -93,7 +93,7 @@ class StreamView:
         settings = settings.over(core.settings)
         other._core, other._source = StreamCore(None, core.settings), None
         other._core.ended = True
-        core.configure(callbacks or core.callbacks, settings)
+        core.configure(callbacks, settings)
         self._core, self._opens, self._opening = core, other._opens, other._opening
         return source
 

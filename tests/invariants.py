@@ -103,7 +103,7 @@ def outcome(reads: Sequence[bytes], *, typed: bool = False, looks: bool = False)
             read.append((completion, told(completion)))
 
     core, texts, reasoning, error = read_core(reads, typed=typed, look=look if looks else None)
-    completion = core.accumulator.completion if error is None else error.partial
+    completion = core.accumulation.completion if error is None else error.partial
     for earlier, then in read:
         assert told(earlier) == then, "a completion read earlier has changed"
     check_completion(completion)
@@ -119,7 +119,7 @@ def read_core(
 ) -> tuple[StreamCore, list[str], list[str], StreamError | None]:
     """Feed the core as the streams do; any other exception than a `StreamError` passes."""
     core = core or StreamCore(None, StreamSettings())
-    accumulator = core.accumulator
+    accumulator = core.accumulation
     texts: list[str] = []
     reasoning: list[str] = []
     error: StreamError | None = None
@@ -232,7 +232,7 @@ def through(kind: str, reads: list[bytes]) -> Any:
     for name in ("text", "reasoning"):
         deltas = [argument for called, argument in calls if called == f"on_{name}"]
         assert all(deltas)
-        assert is_joined(deltas, getattr(seen.stream._core.accumulator, name), whole=error is None)
+        assert is_joined(deltas, getattr(seen.stream._core.accumulation, name), whole=error is None)
     items = [repr(item) for item in seen.items]
     return items, [(name, repr(argument)) for name, argument in calls], told_of(error), told(seen.stream.completion)
 

@@ -7,6 +7,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from streams import ENVELOPE, HELLO, accumulate, chunk, finish, message_of, text, tool, usage
 
 from tensorloop_stream import ChatAccumulator
+from tensorloop_stream._accumulation import Accumulation
 
 
 def test_an_empty_accumulator_has_an_empty_completion() -> None:
@@ -171,7 +172,6 @@ def test_two_choices_in_one_chunk() -> None:
     accumulator = accumulate(both, both)
 
     assert accumulator.text == "aa"
-    assert accumulator.text_delta == "a"
     assert not accumulator.finished
 
 
@@ -196,7 +196,7 @@ def test_finished_means_every_choice() -> None:
     accumulator = accumulate(text("a"), text("b", index=1), finish())
 
     assert not accumulator.finished
-    assert accumulator.any_finished
+    assert [choice.finish_reason for choice in accumulator.completion.choices] == ["stop", None]
 
 
 def test_first_id_and_last_fingerprint() -> None:
@@ -367,12 +367,13 @@ def test_audio() -> None:
 
 def test_a_character_cut_in_two_pieces() -> None:
     """Half a surrogate pair is held back until the other half has come."""
-    accumulator = accumulate(text("a\ud83d"))
-    first = accumulator.text_delta
-    accumulator.add(text("\ude00b"))
+    accumulation = Accumulation()
+    accumulation.add(text("a\ud83d"))
+    first = accumulation.text_delta
+    accumulation.add(text("\ude00b"))
 
-    assert (first, accumulator.text_delta) == ("a", "😀b")
-    assert accumulator.text == "a😀b"
+    assert (first, accumulation.text_delta) == ("a", "😀b")
+    assert accumulation.text == "a😀b"
 
 
 def test_a_half_character_that_stays_alone_is_not_lost() -> None:

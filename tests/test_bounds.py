@@ -28,6 +28,7 @@ from tensorloop_stream import (
     _fields,
     _sse,
 )
+from tensorloop_stream._accumulation import Accumulation
 from tensorloop_stream._chunks import parse_object
 from tensorloop_stream._core import StreamCore
 from tensorloop_stream._settings import StreamSettings
@@ -273,22 +274,22 @@ def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
             taken = core.next(typed=False)
             assert taken is not None
             core.calls(taken)
-        assert core.accumulator.completion.choices
+        assert core.accumulation.completion.choices
 
     assert is_linear(run, needs.many(600))
 
 
 def test_thousands_of_tool_calls() -> None:
     """Each is whole once, in order, and all are in the completion."""
-    accumulator, count = ChatAccumulator(), needs.many(10_000)
+    accumulation, count = Accumulation(), needs.many(10_000)
     whole: list[str] = []
     for one in (*chunks_of("calls", count), finish("tool_calls")):
-        accumulator.add(one)
-        whole += [call.id for call in accumulator.newly_whole_calls(ended=False)]
+        accumulation.add(one)
+        whole += [call.id for call in accumulation.newly_whole_calls(ended=False)]
 
     wanted = [f"call_{number}" for number in range(count)]
     assert whole == wanted
-    assert [call.id for call in accumulator.tool_calls] == wanted
+    assert [call.id for call in accumulation.tool_calls] == wanted
 
 
 @pytest.mark.parametrize("kind", ["text", "one call", "logprobs"])

@@ -23,6 +23,10 @@ def text(number: int) -> dict[str, Any]:
     return {**chunk({"content": f" word{number}"}), "system_fingerprint": "fp"}
 
 
+def padded(number: int) -> dict[str, Any]:
+    return {**text(number), "obfuscation": "aB3dE5gH7jK9"[: number % 12 + 1]}
+
+
 def reasoning(number: int) -> dict[str, Any]:
     return {**chunk({"reasoning_content": f" word{number}"}), "system_fingerprint": "fp"}
 
@@ -99,6 +103,8 @@ def per_chunk(make: Callable[[int], Any], read: Callable[[ChatStream], Iterator[
         (text, texts, 380),
         (text, final, 360),
         (text, iterate, 600),
+        (padded, final, 410),
+        (padded, iterate, 670),
         (reasoning, final, 450),
         (reasoning, iterate, 700),
         (arguments, final, 400),

@@ -152,8 +152,8 @@ class Grammar(RuleBasedStateMachine):
         self.stream += data
         try:
             for _ in taken(self.core, cut(data, places), typed=False, ends=False):
-                self.texts.append(self.core.accumulator.text_delta)
-                self.thoughts.append(self.core.accumulator.reasoning_delta)
+                self.texts.append(self.core.accumulation.text_delta)
+                self.thoughts.append(self.core.accumulation.reasoning_delta)
         except StreamError as error:
             self.error = error
         try:
@@ -340,10 +340,10 @@ class Grammar(RuleBasedStateMachine):
 
     @invariant()
     def said_is_what_came(self) -> None:
-        completion = self.core.accumulator.completion
+        completion = self.core.accumulation.completion
         now = told(completion)
         check_completion(completion)
-        assert told(self.typed.accumulator.completion) == now
+        assert told(self.typed.accumulation.completion) == now
         # A completion read earlier does not change.
         self.read.append((completion, now))
         earlier, then = self.read[-2:][0]
@@ -366,8 +366,8 @@ class Grammar(RuleBasedStateMachine):
     def deltas_are_the_text(self) -> None:
         choice = self.choices.get(0, ChoiceModel())
         for deltas, pieces, shown in (
-            (self.texts, choice.content, self.core.accumulator.text),
-            (self.thoughts, choice.thoughts, self.core.accumulator.reasoning),
+            (self.texts, choice.content, self.core.accumulation.text),
+            (self.thoughts, choice.thoughts, self.core.accumulation.reasoning),
         ):
             whole = glued(pieces)
             assert shown == whole

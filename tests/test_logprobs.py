@@ -9,7 +9,7 @@ import pytest
 import recorded
 from streams import HELLO, accumulate, chunk, event, finish, text
 
-from tensorloop_stream import ChatAccumulator
+from tensorloop_stream._accumulation import Accumulation
 from tensorloop_stream._core import StreamCore
 from tensorloop_stream._settings import StreamSettings
 
@@ -28,14 +28,14 @@ def said(*entries: Any, **more: Any) -> dict[str, Any]:
     return text("x", logprobs={"content": list(entries), "refusal": None, **more})
 
 
-def read(chunks: list[Any], *, typed: bool) -> ChatAccumulator:
+def read(chunks: list[Any], *, typed: bool) -> Accumulation:
     """Read the chunks one event at a time, as they come from a gateway."""
     core = StreamCore(None, StreamSettings())
     core.take(b": hello\n\n", "bytes", typed=False)
     for one in chunks:
         # In ASCII: half a pair has no UTF-8.
         core.take(b"data: " + json.dumps(one).encode() + b"\n\n", "bytes", typed)
-    return core.accumulator
+    return core.accumulation
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -74,18 +74,18 @@ def test_reading_the_completion_after_every_chunk(typed: bool) -> None:
     shown = []
     for one in chunks:
         core.take(event(one), "bytes", typed)
-        logprobs = core.accumulator.completion.choices[0].logprobs
+        logprobs = core.accumulation.completion.choices[0].logprobs
         shown.append((logprobs, len(logprobs.content or []) if logprobs else 0))
 
-    assert core.accumulator.completion == accumulate(*chunks).completion
+    assert core.accumulation.completion == accumulate(*chunks).completion
     assert [number for _, number in shown] == sorted(number for _, number in shown)
     assert all(logprobs is None or len(logprobs.content or []) == number for logprobs, number in shown)
 
 
 def test_they_are_not_built_before_they_are_asked_for() -> None:
     """Who only reads the text keeps bytes, no objects."""
-    accumulator = read(recorded.chunks("chat/logprobs"), typed=True)
-    logprobs = accumulator._choices[0]._logprobs
+    accumulation = read(recorded.chunks("chat/logprobs"), typed=True)
+    logprobs = accumulation._choices[0]._logprobs
 
     assert logprobs is not None
     assert [type(one) for one in logprobs._untyped].count(bytes) >= 11

@@ -101,11 +101,11 @@ def outcome(reads: list[bytes], *, typed: bool) -> Any:
         for data in reads:
             core.receive(data, "bytes")
             while (item := core.next(typed)) is not None:
-                seen.append((core.accumulator.text_delta, core.accumulator.reasoning_delta, item if typed else None))
+                seen.append((core.accumulation.text_delta, core.accumulation.reasoning_delta, item if typed else None))
         core.receive_end()
     except StreamError as error:
         return [text for text, _, _ in seen], type(error), error.message, error.partial.to_dict()
-    return [text for text, _, _ in seen], core.done, core.accumulator.completion.to_dict()
+    return [text for text, _, _ in seen], core.done, core.accumulation.completion.to_dict()
 
 
 @given(st.data())

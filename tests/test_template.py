@@ -11,7 +11,7 @@ import recorded
 from hypothesis import example, given, settings, strategies as st
 from streams import ENVELOPE, anatomy, chunk, event
 
-from tensorloop_stream import ChatAccumulator
+from tensorloop_stream._accumulation import Accumulation
 from tensorloop_stream._chunks import typed_chunk
 from tensorloop_stream._core import StreamCore
 from tensorloop_stream._settings import StreamSettings
@@ -48,6 +48,8 @@ ENVELOPES = [
     {**ENVELOPE, "system_fingerprint": "two", "content": "x"},
     {**ENVELOPE, "usage": {"completion_tokens": 1}},
     {**ENVELOPE, "created": 9},
+    {**ENVELOPE, "obfuscation": "!"},
+    {**ENVELOPE, "system_fingerprint": "two", "obfuscation": "!"},
 ]
 CALLS = [{"index": number, "id": name, "function": {"name": "f"}} for number, name in enumerate("ab")]
 HEAD = {"index": 0, "delta": {"role": "assistant", "content": "x", "tool_calls": CALLS}}
@@ -60,7 +62,7 @@ runs = st.lists(kinds, min_size=1, max_size=3).flatmap(
 )
 
 
-class Slow(ChatAccumulator):
+class Slow(Accumulation):
     """What takes the long way always."""
 
     def add_plain_mapping(self, chunk: Any, data: bytes | None = None) -> bool:
@@ -69,7 +71,10 @@ class Slow(ChatAccumulator):
 
 def payload(choice: Any, envelope: Any, *, spaced: bool, piece: str) -> bytes:
     separators = (", ", ": ") if spaced else (",", ":")
-    whole = json.dumps({**envelope, "choices": [choice]}, separators=separators).encode()
+    said = {**envelope, "choices": [choice]}
+    if said.pop("obfuscation", None):
+        said["obfuscation"] = "aB3dE5"[: len(piece) * 5 % 7]
+    whole = json.dumps(said, separators=separators).encode()
     return whole.replace(b"?", piece.encode(), 1)
 
 
@@ -102,10 +107,10 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
             assert anatomy(came) == anatomy(typed_chunk(data, json.loads(data)))
 
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
-            assert getattr(core.accumulator, name) == getattr(slow, name)
+            assert getattr(core.accumulation, name) == getattr(slow, name)
 
-    assert core.accumulator.completion == slow.completion
-    assert core.accumulator.completion.model_extra == slow.completion.model_extra
+    assert core.accumulation.completion == slow.completion
+    assert core.accumulation.completion.model_extra == slow.completion.model_extra
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -142,7 +147,22 @@ def test_choices_in_turn_are_alike(typed: bool) -> None:
 
     assert core._alikes.made == 4
     assert core._alikes.taken > 180
-    assert [choice.message.content for choice in core.accumulator.completion.choices] == ["x" * 50] * 4
+    assert [choice.message.content for choice in core.accumulation.completion.choices] == ["x" * 50] * 4
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_padded_chunks_are_alike(typed: bool) -> None:
+    """OpenAI's padding is of another length in every chunk, and LiteLLM passes it on; log probabilities before it."""
+    core = new_core()
+    core.take(b": hello\n\n", "bytes", typed)
+    core.take(event(chunk({"role": "assistant", "content": "x"})), "bytes", typed)
+    for number in range(50):
+        plain = chunk({"content": "x"}, logprobs={"content": [LOGPROB]}) if number < 25 else chunk({"content": "x"})
+        one = {**plain, "obfuscation": "aB3dE5gH"[: number % 9]}
+        came = core.take(event(one), "bytes", typed)
+        assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+
+    assert core._alikes.taken == 48
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -162,6 +182,7 @@ SHARED = [
     chunk({"reasoning": "x"}),
     chunk({"tool_calls": [{"index": 0, "function": {"arguments": "x"}}]}),
     chunk({"content": "x"}, logprobs={"content": [LOGPROB]}),
+    {**chunk({"content": "x"}), "obfuscation": "aB3"},
 ]
 
 
@@ -173,7 +194,7 @@ def containers(value: Any) -> list[int]:
     return [id(value), *(one for item in value for one in containers(item))] if isinstance(value, list) else []
 
 
-@pytest.mark.parametrize("one", SHARED, ids=["content", "reasoning", "arguments", "logprobs"])
+@pytest.mark.parametrize("one", SHARED, ids=["content", "reasoning", "arguments", "logprobs", "padding"])
 def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
     """A caller who changes a chunk changes no other, and not what is accumulated."""
     core = new_core()

@@ -31,7 +31,7 @@ def choices_of(kind: str, number: int) -> list[Any]:
     return [{"index": 0, "delta": {"reasoning_content" if kind == "reasoning" else "content": word}}]
 
 
-KINDS = ("text", "tool arguments", "logprobs, top 5", "reasoning", "n = 4")
+KINDS = ("text", "text, padded", "tool arguments", "logprobs, top 5", "reasoning", "n = 4")
 
 
 def chunks_of(kind: str, size: int) -> list[dict[str, Any]]:
@@ -39,4 +39,9 @@ def chunks_of(kind: str, size: int) -> list[dict[str, Any]]:
     choices = [choices_of(kind, number) for number in range(size)]
     ends = range(4 if kind == "n = 4" else 1)
     choices.append([{"index": index, "delta": {}, "finish_reason": "stop"} for index in ends])
-    return [{**ENVELOPE, "choices": each} for each in choices]
+    chunks = [{**ENVELOPE, "choices": each} for each in choices]
+    if kind == "text, padded":
+        # OpenAI's, against traffic analysis, which LiteLLM passes on.
+        for number, chunk in enumerate(chunks):
+            chunk["obfuscation"] = "aB3dE5gH7jK9"[: number % 12 + 1]
+    return chunks
