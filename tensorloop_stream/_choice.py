@@ -90,8 +90,13 @@ class ChoiceState:
         `data` is the JSON of the chunk, if it is at hand.
         """
         delta = choice.get("delta")
-        if type(delta) is not dict or len(delta) != 1:
+        if type(delta) is not dict:
             return False
+        if len(delta) != 1:
+            # OpenRouter repeats the role, others the fields that are empty.
+            delta = {name: value for name, value in delta.items() if value is not None and name != "role"}
+            if len(delta) != 1 or not self._role:
+                return False
         logprobs = None
         if len(choice) != 2:
             for name, value in choice.items():

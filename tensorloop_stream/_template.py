@@ -133,7 +133,7 @@ def _cut_logprobs(after: bytes) -> tuple[bytes, bytes] | None:
 def _growing(choice: Mapping[str, Any]) -> tuple[dict[str, Any], str, int]:
     """Return the object with the field that grows, its name, and the index of its call."""
     delta = choice["delta"]
-    name = next(iter(delta))
+    name = next(name for name, value in delta.items() if value is not None and name != "role")
     if name != "tool_calls":
         return delta, name, 0
     piece = delta["tool_calls"][0]

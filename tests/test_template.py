@@ -40,6 +40,9 @@ SHAPES = [
     {"index": 0, "delta": {"content": "?"}, "logprobs": {"content": [LOGPROB], "own": 1}},
     {"index": 0, "logprobs": {"content": [LOGPROB]}, "delta": {"content": "?"}},
     {"index": 0, "delta": {"content": "?"}, "own": 1},
+    {"index": 0, "delta": {"role": "assistant", "content": "?", "refusal": None}},
+    {"index": 0, "delta": {"content": None, "role": None, "reasoning_content": "?"}},
+    {"index": 1, "delta": {"role": "assistant", "content": "?"}},
     {"index": 0, "delta": {"reasoning": "?"}, "own": [1]},
 ]
 ENVELOPES = [
