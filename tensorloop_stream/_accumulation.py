@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _FIRST = frozenset({"id", "created", "model"})
 # The result has its own `object`; `obfuscation` is padding against traffic analysis.
 _DROPPED = frozenset({"object", "obfuscation"})
+# Of the typed chunk; what the SDK may learn beside these goes the long way.
+_FIELDS = _FIRST | _DROPPED | {"choices", "service_tier", "system_fingerprint", "usage"}
 _REPEATED = _FIRST | _DROPPED | {"choices"}
 
 
@@ -94,7 +96,12 @@ class Accumulation:
     def add_plain_chunk(self, chunk: ChatCompletionChunk, data: bytes) -> bool:
         """Take a chunk that has been validated, as `add_plain_mapping` does."""
         choices = chunk.choices
-        if not self._is_named or len(choices) != 1 or chunk.usage is not None:
+        if (
+            not self._is_named
+            or len(choices) != 1
+            or chunk.usage is not None
+            or not chunk.__pydantic_fields_set__ <= _FIELDS
+        ):
             return False
         extra = chunk.__pydantic_extra__
         if extra and extra.get("error"):

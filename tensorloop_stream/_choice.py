@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
+# Of the typed chunk; what the SDK may learn beside these goes the long way.
+_CHOICE_FIELDS = frozenset({"index", "delta", "finish_reason", "logprobs"})
+_DELTA_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 _REASONING = ("reasoning_content", "reasoning")
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
@@ -129,6 +132,8 @@ class ChoiceState:
         if (
             choice.finish_reason is not None
             or choice.__pydantic_extra__
+            or not choice.__pydantic_fields_set__ <= _CHOICE_FIELDS
+            or not delta.__pydantic_fields_set__ <= _DELTA_FIELDS
             or (delta.role is not None and not self._role)
             or delta.refusal is not None
             or delta.function_call is not None

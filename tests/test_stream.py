@@ -15,6 +15,7 @@ from streams import (
     HELLO,
     Body,
     Mode,
+    accumulate,
     async_client,
     chunk,
     drain_async,
@@ -635,6 +636,27 @@ def test_both_kinds_of_chunks_are_accumulated_the_same(kind: str) -> None:
     )
 
     assert all(other.stream.completion == first.stream.completion for other in others)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        chunk({"content": "lo", "audio": {"id": "a"}}),
+        chunk({"content": "lo", "function_call": {"name": "f"}}),
+        {**text("lo"), "moderation": {"flagged": False}},
+        {**text("lo"), "service_tier": "flex"},
+        chunk({"content": "lo"}, logprobs={"content": [], "refusal": []}),
+    ],
+    ids=["audio", "function call", "moderation", "service tier", "logprobs"],
+)
+def test_whether_the_sdk_knows_a_field_changes_nothing(said: Any) -> None:
+    """What stands beside the text is in the completion, however the chunks were read (found by fuzzing)."""
+    sent = [chunk({"role": "assistant", "content": "Hel"}), said, finish()]
+    reads = [event(one) for one in sent]
+    iterated, whole = (read("sync", reads, mode).stream.completion for mode in ("chunks", "final"))
+
+    assert iterated == whole == accumulate(*sent).completion
+    assert iterated.to_dict() == whole.to_dict()
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -41,6 +41,7 @@ SHAPES = [
     {"index": 0, "logprobs": {"content": [LOGPROB]}, "delta": {"content": "?"}},
     {"index": 0, "delta": {"content": "?"}, "own": 1},
     {"index": 0, "delta": {"role": "assistant", "content": "?", "refusal": None}},
+    {"index": 0, "delta": {"content": "?", "audio": {"id": "a"}}},
     {"index": 0, "delta": {"content": None, "role": None, "reasoning_content": "?"}},
     {"index": 1, "delta": {"role": "assistant", "content": "?"}},
     {"index": 0, "delta": {"reasoning": "?"}, "own": [1]},
@@ -52,6 +53,7 @@ ENVELOPES = [
     {**ENVELOPE, "usage": {"completion_tokens": 1}},
     {**ENVELOPE, "created": 9},
     {**ENVELOPE, "obfuscation": "!"},
+    {**ENVELOPE, "moderation": {"flagged": False}},
     {**ENVELOPE, "system_fingerprint": "two", "obfuscation": "!"},
 ]
 CALLS = [{"index": number, "id": name, "function": {"name": "f"}} for number, name in enumerate("ab")]
