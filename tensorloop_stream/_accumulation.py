@@ -11,7 +11,6 @@ from openai.types.chat import ChatCompletion
 from ._choice import ChoiceState
 from ._chunks import built
 from ._fields import plain
-from ._logprobs import in_a_chunk
 from ._tool_calls import as_index
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ class Accumulation:
             if template.choice == 0:
                 self.reasoning_delta = reasoning
         if logprobs:
-            state.add_logprobs(in_a_chunk(logprobs))
+            state.add_logprobs(logprobs)
 
     def _show(self, state: ChoiceState) -> None:
         if state.index == 0:

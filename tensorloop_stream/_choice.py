@@ -10,7 +10,7 @@ from openai.types.chat.chat_completion import Choice
 
 from ._chunks import built
 from ._fields import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
-from ._logprobs import Logprobs, is_plain
+from ._logprobs import JSONChunk, Logprobs, is_plain
 from ._tool_calls import ToolCall, ToolCalls
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class ChoiceState:
             reasoning = self.reason_on(name, delta[name])
         self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
         if logprobs is not None:
-            self.add_logprobs(data or logprobs)
+            self.add_logprobs(JSONChunk(data) if data else logprobs)
         return True
 
     def add_plain_model(self, choice: ChunkChoice, data: bytes) -> bool:
@@ -156,7 +156,7 @@ class ChoiceState:
             return False
         self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
         if logprobs is not None:
-            self.add_logprobs(data)
+            self.add_logprobs(JSONChunk(data))
         return True
 
     def add_arguments(self, call: int, piece: str) -> None:
@@ -273,7 +273,7 @@ class ChoiceState:
             self.has_token = True
 
     def add_logprobs(self, logprobs: bytes | dict[str, Any]) -> None:
-        """Take more log probabilities, or the JSON of a chunk that has them."""
+        """Take more log probabilities, in any of the forms that are kept."""
         if self._logprobs is None:
             self._logprobs = Logprobs()
         self._logprobs.add(logprobs)

@@ -24,6 +24,7 @@ _SHOWN = 80
 _MAX_DEPTH = 500
 _PARAMETERS = ("_fields_set", "_BaseModel__cls")
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
+_KindT = TypeVar("_KindT")
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -113,16 +114,16 @@ def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionCh
 
 @cache
 def _validate_json() -> Callable[..., ChatCompletionChunk]:
-    return _validator(ChatCompletionChunk)
+    return json_validator(ChatCompletionChunk)
 
 
 @cache
 def _validate_logprobs() -> Callable[..., ChoiceLogprobs]:
-    return _validator(ChoiceLogprobs)
+    return json_validator(ChoiceLogprobs)
 
 
-def _validator(kind: type[_ModelT]) -> Callable[..., _ModelT]:
-    # Built at the first use, since it takes some milliseconds.
+def json_validator(kind: type[_KindT]) -> Callable[..., _KindT]:
+    """Return what builds such objects of JSON, in Rust; to be kept, since it takes some milliseconds to make."""
     adapter = pydantic.TypeAdapter(kind)
     if hasattr(adapter, "rebuild"):  # since pydantic 2.10, as is the need for it
         adapter.rebuild(force=True)

@@ -88,4 +88,5 @@ def test_they_are_not_built_before_they_are_asked_for() -> None:
     logprobs = accumulation._choices[0]._logprobs
 
     assert logprobs is not None
-    assert [type(one) for one in logprobs._untyped].count(bytes) >= 11
+    assert all(isinstance(one, bytes) for one in logprobs._untyped)
+    assert len(logprobs._untyped) >= 11
