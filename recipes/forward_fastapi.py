@@ -24,8 +24,8 @@ class Message(BaseModel):  # noqa: D101 - all that a browser decides: model, lim
     content: str = Field(max_length=4000)
 
 
-class Forwarded(ForwardApp, Response):  # noqa: D101 - what FastAPI takes for a response
-    background = None
+class Forwarded(ForwardApp, Response):
+    """What FastAPI takes for a response, background tasks and all."""
 
 
 @app.post("/chat", response_class=Response)

@@ -12,7 +12,8 @@ from ._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from ._forward import ForwardApp, aforward_chat, forward_chat
+from ._forward import aforward_chat, forward_chat
+from ._forward_app import ForwardApp
 from ._passage import SSE_HEADERS
 from ._printer import print_stream
 from ._sse import ServerSentEvent, SSEDecoder

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import time
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import anyio
 from openai import AsyncStream
@@ -14,7 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError, StreamTimeoutError
 from ._settings import StreamSettings
-from ._sources import DRAIN_SECONDS, END, AsyncSource, can_drain, no_source, open_async_source
+from ._sources import DRAIN_SECONDS, END, AsyncSource, can_drain, in_time, no_source, open_async_source
 from ._view import UNCLOSED, StreamView
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     AsyncOpened: TypeAlias = AsyncChunks | Awaitable[AsyncChunks]
 
 __all__ = ["AsyncChatStream"]
-
-_T = TypeVar("_T")
 
 
 class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ignore[misc] # as above
@@ -199,7 +196,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             elif until is None:
                 data = await anext(source.reads, END)
             else:
-                data = await self._in_time(anext(source.reads, END), until)
+                data = await in_time(anext(source.reads, END), until, core.timed_out)
         except StreamTimeoutError:
             raise
         except Exception as error:
@@ -212,17 +209,12 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         core.receive_end()
         return core.next(typed)
 
-    async def _in_time(self, waiting: Awaitable[_T], until: float) -> _T:
-        with anyio.move_on_after(max(until - time.monotonic(), 0)):
-            return await waiting
-        raise self._core.timed_out()
-
     async def _open(self) -> AsyncSource:
         opened: Any = self._opens() if self._opens is not None else self._opening
         self._opening = None
         if inspect.isawaitable(opened):
             until = self._core.wait_until()
-            opened = await (opened if until is None else self._in_time(opened, until))
+            opened = await (opened if until is None else in_time(opened, until, self._core.timed_out))
         source = None
         if isinstance(opened, AsyncChatStream):
             source = opened._hand_over()  # noqa: SLF001 - of the same class

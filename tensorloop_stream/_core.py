@@ -254,7 +254,7 @@ class StreamCore:
         The same moment until a chunk comes: keep-alive comments do not count. The time that the caller takes
         between two chunks does not count either.
         """
-        timeout = self._idle_timeout if self._arrivals else self._first_chunk_timeout
+        timeout = self._idle_timeout if self.chunks else self._first_chunk_timeout
         if timeout is None:
             return None
         if self._deadline is None:
@@ -325,7 +325,7 @@ class StreamCore:
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for a chunk that did not come in time."""
         settings = self.settings
-        if self._arrivals:
+        if self.chunks:
             text = f"no chunk for {settings.idle_timeout:g} s (idle_timeout), after {self._so_far}"
         else:
             text = f"no first chunk within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
@@ -347,7 +347,7 @@ class StreamCore:
 
     @property
     def _so_far(self) -> str:
-        chunks, text = len(self._arrivals), len(self.accumulation.text)
+        chunks, text = self.chunks, len(self.accumulation.text)
         return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
 
     @property

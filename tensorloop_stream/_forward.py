@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 import httpx2
 import openai
 from openai import AsyncStream, Stream
 
-from ._passage import SSE_HEADERS, Passage, SilentPassage, passed_on, refusal, request_body
-from ._sources import END, AsyncSource, Source, async_bytes_of, bytes_of
+from ._passage import Passage, SilentPassage, refusal, request_body, stream_headers
+from ._settings import StreamSettings
+from ._sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+    from collections.abc import Awaitable, Iterator, Mapping
     from types import TracebackType
 
     from ._callbacks import Call, Callbacks
+    from ._watchdog import Alarm
 
-    Message = MutableMapping[str, Any]
+__all__ = ["AsyncForwardedChat", "ForwardedChat", "aforward_chat", "forward_chat"]
 
-__all__ = ["AsyncForwardedChat", "ForwardApp", "ForwardedChat", "aforward_chat", "forward_chat"]
-
+_T = TypeVar("_T")
 _PATH = "/chat/completions"
 _EMPTY = "the gateway ended its answer before the first byte"
 _CUT = "the connection to the gateway was cut before the first byte"
@@ -37,8 +38,8 @@ class _Forwarded:
     headers: dict[str, str]
     """For the browser: `SSE_HEADERS` or an error's content type, and the gateway's ids and `retry-after`."""
 
-    def __init__(self, callbacks: Callbacks | None) -> None:
-        self._passage = SilentPassage() if callbacks is None else Passage(callbacks)
+    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        self._passage = SilentPassage(settings) if callbacks is None else Passage(callbacks, settings)
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
@@ -51,32 +52,41 @@ class _Forwarded:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
         self.status_code = response.status_code
-        self.headers = {**SSE_HEADERS, **passed_on(response.headers)}
+        self.headers = stream_headers(response.headers)
 
-    def _refuse(self, error: openai.APIError) -> list[Call]:
-        self.status_code, self.headers, self._first = refusal(error)
+    def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
+        self.status_code, self.headers, self._first = refusal(error, client.api_key)
         return self._passage.refused(error)
 
 
 class ForwardedChat(_Forwarded):
     """An answer for a browser: `status_code`, `headers`, and its bytes when iterated; `close()` it at the end."""
 
-    def __init__(self, client: openai.OpenAI, body: Mapping[str, Any], callbacks: Callbacks | None) -> None:
+    def __init__(
+        self, client: openai.OpenAI, body: Mapping[str, Any], callbacks: Callbacks | None, settings: StreamSettings
+    ) -> None:
+        if isinstance(client, openai.AsyncOpenAI):
+            raise TypeError(f"{type(client).__name__} is an async client: use aforward_chat, or a sync one")
         if callbacks is not None:
             callbacks.require_sync()
-        super().__init__(callbacks)
+        super().__init__(callbacks, settings)
         body = request_body(body)
+        self._alarm: Alarm | None = None
         try:
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
             response: Any = client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=Stream[Any])
             self._source = Source("bytes", bytes_of(response), response, None)
             self._passage.sent_to(response)
+            self._alarm = alarm_of(self._source, is_needed=settings.has_timeout)
             with _as_openai_errors(response):
-                first = next(self._source.reads, END)
+                first = self._read()
             self._begin(first)
         except openai.APIError as error:
             self._close_source()
-            self._run(self._refuse(error))
+            self._run(self._refuse(error, client))
+        except BaseException:
+            self.close()
+            raise
 
     def __iter__(self) -> Self:
         return self
@@ -90,7 +100,7 @@ class ForwardedChat(_Forwarded):
         if self._source is None:
             raise StopIteration
         try:
-            read = next(self._source.reads, END)
+            read = self._read()
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
             last, calls = self._passage.cut(error)
         except BaseException:
@@ -106,6 +116,25 @@ class ForwardedChat(_Forwarded):
         if not last:
             raise StopIteration
         return last
+
+    def _read(self) -> Any:
+        until = self._passage.wait_until()
+        if until is None or self._alarm is None:
+            return next(self._source.reads, END)
+        self._alarm.set(until)
+        rang = False
+        try:
+            read = next(self._source.reads, END)
+        except Exception as error:
+            rang = self._alarm.clear()
+            if rang:
+                raise self._passage.timed_out() from error
+            raise
+        finally:
+            rang = rang or self._alarm.clear()
+        if rang and read is END:
+            raise self._passage.timed_out()
+        return read
 
     def close(self) -> None:
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
@@ -132,6 +161,8 @@ class ForwardedChat(_Forwarded):
     def _close_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
+            if self._alarm is not None:
+                self._alarm.drop()
             source.close()
 
 
@@ -140,19 +171,20 @@ class AsyncForwardedChat(_Forwarded):
 
     async def open(self, client: openai.AsyncOpenAI, body: Mapping[str, Any]) -> Self:
         """Send the body and wait for the first byte."""
+        require_async(client)
         body = request_body(body)
         try:
-            response: Any = await client.post(
-                _PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any]
+            response: Any = await self._in_time(
+                client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any])
             )
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
             self._passage.sent_to(response)
             with _as_openai_errors(response):
-                first = await anext(self._source.reads, END)
+                first = await self._in_time(anext(self._source.reads, END))
             self._begin(first)
         except openai.APIError as error:
             await self._close_source()
-            await self._run(self._refuse(error))
+            await self._run(self._refuse(error, client))
         except BaseException:
             # The browser left while the model was silent.
             await self.aclose()
@@ -171,7 +203,7 @@ class AsyncForwardedChat(_Forwarded):
         if self._source is None:
             raise StopAsyncIteration
         try:
-            read = await anext(self._source.reads, END)
+            read = await self._in_time(anext(self._source.reads, END))
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
             last, calls = self._passage.cut(error)
         except BaseException:
@@ -187,6 +219,10 @@ class AsyncForwardedChat(_Forwarded):
         if not last:
             raise StopAsyncIteration
         return last
+
+    async def _in_time(self, waiting: Awaitable[_T]) -> _T:
+        until = self._passage.wait_until()
+        return await waiting if until is None else await in_time(waiting, until, self._passage.timed_out)
 
     async def aclose(self) -> None:
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
@@ -220,66 +256,46 @@ class AsyncForwardedChat(_Forwarded):
             await source.close()
 
 
-def forward_chat(client: openai.OpenAI, body: Mapping[str, Any], callbacks: Callbacks | None = None) -> ForwardedChat:
+def forward_chat(
+    client: openai.OpenAI,
+    body: Mapping[str, Any],
+    callbacks: Callbacks | None = None,
+    *,
+    first_chunk_timeout: float | None = None,
+    idle_timeout: float | None = None,
+) -> ForwardedChat:
     """Send `body`, streamed, through `client` and return the answer to pass on to a browser.
 
-    The bytes are the gateway's, unchanged; a cut upstream is made visible by an error event after them. An error
-    before the first byte becomes its status and JSON body. `callbacks` are told what passes.
+    The bytes are the gateway's, unchanged; a cut upstream is made visible by an error event after them, which is
+    `{"error": {"message", "type", "param", "code"}}` with the type `upstream_error` or `timeout_error`. An error
+    before the first byte becomes its status and JSON body, without the key. `callbacks` are told what passes; one
+    that raises ends the answer there. The timeouts are those of `ChatStream`, in seconds.
+
+    Raises `TypeError` for an async client or callback and a body that is no mapping, `ValueError` for timeouts
+    where reads cannot be woken.
     """
-    return ForwardedChat(client, body, callbacks)
+    return ForwardedChat(client, body, callbacks, StreamSettings(first_chunk_timeout, idle_timeout))
 
 
 async def aforward_chat(
-    client: openai.AsyncOpenAI, body: Mapping[str, Any], callbacks: Callbacks | None = None
+    client: openai.AsyncOpenAI,
+    body: Mapping[str, Any],
+    callbacks: Callbacks | None = None,
+    *,
+    first_chunk_timeout: float | None = None,
+    idle_timeout: float | None = None,
 ) -> AsyncForwardedChat:
-    """Send `body`, streamed, through `client` and return the answer to pass on; as `forward_chat`."""
-    return await AsyncForwardedChat(callbacks).open(client, body)
+    """Send `body`, streamed, through `client` and return the answer to pass on; as `forward_chat`.
 
-
-class ForwardApp:
-    """An ASGI application that answers one request with a forwarded stream; a Starlette response too.
-
-    It opens the upstream only when it is run, and watches for the browser leaving all the while: also while the
-    model is silent and while the SDK waits to retry (litellm#13774).
+    It waits for the first byte, and does not see a browser that leaves meanwhile: `ForwardApp` does.
     """
-
-    def __init__(self, client: openai.AsyncOpenAI, body: Mapping[str, Any], callbacks: Callbacks | None = None) -> None:
-        self._client = client
-        self._body = request_body(body)
-        self._callbacks = callbacks
-
-    async def __call__(
-        self,
-        scope: MutableMapping[str, Any],  # noqa: ARG002 - the ASGI signature
-        receive: Callable[[], Awaitable[Message]],
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
-        failed: list[Exception] = []
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_leave_with, receive, tasks.cancel_scope)
-            try:
-                await self._answer(send)
-            except Exception as error:  # noqa: BLE001 - raised below, not in a group
-                failed.append(error)
-            tasks.cancel_scope.cancel()
-        if failed:
-            raise failed[0]
-
-    async def _answer(self, send: Callable[[Message], Awaitable[None]]) -> None:
-        async with await aforward_chat(self._client, self._body, self._callbacks) as answer:
-            headers = [
-                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers.items()
-            ]
-            await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            async for data in answer:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return await AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout)).open(client, body)
 
 
-async def _leave_with(receive: Callable[[], Awaitable[Message]], scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
+def require_async(client: object) -> None:
+    """Raise `TypeError` for a sync client, whose answers nobody can wait for."""
+    if isinstance(client, openai.OpenAI):
+        raise TypeError(f"{type(client).__name__} is a sync client: use an async one, such as AsyncTensorloop")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,12 @@ import openai
 from ._callbacks import Callbacks
 from ._core import StreamCore
 from ._errors import StreamError, StreamTimeoutError
-from ._settings import StreamSettings
-from ._sse import EventSplitter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ._callbacks import Call
+    from ._settings import StreamSettings
 
 SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -29,6 +29,8 @@ SSE_HEADERS = {
 # Of the gateway's headers, those for its clients. The others tell of the key, its budget and the upstream.
 _PASSED_ON = ("retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version")
 _JSON = "application/json"
+# What is shorter stands in for a key, and may be a word of the message.
+_MIN_KEY = 8
 
 
 def request_body(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,17 +46,35 @@ def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in _PASSED_ON if name in headers}
 
 
-def refusal(error: openai.APIError) -> tuple[int, dict[str, str], bytes]:
+def stream_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a stream for the browser, from those of the gateway."""
+    answered = headers.get("content-type", "")
+    # A gateway that answers in one piece, although a stream was asked for.
+    kind = {"Content-Type": answered} if answered.startswith(_JSON) else {}
+    return {**SSE_HEADERS, **kind, **passed_on(headers)}
+
+
+def refusal(error: openai.APIError, key: str) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and JSON body for an error before the stream.
 
-    The gateway's own status and body where it answered, 504 for a timeout and 502 where it could not be reached.
+    The gateway's own status and body where it answered, 504 for a timeout and 502 where it could not be reached. What
+    the body repeats of the `key` is left out: LiteLLM names its last characters and its hash.
     """
     if isinstance(error, openai.APIStatusError):
         headers = passed_on(error.response.headers)
         content_type = error.response.headers.get("content-type", _JSON)
-        return error.status_code, {"Content-Type": content_type, **headers}, error.response.content
+        return error.status_code, {"Content-Type": content_type, **headers}, _without(key, error.response.content)
     status = 504 if isinstance(error, openai.APITimeoutError) else 502
     return status, {"Content-Type": _JSON}, _error_json(error.message, status)
+
+
+def _without(key: str, body: bytes) -> bytes:
+    if len(key) < _MIN_KEY:
+        return body
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    # Whole, hashed, or with dots or stars in place of all but its ends.
+    forms = f"{re.escape(key)}|{digest}|[\\w-]*(?:[.]{{2,}}|[*]{{2,}}|…)[\\w-]*{re.escape(key[-4:])}"
+    return re.sub(forms.encode(), b"***", body)
 
 
 def _error_json(message: str, status: int) -> bytes:
@@ -66,9 +86,18 @@ def _error_json(message: str, status: int) -> bytes:
 class Passage:
     """Told of the bytes that pass, it makes the calls they ask for, and writes an end where the upstream had none."""
 
-    def __init__(self, callbacks: Callbacks) -> None:
-        self._core = StreamCore(callbacks, StreamSettings())
+    def __init__(self, callbacks: Callbacks, settings: StreamSettings) -> None:
+        self._core = StreamCore(callbacks, settings)
         self._end_of_data = b""
+
+    def wait_until(self) -> float | None:
+        """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit."""
+        core = self._core
+        return core.wait_until() if core.has_timeout and not core.ended else None
+
+    def timed_out(self) -> StreamTimeoutError:
+        """Return the error for a chunk that did not come in time."""
+        return self._core.timed_out()
 
     def sent_to(self, response: Any) -> None:
         """Note the response, for the errors."""
@@ -106,11 +135,17 @@ class Passage:
         return b"", core.finished()
 
     def cut(self, error: Exception) -> tuple[bytes, list[Call]]:
-        """Take what a read raised; return the bytes that make it visible, and the calls; raises what is no cut."""
-        broke = self._core.failed(error, "bytes")
+        """Take what a read raised; return the bytes that make it visible, and the calls; raises what is no cut.
+
+        After `[DONE]` a cut is nothing to be seen.
+        """
+        broke = error if isinstance(error, StreamTimeoutError) else self._core.failed(error, "bytes")
         if not isinstance(broke, StreamError):
             raise error
-        broke.__cause__ = error
+        if self._core.done:
+            return b"", self._core.finished()
+        if broke is not error:
+            broke.__cause__ = error
         return self._visible(broke), self._core.broken(broke)
 
     def refused(self, error: Exception) -> list[Call]:
@@ -133,19 +168,52 @@ class Passage:
 class SilentPassage(Passage):
     """A passage nobody is told of: looks for the end alone, so that it is cheap and its memory flat."""
 
-    def __init__(self) -> None:
-        super().__init__(Callbacks())
-        self._splitter = EventSplitter()
+    def __init__(self, settings: StreamSettings) -> None:
+        super().__init__(Callbacks(), settings)
+        self._core: _Unread = _Unread(None, settings)
 
     def _look_at(self, data: bytes) -> list[Call]:
         try:
-            events = self._splitter.feed(data)
+            self._core.pass_by(data)
         except StreamError:
             return self._core.left()
-        if any(_ENDS.search(event) for event in events):
-            self._core.done = True
         return []
 
 
+class _Unread(StreamCore):
+    """The state of a stream whose chunks nobody reads, but the last if it comes without its blank line."""
+
+    _passed = 0
+    _has_end = False
+
+    def pass_by(self, data: bytes) -> None:
+        """Count the events that are no comments, and note an end among them; raises `StreamDecodeError`."""
+        for event in self._splitter.feed(data):
+            if _IS_DATA(event):
+                self._passed += 1
+                self._deadline = None
+                self.done = self.done or _IS_DONE(event) is not None
+            self._has_end = self._has_end or _ENDS(event) is not None
+
+    def receive_end(self) -> None:
+        """Take the end of the source; raises `StreamTruncatedError` if nothing said that it would come."""
+        if self._has_end:
+            self.done = True
+        super().receive_end()
+
+    @property
+    def chunks(self) -> int:
+        """How many events passed."""
+        return self._passed
+
+    @property
+    def _so_far(self) -> str:
+        return f"{self._passed} event{'' if self._passed == 1 else 's'}"
+
+
+_IS_DATA = re.compile(rb"^data:", re.MULTILINE).search
+_IS_DONE = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE).search
 # Inside a string of JSON the quotes would be escaped, so that no text of a model looks like this.
-_ENDS = re.compile(rb'"finish_reason"\s*:\s*"|^data:\s*\[DONE\]|"error"\s*:\s*["{]|^event:\s*error', re.MULTILINE)
+_ENDS = re.compile(
+    rb'"finish_reason"\s*:\s*"|^data:\s*\[DONE\]|"error"\s*:\s*["{]|^event:\s*error', re.MULTILINE
+).search

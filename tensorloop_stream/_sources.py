@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import inspect
 import socket
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import anyio
 import pydantic
 from openai import AsyncStream, Stream
 
+from ._watchdog import Alarm
+
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     import httpx2
+
+_T = TypeVar("_T")
 
 # How long a server may take to end the response after [DONE], so that its connection can be used again.
 DRAIN_SECONDS = 0.1
@@ -147,6 +154,25 @@ def async_bytes_of(response: httpx2.Response) -> AsyncIterator[bytes]:
         return response.aiter_bytes()
     response.is_stream_consumed = True
     return aiter(cast("httpx2.AsyncByteStream", response.stream))
+
+
+def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
+    """Return what wakes the reads of a source; raises `ValueError` if `is_needed` and there is no such thing."""
+    if source.socket is not None:
+        return Alarm(source.wake)
+    if is_needed:
+        raise ValueError(
+            "first_chunk_timeout and idle_timeout need a connection whose reads can be woken, and this source has "
+            "none (chunks of your own, vcrpy and mock transports have none): leave them out there, or use async code"
+        )
+    return None
+
+
+async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], Exception]) -> _T:
+    """Return what `waiting` brings before this moment of the monotonic clock, else raise what `timed_out` returns."""
+    with anyio.move_on_after(max(until - time.monotonic(), 0)):
+        return await waiting
+    raise timed_out()
 
 
 def can_drain(source: Source | AsyncSource) -> bool:

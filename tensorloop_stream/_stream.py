@@ -13,9 +13,8 @@ from openai.types.chat import ChatCompletionChunk
 from ._core import StreamCore
 from ._errors import StreamError
 from ._settings import StreamSettings
-from ._sources import DRAIN_SECONDS, END, Source, can_drain, no_source, open_source
+from ._sources import DRAIN_SECONDS, END, Source, alarm_of, can_drain, no_source, open_source
 from ._view import UNCLOSED, StreamView
-from ._watchdog import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
     from ._callbacks import Call, Callbacks
+    from ._watchdog import Alarm
 
     Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
 
@@ -222,13 +222,11 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         self._source = source
         self._response = source.response
         self._core.request = source.response.request if source.response is not None else None
-        self._alarm = None if source.socket is None else Alarm(source.wake)
-        if self._alarm is None and self._core.has_timeout:
+        try:
+            self._alarm = alarm_of(source, is_needed=self._core.has_timeout)
+        except ValueError:
             self._close_source()
-            raise ValueError(
-                "first_chunk_timeout and idle_timeout need a connection whose reads can be woken, and this source "
-                "has none: leave them out, or use AsyncChatStream"
-            )
+            raise
         return source
 
     def _drain(self) -> None:

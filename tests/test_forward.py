@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import anyio
 import cassette
 import httpx2
+import needs
 import openai
 import pytest
 import recorded
@@ -108,6 +110,73 @@ def test_a_stream_that_never_begins_is_an_error_with_a_status(
     assert says in json.loads(answer.body)["error"]["message"]
     assert json.loads(answer.body)["error"]["code"] == str(status)
     assert log.names == ["on_error"]
+
+
+@both
+def test_the_key_is_not_passed_on(kind: str) -> None:
+    """LiteLLM's 401 and 429 repeat the key's end and its hash, OpenAI's its beginning too."""
+    key = "tl_live_0123456789abcdef"
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    said = f"Received API Key = sk-...cdef, Key Hash (Token) ={digest}; tl_live_******cdef or {key} in 3... 2..."
+    refused = httpx2.Response(401, json={"error": {"message": said}})
+    client: Any = (sync_client if kind == "sync" else async_client)(refused)
+    client.api_key = key
+
+    async def run() -> bytes:
+        async with await aforward_chat(client, BODY) as answer:
+            return b"".join([part async for part in answer])
+
+    if kind == "async":
+        body = anyio.run(run)
+    else:
+        with forward_chat(client, BODY) as answer:
+            body = b"".join(answer)
+
+    expected = "Received API Key = ***, Key Hash (Token) =***; *** or *** in 3... 2..."
+    assert json.loads(body) == {"error": {"message": expected}}
+
+
+@both
+@pytest.mark.parametrize("told", [False, True])
+def test_an_answer_in_one_piece_stays_one(kind: str, told: bool) -> None:
+    """A gateway may answer with JSON although a stream was asked for; nothing is added to it."""
+    whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
+    response = httpx2.Response(200, json=whole)
+    answer = forward(kind, response, callbacks=Callbacks() if told else None)
+
+    assert json.loads(answer.body) == whole
+    assert answer.headers == {**SSE_HEADERS, "Content-Type": "application/json"}
+
+
+@both
+@pytest.mark.parametrize("told", [False, True])
+def test_a_cut_after_the_end_is_none(kind: str, told: bool) -> None:
+    """What said `[DONE]` was whole, however its connection ends."""
+    log = Log("on_finish", "on_error")
+    answer = forward(kind, Body([sse(*HELLO), httpx2.ReadError("reset")]), callbacks=log.callbacks if told else None)
+
+    assert answer.body == sse(*HELLO)
+    assert log.names == (["on_finish"] if told else [])
+
+
+@both
+def test_a_cut_says_how_much_had_passed(kind: str) -> None:
+    """Also where nobody is told of the chunks, which are not parsed then."""
+    parts: list[Any] = [b": hello\n\n", sse(*HELLO[:2], done=False), httpx2.ReadError("reset")]
+    untold, told = forward(kind, Body(parts)), forward(kind, Body(parts), callbacks=Callbacks())
+
+    assert b"cut after 2 events: reset" in untold.body
+    assert b"cut after 2 chunks and 3 characters of text: reset" in told.body
+
+
+def test_a_client_of_the_other_kind_is_refused() -> None:
+    """At once, and by name."""
+    with pytest.raises(TypeError, match="AsyncOpenAI is an async client: use aforward_chat"):
+        forward_chat(async_client(), BODY)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="OpenAI is a sync client: use an async one, such as AsyncTensorloop"):
+        ForwardApp(sync_client(), BODY)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"need a connection whose reads can be woken, .* vcrpy and mock transports"):
+        forward_chat(sync_client(Body([sse(*HELLO)])), BODY, idle_timeout=5)
 
 
 @both
@@ -337,6 +406,85 @@ async def test_a_browser_that_leaves_ends_the_request(gateway: ReplayServer, fau
 
     assert len(gateway.requests) == asked + 1
     assert log.names == ["on_abort"]
+
+
+@both
+@pytest.mark.parametrize("told", [False, True])
+def test_a_stall_behind_pings_is_made_visible(gateway: ReplayServer, kind: str, told: bool) -> None:
+    """`idle_timeout` counts chunks: keep-alive comments, which also pass, do not reset it."""
+    log = Log("on_error", "on_abort")
+    callbacks, asked = log.callbacks if told else None, asking("?stall-after=3&ping=0.05")
+
+    async def run() -> bytes:
+        async with (
+            client_of(gateway) as client,
+            await aforward_chat(client, asked, callbacks, first_chunk_timeout=60, idle_timeout=0.2) as answer,
+        ):
+            return b"".join([part async for part in answer])
+
+    if kind == "async":
+        body = anyio.run(run)
+    else:
+        http_client = httpx2.Client(verify=SSL)
+        client = openai.OpenAI(api_key="tl_none", base_url=gateway.base_url, http_client=http_client)
+        with client, forward_chat(client, asked, callbacks, idle_timeout=0.2) as answer:
+            body = b"".join(answer)
+
+    *passed, last = body.removesuffix(b"\n\n").split(b"\n\n")
+    assert passed.count(b": ping") >= 2
+    error = json.loads(last.removeprefix(b"data: "))["error"]
+    assert error["type"] == "timeout_error"
+    assert error["message"].startswith("no chunk for 0.2 s (idle_timeout), after 3 ")
+    assert log.names == (["on_error"] if told else [])
+
+
+async def test_a_silent_model_is_a_504(gateway: ReplayServer) -> None:
+    """`first_chunk_timeout` counts from before the request, and the browser has not been answered yet."""
+    async with (
+        client_of(gateway) as client,
+        await aforward_chat(client, asking("?first-delay=30"), first_chunk_timeout=0.2) as answer,
+    ):
+        body = b"".join([part async for part in answer])
+
+    assert answer.status_code == 504
+    assert json.loads(body)["error"]["message"] == "no first chunk within 0.2 s (first_chunk_timeout)"
+
+
+async def test_headers_and_background_of_an_application(gateway: ReplayServer) -> None:
+    """A cookie or an id of one's own goes with the stream; Starlette's background task is run after it."""
+    browser, ran = Browser(), []
+    async with client_of(gateway) as client:
+        app = ForwardApp(client, asking(), headers={"X-Chat-Id": "7"})
+
+        async def background() -> None:
+            ran.append(len(browser.messages))
+
+        app.background = background
+        await app({"type": "http"}, browser.receive, browser.send)
+
+    assert dict(browser.messages[0]["headers"])[b"x-chat-id"] == b"7"
+    assert ran == [len(browser.messages)]
+
+
+async def test_a_browser_that_leaves_early_has_an_answer_all_the_same(gateway: ReplayServer) -> None:
+    """Starlette's `BaseHTTPMiddleware` raises "No response returned." for an application that sends nothing."""
+    needs.module("starlette", "starlette")
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    browser, asked = Browser(), len(gateway.requests)
+    async with client_of(gateway) as client:
+        app = BaseHTTPMiddleware(
+            ForwardApp(client, asking("?first-delay=30")), dispatch=lambda request, call_next: call_next(request)
+        )
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+                scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
+                tasks.start_soon(app, scope, browser.receive, browser.send)
+                await until(lambda: len(gateway.requests) > asked)
+                browser.left.set()
+
+    assert [message.get("status") for message in browser.messages][:1] in ([499], [])
 
 
 async def test_an_exception_of_a_callback_is_the_applications(gateway: ReplayServer) -> None:

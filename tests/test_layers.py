@@ -19,8 +19,6 @@ FLOORS = [
         "_watchdog",
         "_fields",
         "_template",
-        "_copies",
-        "_alike",
         "_limits",
     ),
     ("_timing", "_answer", "_sources", "_sse", "_chunks", "_tool_calls"),
@@ -32,7 +30,7 @@ FLOORS = [
     ("_passage", "_view"),
     ("_stream", "_async_stream"),
     ("_resources", "_forward"),
-    ("_client",),
+    ("_client", "_forward_app"),
     ("_printer", "prompts"),
     ("notebook", "prompts_dask", "__init__"),
 ]

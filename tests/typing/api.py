@@ -177,6 +177,7 @@ async def async_forwarding(client: openai.AsyncOpenAI, body: dict[str, Any]) -> 
         assert_type(answer.status_code, int)
         assert_type([data async for data in answer], list[bytes])
     ForwardApp(AsyncTensorloop(), body, Callbacks(on_finish=store))
+    ForwardApp(client, body, headers={"X-Chat-Id": "7"}, first_chunk_timeout=60, idle_timeout=None).background = store
 
 
 async def shown(client: Tensorloop, other: AsyncTensorloop) -> None:
