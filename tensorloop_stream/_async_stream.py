@@ -225,8 +225,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     def _begin(self, source: AsyncSource) -> AsyncSource:
         self._source = source
-        self._response = source.response
-        self._core.request = source.response.request if source.response is not None else None
+        self._core.response = source.response
         return source
 
     async def _drain(self) -> None:

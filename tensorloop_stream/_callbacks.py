@@ -22,8 +22,10 @@ class Callbacks:
     """Functions called while a stream is read; under `AsyncChatStream` each may be `async def`.
 
     Exactly one of `on_finish`, `on_error` and `on_abort` is called, last. A callback that raises closes the
-    stream, `on_error` gets the exception, and it reaches the caller unchanged. `on_text`, `on_reasoning`,
-    `on_refusal` and `on_tool_call` speak of choice 0.
+    stream, `on_error` gets the exception (unless it is of one of these three), and it reaches the caller unchanged.
+    `on_text`, `on_reasoning`, `on_refusal` and `on_tool_call` speak of choice 0.
+
+    Raises `TypeError` for what cannot be called.
     """
 
     on_chunk: Callable[[ChatCompletionChunk], object] | None = None
@@ -45,11 +47,23 @@ class Callbacks:
     on_abort: Callable[[ChatCompletion], object] | None = None
     """The caller left before the end; with what had come."""
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            callback = getattr(self, field.name)
+            if callback is not None and not callable(callback):
+                raise TypeError(f"{field.name} is {callback!r}: it must be a function, or None")
+
     def require_sync(self) -> None:
         """Raise `TypeError` for an `async def`, which nobody would await."""
         for field in fields(self):
             if is_async(getattr(self, field.name)):
                 raise TypeError(f"{field.name} is an async function: use AsyncChatStream, or a plain function")
+
+
+def require_callbacks(callbacks: object) -> None:
+    """Raise `TypeError` for callbacks of another kind."""
+    if callbacks is not None and not isinstance(callbacks, Callbacks):
+        raise TypeError(f"callbacks is {type(callbacks).__name__}: give Callbacks(on_text=..., on_finish=...)")
 
 
 def is_async(function: object) -> bool:

@@ -103,8 +103,13 @@ def as_mapping(chunk: ChatCompletionChunk | Mapping[str, Any]) -> Mapping[str, A
         return chunk
     if isinstance(chunk, pydantic.BaseModel):
         # What a lenient construction let in would make warnings.
-        return chunk.model_dump(exclude_unset=True, by_alias=True, warnings=False)
-    raise TypeError(f"{type(chunk).__name__} is not a chunk: a ChatCompletionChunk or its mapping is")
+        mapping = chunk.model_dump(exclude_unset=True, by_alias=True, warnings=False)
+        if isinstance(chunk, ChatCompletionChunk) or mapping.keys() & {"choices", "error"}:
+            return mapping
+    raise TypeError(
+        f"{type(chunk).__name__} is not a chunk: a ChatCompletionChunk or its mapping is. The SDK's .stream() helper "
+        "and its Responses API yield events of other kinds: give what chat.completions.create(..., stream=True) returns"
+    )
 
 
 def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionChunk:

@@ -11,6 +11,8 @@ import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 
+from ._settings import StreamSettings
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -32,8 +34,21 @@ _OTHER_WAYS_IN = ("provider", "workload_identity")
 _BUDGET_SPENT = "budget_exceeded"
 
 
-class _Retries(_SDKClient):
-    """What the SDK cannot know of a gateway's answers: a spent budget, and how long its upstream wants rest."""
+class _Gateway(_SDKClient):
+    """What the SDK cannot know: how long its streams may be silent, and what a gateway's answers mean.
+
+    A spent budget, and how long its upstream wants rest.
+    """
+
+    _stream_limits: dict[str, float | None]
+
+    if not TYPE_CHECKING:  # the SDK's signature stays what type checkers see
+
+        def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
+            """Return the same client with other settings, as the SDK does."""
+            return super().copy(_extra_kwargs={**self._stream_limits, **(_extra_kwargs or {})}, **kwargs)
+
+        with_options = copy
 
     def _should_retry(self, response: httpx2.Response) -> bool:
         # Its body was read when it came, because this cannot wait for it in async code.
@@ -59,14 +74,16 @@ class _Retries(_SDKClient):
         return super()._make_status_error(err_msg, body=body, response=response)
 
 
-class Tensorloop(_Retries, OpenAI):
+class Tensorloop(_Gateway, OpenAI):
     """`openai.OpenAI` for Tensorloop: fills in key, base URL and a read timeout; every SDK argument wins.
 
     The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file; the
     base URL likewise, from `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where the
-    SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`.
+    SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`, which has these
+    `first_chunk_timeout` and `idle_timeout` if it gets none of its own.
 
-    Raises `openai.OpenAIError` if there is no key, or if it would be sent in the clear.
+    Raises `openai.OpenAIError` if there is no key, or if it would be sent in the clear; `ValueError` for a timeout
+    that makes no sense.
     """
 
     def __init__(
@@ -76,8 +93,11 @@ class Tensorloop(_Retries, OpenAI):
         base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
         timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
         default_headers: Mapping[str, str] | None = None,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
+        self._stream_limits = _limits(first_chunk_timeout, idle_timeout)
         filled = _filled_in(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
         _forget_openai(self, default_headers, kwargs)
@@ -104,7 +124,7 @@ class Tensorloop(_Retries, OpenAI):
         return response
 
 
-class AsyncTensorloop(_Retries, AsyncOpenAI):
+class AsyncTensorloop(_Gateway, AsyncOpenAI):
     """`openai.AsyncOpenAI` for Tensorloop; as `Tensorloop`, and its streams are `AsyncChatStream`s."""
 
     def __init__(
@@ -114,8 +134,11 @@ class AsyncTensorloop(_Retries, AsyncOpenAI):
         base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
         timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
         default_headers: Mapping[str, str] | None = None,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
+        self._stream_limits = _limits(first_chunk_timeout, idle_timeout)
         filled = _filled_in(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
         _forget_openai(self, default_headers, kwargs)
@@ -142,6 +165,12 @@ class AsyncTensorloop(_Retries, AsyncOpenAI):
         return response
 
 
+def _limits(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
+    """Return the limits of all streams of a client; raises `ValueError` for one that makes no sense."""
+    StreamSettings(first_chunk_timeout, idle_timeout)
+    return {"first_chunk_timeout": first_chunk_timeout, "idle_timeout": idle_timeout}
+
+
 def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the key and the base URL to use, whoever gave them."""
     if any(given.get(name) is not None for name in _OTHER_WAYS_IN):
@@ -153,13 +182,15 @@ def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[st
     if not api_key and given.get("_enforce_credentials", True):
         raise OpenAIError(
             "No Tensorloop key: set TENSORLOOP_KEY in the environment or in a .env file, or pass api_key=. "
-            "Without a key, run recorded streams: python -m tensorloop_stream.replay cassettes -- "
-            "python your_program.py"
+            "Without a key, run recorded streams, such as those in the repository: python -m tensorloop_stream.replay "
+            "cassettes -- python your_program.py"
         )
     if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
         # As it is, it would fail deep in the HTTP library, in an error that shows it.
         raise OpenAIError("The Tensorloop key holds a blank or a character that no key has: was it copied right?")
     url = httpx2.URL(base_url)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or http:// for this machine.")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise OpenAIError(
             f"The base URL is http://{url.host}: the key would be sent in the clear. Use https://, or http:// "
@@ -176,7 +207,11 @@ def _setting(name: str) -> str | None:
         from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - a few milliseconds for those who need it
 
         path = find_dotenv(usecwd=True)
-        value = (dotenv_values(path).get(name) or "").strip() if path else ""
+        try:
+            # An editor of Windows may begin it with a byte order mark.
+            value = (dotenv_values(path, encoding="utf-8-sig").get(name) or "").strip() if path else ""
+        except UnicodeDecodeError:
+            raise OpenAIError(f"{path} is not UTF-8: save it anew as that, or set {name} in the environment") from None
     return value or None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._accumulation import Accumulation
 from ._alike import Alikes
-from ._callbacks import Callbacks
+from ._callbacks import Callbacks, require_callbacks
 from ._chunks import (
     as_chunk,
     as_mapping,
@@ -47,9 +47,10 @@ class StreamCore:
     """The state of one stream: fed with bytes or chunks, it hands out chunks, calls to make and errors."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        require_callbacks(callbacks)
         self._telling = Telling(callbacks or Callbacks())
         self.configure(None, settings)
-        self.request: httpx2.Request | None = None
+        self.response: httpx2.Response | None = None
         self.error: Exception | None = None
         # Whether the terminal call was made: nothing more is read, called or raised after it.
         self.ended = False
@@ -118,6 +119,7 @@ class StreamCore:
                 return
             if self.settings.require_finish and not self.accumulation.any_finished:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
+                rest += self._of_another_kind
                 raise StreamTruncatedError(
                     f"stream ended after {self._so_far} with no finish_reason and no [DONE]{rest}",
                     **self._facts,
@@ -300,6 +302,12 @@ class StreamCore:
         return len(self._arrivals)
 
     @property
+    def request_id(self) -> str | None:
+        """The gateway's id of the request: `x-request-id`, else `x-litellm-call-id`."""
+        headers: Mapping[str, str] = {} if self.response is None else self.response.headers
+        return headers.get("x-request-id") or headers.get("x-litellm-call-id")
+
+    @property
     def begun(self) -> bool:
         """Whether anything was read."""
         return bool(self._arrivals or self.pending or self._splitter.pending)
@@ -351,8 +359,16 @@ class StreamCore:
         return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
 
     @property
+    def _of_another_kind(self) -> str:
+        kind = "" if self.response is None else self.response.headers.get("content-type", "")
+        if not kind or kind.startswith("text/event-stream"):
+            return ""
+        return f"; it is {kind.partition(';')[0]} and no event stream: is the base URL right?"
+
+    @property
     def _facts(self) -> dict[str, Any]:
-        return {"partial": self.accumulation.completion, "request": self.request}
+        request = None if self.response is None else self.response.request
+        return {"partial": self.accumulation.completion, "request": request, "request_id": self.request_id}
 
     # Restarts
 

@@ -21,7 +21,8 @@ __all__ = [
 class StreamError(openai.APIError):
     """A stream broke; what had arrived is in `partial`, what was asked in `request`.
 
-    `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
+    `request_id` is the gateway's id of it, for those who look after the gateway; `None` if it gave none. `request` is
+    a placeholder with the address `about:blank` where the chunks did not come from a request.
     """
 
     partial: ChatCompletion
@@ -33,25 +34,26 @@ class StreamError(openai.APIError):
         *,
         partial: ChatCompletion | None = None,
         request: httpx2.Request | None = None,
+        request_id: str | None = None,
         body: object = None,
     ) -> None:
         # Not super(): the next class in line may be the SDK's connection error, which takes other arguments.
         openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
         # Before openai 3.14 a number stays one.
         self.code: str | None = None if self.code is None else str(self.code)
+        self.request_id = request_id
         self.partial = ChatCompletion.construct(choices=[]) if partial is None else partial
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
         # headers, and a pickled error travels: to another process, a queue, a log.
         request = httpx2.Request(self.request.method, self.request.url)
-        return _rebuilt, (type(self), self.message, self.partial, request, self.body)
+        facts = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
+        return _rebuilt, (type(self), self.message, facts)
 
 
-def _rebuilt(
-    kind: type[StreamError], message: str, partial: ChatCompletion, request: httpx2.Request, body: object
-) -> StreamError:
-    return kind(message, partial=partial, request=request, body=body)
+def _rebuilt(kind: type[StreamError], message: str, facts: dict[str, Any]) -> StreamError:
+    return kind(message, **facts)
 
 
 class StreamTruncatedError(StreamError):

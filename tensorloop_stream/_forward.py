@@ -67,9 +67,9 @@ class ForwardedChat(_Forwarded):
     ) -> None:
         if isinstance(client, openai.AsyncOpenAI):
             raise TypeError(f"{type(client).__name__} is an async client: use aforward_chat, or a sync one")
+        super().__init__(callbacks, settings)
         if callbacks is not None:
             callbacks.require_sync()
-        super().__init__(callbacks, settings)
         body = request_body(body)
         self._alarm: Alarm | None = None
         try:
@@ -125,10 +125,10 @@ class ForwardedChat(_Forwarded):
         rang = False
         try:
             read = next(self._source.reads, END)
-        except Exception as error:
+        except Exception:
             rang = self._alarm.clear()
             if rang:
-                raise self._passage.timed_out() from error
+                raise self._passage.timed_out() from None
             raise
         finally:
             rang = rang or self._alarm.clear()

@@ -101,7 +101,7 @@ class Passage:
 
     def sent_to(self, response: Any) -> None:
         """Note the response, for the errors."""
-        self._core.request = response.request
+        self._core.response = response
 
     def pass_on(self, data: bytes) -> list[Call]:
         """Take bytes that are passed on; return the calls to make."""

@@ -25,7 +25,9 @@ class TensorloopCompletions(Completions):
             started = time.monotonic()
             result = super().create(*args, **kwargs)
             # Not so for with_raw_response and with_streaming_response, whose results are responses.
-            return ChatStream(result).sent_at(started) if isinstance(result, Stream) else result
+            if not isinstance(result, Stream):
+                return result
+            return ChatStream(result, **self._client._stream_limits).sent_at(started)  # noqa: SLF001 - as below
 
 
 class AsyncTensorloopCompletions(AsyncCompletions):
@@ -37,7 +39,9 @@ class AsyncTensorloopCompletions(AsyncCompletions):
         async def create(self, *args: Any, **kwargs: Any) -> Any:
             started = time.monotonic()
             result = await super().create(*args, **kwargs)
-            return AsyncChatStream(result).sent_at(started) if isinstance(result, AsyncStream) else result
+            if not isinstance(result, AsyncStream):
+                return result
+            return AsyncChatStream(result, **self._client._stream_limits).sent_at(started)  # noqa: SLF001 - of our client
 
 
 class TensorloopChat(Chat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,11 @@ class StreamSettings:
     def __post_init__(self) -> None:
         for name in ("first_chunk_timeout", "idle_timeout"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
-        if self.restarts < 0:
-            raise ValueError(f"restarts is {self.restarts!r}: it must be 0 or more")
+        restarts: object = self.restarts
+        if not isinstance(restarts, int) or restarts < 0:
+            raise ValueError(f"restarts is {restarts!r}: it must be a whole number, 0 or more")
 
     def require_function(self, *, opens: bool) -> None:
         """Raise `ValueError` for restarts of a source that cannot be opened anew."""

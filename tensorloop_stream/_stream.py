@@ -53,9 +53,9 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         restarts: int = 0,
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        self._core = StreamCore(callbacks, settings)
         if callbacks is not None:
             callbacks.require_sync()
-        self._core = StreamCore(callbacks, settings)
         self._source: Source | None = None
         self._alarm: Alarm | None = None
         self._opens: Callable[[], Chunks] | None = None
@@ -198,7 +198,8 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
             broke = core.failed(error, source.kind, timed_out=rang)
             if broke is error:
                 raise
-            raise broke from error
+            # The end of the connection that the alarm has shut is no cause.
+            raise broke from (None if rang else error)
         if data is not END:
             return core.take(data, source.kind, typed)
         if rang:
@@ -220,8 +221,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def _begin(self, source: Source) -> Source:
         self._source = source
-        self._response = source.response
-        self._core.request = source.response.request if source.response is not None else None
+        self._core.response = source.response
         try:
             self._alarm = alarm_of(source, is_needed=self._core.has_timeout)
         except ValueError:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 from ._core import StreamCore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import httpx2
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
@@ -29,7 +27,6 @@ class StreamView:
     # The function that opens it, or what an async one waits for until it is open.
     _opens: Any
     _opening: Any = None
-    _response: httpx2.Response | None = None
 
     @property
     def completion(self) -> ChatCompletion:
@@ -54,13 +51,12 @@ class StreamView:
     @property
     def response(self) -> httpx2.Response | None:
         """The HTTP response, `None` if the source has none or is not open yet."""
-        return self._response
+        return self._core.response
 
     @property
     def request_id(self) -> str | None:
         """The gateway's id of the request: `x-request-id`, else `x-litellm-call-id`."""
-        headers: Mapping[str, str] = self.response.headers if self.response is not None else {}
-        return headers.get("x-request-id") or headers.get("x-litellm-call-id")
+        return self._core.request_id
 
     def __repr__(self) -> str:
         core = self._core

@@ -93,6 +93,23 @@ def test_a_blank_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Tensorloop().api_key == "file"
 
 
+def test_a_file_of_windows_is_read_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte order mark is passed over; UTF-16, as PowerShell writes it, is said to be what is wrong."""
+    Path(".env").write_bytes("TENSORLOOP_KEY=file\n".encode("utf-8-sig"))
+    assert Tensorloop().api_key == "file"
+
+    Path(".env").write_bytes("TENSORLOOP_KEY=file\n".encode("utf-16"))
+    with pytest.raises(openai.OpenAIError, match=r"\.env is not UTF-8: save it anew as that, or set TENSORLOOP_"):
+        Tensorloop()
+
+
+@pytest.mark.parametrize("url", ["localhost:4000/v1", "litellm.tensorloop.tech/v1", "//gateway.test/v1"])
+def test_a_base_url_without_a_scheme_is_refused(url: str) -> None:
+    """Not when the first request fails with "Connection error."."""
+    with pytest.raises(openai.OpenAIError, match=f"The base URL is {url}: it must begin with https://"):
+        Tensorloop(api_key=KEY, base_url=url)
+
+
 @clients
 def test_no_key_is_one_clear_sentence(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable, the ways to set it and the way to go on without; OPENAI_API_KEY is no key here."""
@@ -186,6 +203,16 @@ def test_copies_keep_class_and_settings(client: Any) -> None:
     assert (changed.api_key, str(changed.base_url), changed.max_retries) == (KEY, "https://own.test/v1/", 1)
     assert changed.timeout == original.timeout
     assert changed.default_headers["X-Team"] == "ours"
+
+
+@clients
+def test_limits_of_all_streams_of_a_client(client: Any) -> None:
+    """They stay with copies, and one that makes no sense is refused at once."""
+    limited = client(api_key=KEY, first_chunk_timeout=120, idle_timeout=30).with_options(max_retries=1).copy()
+
+    assert limited._stream_limits == {"first_chunk_timeout": 120, "idle_timeout": 30}
+    with pytest.raises(ValueError, match="idle_timeout is 0"):
+        client(api_key=KEY, idle_timeout=0)
 
 
 @clients

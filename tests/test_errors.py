@@ -71,6 +71,7 @@ def broken(kind: type[StreamError]) -> StreamError:
         "went wrong",
         partial=accumulate(*HELLO[:2]).completion,
         request=request,
+        request_id="call-1",
         body={"message": "no", "type": "throttling_error", "code": "429", "param": None},
     )
     error.__cause__ = ConnectionError("why")
@@ -95,6 +96,7 @@ def test_errors_travel(kind: type[StreamError], travel: Callable[[StreamError], 
     assert arrived.partial == error.partial
     assert arrived.partial.choices[0].message.content == "Hel"
     assert arrived.body == error.body
+    assert arrived.request_id == "call-1"
     assert (arrived.code, arrived.type, arrived.param) == ("429", "throttling_error", None)
     assert getattr(arrived, "status_code", None) == getattr(error, "status_code", None)
     assert (arrived.request.method, arrived.request.url) == (error.request.method, error.request.url)
@@ -107,6 +109,25 @@ def test_a_pickle_holds_no_key(kind: type[StreamError], protocol: int) -> None:
     """A request has it in its headers."""
     assert KEY.encode() not in pickle.dumps(broken(kind), protocol)
     assert KEY not in f"{broken(kind)!s} {broken(kind)!r} {broken(kind).args}"
+
+
+def test_an_error_names_its_request() -> None:
+    """Where the stream itself is out of reach, in an `except` clause far away, too."""
+    headers = {"content-type": "text/event-stream", "x-litellm-call-id": "call-1"}
+    response = httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO[:2], done=False)]))
+
+    with pytest.raises(StreamTruncatedError) as raised:
+        ChatStream(sync_client(response).chat.completions.create(**ASK)).until_done()
+    assert raised.value.request_id == "call-1"
+    assert ChatStream(list(HELLO)).request_id is None
+
+
+def test_what_is_no_event_stream_is_named() -> None:
+    """A proxy's page, with the status 200."""
+    response = httpx2.Response(200, headers={"content-type": "text/html; charset=utf-8"}, content=b"<p>Log in</p>")
+
+    with pytest.raises(StreamTruncatedError, match=r"; it is text/html and no event stream: is the base URL right\?"):
+        ChatStream(sync_client(response).chat.completions.create(**ASK)).until_done()
 
 
 @each_error

@@ -32,6 +32,7 @@ from streams import (
 
 from tensorloop_stream import (
     AsyncChatStream,
+    Callbacks,
     ChatStream,
     StreamConnectionError,
     StreamDecodeError,
@@ -232,7 +233,9 @@ async def test_sync_and_async_are_not_mixed_up() -> None:
         ({"idle_timeout": 0}, "idle_timeout is 0: it must be a number of seconds above 0"),
         ({"first_chunk_timeout": -1}, "first_chunk_timeout is -1"),
         ({"idle_timeout": float("nan")}, "idle_timeout is nan"),
+        ({"idle_timeout": "3"}, "idle_timeout is '3'"),
         ({"restarts": -1}, "restarts is -1"),
+        ({"restarts": "2"}, "restarts is '2': it must be a whole number"),
         ({"restarts": 1}, "give a function that opens it"),
     ],
 )
@@ -242,6 +245,26 @@ def test_settings_that_make_no_sense_are_value_errors(settings: Any, says: str) 
         ChatStream(list(HELLO), **settings)
     with pytest.raises(ValueError, match=says):
         AsyncChatStream(list(HELLO), **settings)
+
+
+def test_events_are_no_chunks() -> None:
+    """Those of the SDK's `.stream()` helper would add up to nothing."""
+    client = sync_client(Body([sse(*HELLO)]))
+
+    with (
+        client.chat.completions.stream(model="m", messages=[]) as helper,
+        pytest.raises(TypeError, match=r"ChunkEvent.* is not a chunk: .* The SDK's \.stream\(\) helper"),
+    ):
+        ChatStream(helper).until_done()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stream", [ChatStream, AsyncChatStream])
+def test_callbacks_of_another_kind_are_refused(stream: Any) -> None:
+    """At once, and not when the first text comes."""
+    with pytest.raises(TypeError, match="callbacks is builtin_function_or_method: give Callbacks"):
+        stream(list(HELLO), print)
+    with pytest.raises(TypeError, match="on_text is 'x': it must be a function"):
+        Callbacks(on_text="x")  # type: ignore[arg-type]
 
 
 def test_timeouts_need_a_connection_in_sync_code() -> None:

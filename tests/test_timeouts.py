@@ -21,6 +21,7 @@ import httpx2
 import needs
 import openai
 import pytest
+from conftest import SSL
 from sockets import (
     EVENTS,
     NEVER,
@@ -39,7 +40,7 @@ from sockets import (
     sync_client,
 )
 
-from tensorloop_stream import AsyncChatStream, ChatStream, StreamTimeoutError
+from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamTimeoutError, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
 # An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
@@ -200,6 +201,27 @@ async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplaySer
         took = time.monotonic() - before
 
         assert 0.8 <= took < 1.4
+
+
+def test_a_limit_for_all_streams_of_a_client(server: ReplayServer) -> None:
+    """A program that changed one line alone is not held up by pings either; a stream's own limit wins."""
+    settings: dict[str, Any] = {"api_key": "none", "base_url": server.base_url, "idle_timeout": LIMIT}
+    with Tensorloop(**settings, http_client=httpx2.Client(verify=SSL)) as client:
+        stream = client.chat.completions.create(**ask(f"stall-after=2{PING}"))
+        with pytest.raises(StreamTimeoutError, match=rf"no chunk for {LIMIT} s \(idle_timeout\), after 2 chunks"):
+            list(stream)
+        stream = ChatStream(client.chat.completions.create(**ask(f"stall-after=2{PING}")), idle_timeout=2 * LIMIT)
+        with pytest.raises(StreamTimeoutError, match=rf"no chunk for {2 * LIMIT} s"):
+            stream.until_done()
+
+    async def wait() -> None:
+        async with AsyncTensorloop(**settings, http_client=httpx2.AsyncClient(verify=SSL)) as client:
+            stream = await client.chat.completions.create(**ask(f"stall-after=2{PING}"))
+            with pytest.raises(StreamTimeoutError, match=rf"no chunk for {LIMIT} s"):
+                async for _ in stream:
+                    pass
+
+    asyncio.run(wait())
 
 
 def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -> None:
