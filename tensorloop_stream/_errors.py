@@ -21,12 +21,13 @@ __all__ = [
 class StreamError(openai.APIError):
     """A stream broke; what had arrived is in `partial`, what was asked in `request`.
 
-    `request_id` is the gateway's id of it, for those who look after the gateway; `None` if it gave none. `request` is
-    a placeholder with the address `about:blank` where the chunks did not come from a request.
+    `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
     """
 
     partial: ChatCompletion
     """The completion as far as it had arrived."""
+    request_id: str | None
+    """The gateway's id of the request, to be told to those who look after it; `None` if it gave none."""
 
     def __init__(
         self,

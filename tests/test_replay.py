@@ -197,6 +197,24 @@ def test_bodies_are_compared_by_value(tmp_path: Path) -> None:
     assert "stream was sent as 1, but recorded as true" in other.error["message"]
 
 
+def test_not_to_stream_is_not_to_say_so(tmp_path: Path) -> None:
+    """`stream: false` is what a request means that leaves it out."""
+    whole = {name: value for name, value in chat().items() if name != "stream"}
+    recordings = recorded(chat()), recorded(whole, "{}", content_type="application/json")
+    with ReplayServer(cassette(tmp_path / "a.yaml", *recordings)) as server:
+        assert [ask(server, body).body for body in (whole, {**whole, "stream": False})] == [b"{}", b"{}"]
+        assert ask(server, chat()).body == STREAM
+
+
+def test_what_nothing_was_recorded_for_is_remembered(server: ReplayServer) -> None:
+    """A program that takes the 404 for one more error of its gateway must not pass its test."""
+    ask(server, chat())
+    assert server.unmatched == []
+
+    reply = ask(server, chat("Bye"))
+    assert server.unmatched == [reply.error["message"]]
+
+
 def test_404_says_what_differs_from_the_nearest_request(tmp_path: Path) -> None:
     """The nearest has the fewest differences, and of those the most similar values."""
     path = cassette(
@@ -516,6 +534,7 @@ def test_a_request_goes_before_the_server(one_stream: Path) -> None:
         ("status=200", "status must be an HTTP status from 400 to 599, not 200"),
         ("crlf=perhaps", "crlf must be yes or no, not 'perhaps'"),
         ("delay=1&delay=2", "delay is given twice"),
+        ("cut-after=1&cut_after=1", "cut_after is given twice"),
         ("cut-after=1&stall-after=2", "an answer fails in one way: cut-after and stall-after exclude each other"),
         ("retry-after=1", "retry-after needs a status"),
         ("fails=1", "fails needs one of status, cut-after, end-after, stall-after, error-after"),
@@ -535,6 +554,10 @@ def test_faults_without_a_meaning_are_refused_in_python_too(one_stream: Path) ->
         ReplayServer(one_stream, cut_after=1, end_after=1)
     with pytest.raises(ValueError, match="split must be a number of bytes, 1 or more, not 0"):
         ReplayServer(one_stream, split=0)
+    with pytest.raises(ValueError, match="cut-after must be a number of events, 0 or more, not '3'"):
+        ReplayServer(one_stream, cut_after="3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"unknown option 'cut': there are delay, first_delay, ping, .*cut_after"):
+        ReplayServer(one_stream, cut=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="cors must be an origin such as http://localhost:5173"):
         ReplayServer(one_stream, cors="http://localhost:5173/")
 
@@ -610,6 +633,20 @@ def test_a_client_that_leaves_is_noticed_while_the_server_is_silent(
     assert left.request == server.requests[0]
     assert left.events == events
     assert 0 <= left.time - left_at < 1
+
+
+def test_the_end_of_all_requests_can_be_waited_for(one_stream: Path) -> None:
+    """A client that left is noticed a moment later: a test that looks at once would fail now and then."""
+    with ReplayServer(one_stream, stall_after=1) as server:
+        for number in range(1, 6):
+            with httpx2.stream("POST", server.base_url + "/chat/completions", json=chat()) as response:
+                reads = response.iter_bytes()
+                next(reads)
+                with pytest.raises(TimeoutError, match=f"1 of {number} requests are still being answered"):
+                    server.wait_until_idle(0.01)
+            server.wait_until_idle()
+
+            assert len(server.disconnects) == number
 
 
 def test_stats_tell_who_is_there_and_who_left(server: ReplayServer) -> None:
@@ -900,6 +937,7 @@ def test_300_clients_at_once(one_stream: Path) -> None:
         ("", "not a cassette of vcrpy, it has no list of interactions"),
         ("version: 1\ninteractions: []", "no interaction was recorded"),
         ("version: 2\ninteractions: [1]", "a cassette of version 2, not 1"),
+        ("interactions: [1]", "it does not say version: 1, as the cassettes of vcrpy do"),
         ("version: 1\ninteractions: [1]", "interaction 1: there is no request"),
         ("version: 1\ninteractions: [{request: {method: GET}}]", "interaction 1: there is no request.uri"),
     ],
@@ -920,8 +958,9 @@ def test_a_foreign_cassette_is_named_in_one_line(tmp_path: Path, content: str | 
         (("request", "body"), {"a": 1}, "request.body is neither text nor bytes"),
         (("request", "uri"), None, "there is no request.uri"),
         (("response", "status"), None, "there is no response.status"),
+        (("response", "status"), 200, "response.status is 200, where response.status.code is wanted"),
         (("response", "status", "code"), "200", "response.status.code is '200', not an HTTP status"),
-        (("response", "body"), "text", "there is no response.body"),
+        (("response", "body"), "text", "response.body is 'text', where response.body.string is wanted"),
         (("response", "headers", "content-encoding"), ["gzip"], "a compressed event stream: record it with"),
         (("response", "headers", "x"), ["a\r\nb: c"], "response.headers has a line that cannot be sent: "),
     ],
@@ -945,6 +984,19 @@ def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
         ReplayServer(tmp_path)
     with pytest.raises(ValueError, match=r"gone\.yaml: No such file or directory"):
         ReplayServer([tmp_path / "gone.yaml"])
+    with pytest.raises(ValueError, match="no cassette was given"):
+        ReplayServer([])
+
+
+def test_a_stream_written_by_hand_needs_no_headers(tmp_path: Path) -> None:
+    """What it is can be seen, so faults that are about events hold for it too."""
+    by_hand = recorded(chat())
+    by_hand["response"]["headers"] = {}
+    with ReplayServer(cassette(tmp_path / "by_hand.yaml", by_hand), end_after=2) as server:
+        reply = ask(server, chat())
+
+    assert reply.headers["content-type"] == "text/event-stream"
+    assert reply.body == b"".join(EVENTS[:2])
 
 
 PROJECT_CASSETTES = sorted((Path(__file__).parent.parent / "cassettes").rglob("*.yaml"))

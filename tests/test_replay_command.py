@@ -113,6 +113,25 @@ sys.exit(7)
 
 
 @pytest.mark.usefixtures("restored_signals")
+def test_the_command_is_of_the_same_environment(
+    cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A virtual environment that nobody activated: `python` is its own, not the system's, which lacks the package."""
+    for folder, said in (("bin", "of the environment"), ("system", "of the system")):
+        program = tmp_path / folder / "program"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho {said}\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system"))
+    for prefix in (sys.base_prefix, "/an/environment"):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        assert main([cassette, "--", "program"]) == 0
+
+    assert capfd.readouterr().out == "of the system\nof the environment\n"
+
+
+@pytest.mark.usefixtures("restored_signals")
 def test_a_command_killed_by_a_signal_is_128_and_the_signal(cassette: str) -> None:
     """As a shell says it."""
     status = main([cassette, *python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])

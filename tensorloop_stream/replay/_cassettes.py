@@ -27,7 +27,8 @@ def read_cassettes(paths: Paths) -> Recordings:
     Raises `ValueError` with one line that names the file and what is wrong, and `ModuleNotFoundError`
     without PyYAML.
     """
-    each = [paths] if isinstance(paths, str | os.PathLike) else paths
+    each = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    _require(bool(each), "no cassette was given")
     return Recordings(interaction for path in each for file in _files(Path(path)) for interaction in _read(file))
 
 
@@ -48,7 +49,9 @@ def _read(file: Path) -> Iterator[Interaction]:
     cassette = _load_yaml(file, data)
     interactions: Any = cassette.get("interactions") if isinstance(cassette, dict) else None
     _require(isinstance(interactions, list), f"{file}: not a cassette of vcrpy, it has no list of interactions")
-    _require(cassette.get("version") == 1, f"{file}: a cassette of version {cassette.get('version')}, not 1")
+    version = cassette.get("version")
+    _require(version is not None, f"{file}: it does not say version: 1, as the cassettes of vcrpy do")
+    _require(version == 1, f"{file}: a cassette of version {version}, not 1")
     _require(bool(interactions), f"{file}: no interaction was recorded")
     for number, recorded in enumerate(interactions, 1):
         try:
@@ -94,7 +97,10 @@ def _interaction(file: str, recorded: Any) -> Interaction:
 
 def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:
     named = {name.lower(): value for name, value in headers}
-    if not named.get("content-type", "").lower().startswith("text/event-stream"):
+    if "content-type" not in named and status == 200 and body.startswith(b"data:"):
+        # Written by hand: what it is can be seen.
+        headers = (*headers, ("content-type", "text/event-stream"))
+    elif not named.get("content-type", "").lower().startswith("text/event-stream"):
         return Answer(status, reason, headers, body)
     if named.get("content-encoding", "identity") != "identity":
         raise ValueError("a compressed event stream: record it with decode_compressed_response=True")
@@ -116,7 +122,9 @@ def _part(recorded: Any, *names: str) -> Any:
     *outer, last = names
     for depth, name in enumerate(outer, 1):
         recorded = recorded.get(name) if isinstance(recorded, dict) else None
-        _require(isinstance(recorded, dict), f"there is no {'.'.join(outer[:depth])}")
+        where = ".".join(outer[:depth])
+        _require(recorded is not None, f"there is no {where}")
+        _require(isinstance(recorded, dict), f"{where} is {recorded!r:.40}, where {where}.{names[depth]} is wanted")
     return recorded.get(last)
 
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from ._faults import OPTIONS, read_options
@@ -110,6 +111,9 @@ def _serve(server: ReplayServer) -> int:
 def _run(command: list[str], base_url: str) -> int:
     """Run the command to its end and return its exit status, 128 + n for signal n as shells do."""
     environment = {**os.environ, "TENSORLOOP_BASE_URL": base_url, "TENSORLOOP_KEY": _KEY}
+    if sys.prefix != sys.base_prefix:
+        # A virtual environment that was not activated: its python, not another, has what the command imports.
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     # Ctrl-C goes to the whole process group: the command decides, and its end is waited for. A handler and
     # not SIG_IGN, which the command would inherit.
     signal.signal(signal.SIGINT, lambda *_: None)

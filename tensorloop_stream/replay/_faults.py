@@ -30,6 +30,13 @@ _WORD = _Kind("WORD", "a word", str, bool)
 _FLAG = _Kind("", "yes or no", lambda text: _YES_AND_NO[text.lower()], lambda _: True)
 
 
+def _accepted(kind: _Kind, value: Any) -> bool:
+    try:
+        return kind.accepts(value)
+    except TypeError:  # of another type
+        return False
+
+
 def _is(kind: _Kind, help_text: str) -> Mapping[str, Any]:
     return {"kind": kind, "help": help_text}
 
@@ -80,7 +87,7 @@ class Faults:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             value, kind = getattr(self, option.name), option.metadata["kind"]
-            if value is not None and not kind.accepts(value):
+            if value is not None and not _accepted(kind, value):
                 raise ValueError(f"{_written(option.name)} must be {kind.wanted}, not {value!r}")
         failures = [_written(name) for name in _FAILURES if getattr(self, name) is not None]
         if len(failures) > 1:
@@ -155,7 +162,7 @@ def read_options(written: Iterable[tuple[str, str]]) -> FaultOptions:
     """Turn options as they are written into values; raises `ValueError` that names the wrong one."""
     options: dict[str, Any] = {}
     for name, text in written:
-        option = _FIELDS.get(name)
+        option = _FIELDS.get(_written(name))
         if option is None:
             raise ValueError(f"unknown option {name!r}: there are {', '.join(_FIELDS)}")
         if option.name in options:
@@ -166,6 +173,15 @@ def read_options(written: Iterable[tuple[str, str]]) -> FaultOptions:
         except (ValueError, KeyError):
             raise ValueError(f"{name} must be {kind.wanted}, not {text!r}") from None
     return cast("FaultOptions", options)
+
+
+def faults_of(options: Mapping[str, Any]) -> Faults:
+    """Return the faults that keyword arguments ask for; raises `TypeError` that names the wrong one."""
+    known = [option.name for option in _FIELDS.values()]
+    for name in options:
+        if name not in known:
+            raise TypeError(f"unknown option {name!r}: there are {', '.join(known)}")
+    return Faults(**options)
 
 
 def split_model(model: str) -> tuple[str, FaultOptions]:

@@ -69,6 +69,9 @@ Key = tuple[str, str, str]
 
 def key_of(method: str, path: str, body: Any) -> Key:
     """Return what two equal requests have in common."""
+    if isinstance(body, dict) and body.get("stream") is False:
+        # The same as leaving it out.
+        body = {name: value for name, value in body.items() if name != "stream"}
     return method, path, canonical(body)
 
 

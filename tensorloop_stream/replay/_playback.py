@@ -61,6 +61,7 @@ class Playback:
     faults: Faults
     requests: list[ReceivedRequest] = field(default_factory=list)
     disconnects: list[Disconnect] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
     finished: int = 0
     _played: Counter[Key] = field(default_factory=Counter)
     _failed: Counter[Key] = field(default_factory=Counter)
@@ -86,6 +87,11 @@ class Playback:
         else:
             self.finished += 1
 
+    @property
+    def active(self) -> int:
+        """How many requests are being answered."""
+        return len(self.requests) - self.finished - len(self.disconnects)
+
     def stats(self) -> Answer:
         """Answer `GET /stats`; its times are Unix times in seconds."""
         epoch = time.time() - time.monotonic()
@@ -100,10 +106,9 @@ class Playback:
             for each in self.disconnects
         ]
         started = len(self.requests)
-        active = started - self.finished - len(left_early)
         return json_answer(
             200,
-            {"started": started, "finished": self.finished, "left_early": left_early, "active": active},
+            {"started": started, "finished": self.finished, "left_early": left_early, "active": self.active},
         )
 
     def _choose(self, request: ReceivedRequest, asked: Key, problem: str | None) -> tuple[Answer, Faults]:
@@ -133,7 +138,9 @@ class Playback:
             return recorded[turn].answer, faults
         if problem is not None:
             return error_answer(400, f"Invalid JSON payload: {problem}", param="request_body"), Faults()
-        return error_answer(404, self.recordings.why_none(request.method, request.path, body)), Faults()
+        why = self.recordings.why_none(request.method, request.path, body)
+        self.unmatched.append(why)
+        return error_answer(404, why), Faults()
 
 
 def _redacted(name: str, value: str) -> str:

@@ -4,16 +4,18 @@ import asyncio
 import re
 import socket
 import threading
+import time
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, Unpack
 
 from ._cassettes import Paths, read_cassettes
 from ._connection import Connection
-from ._faults import FaultOptions, Faults
+from ._faults import FaultOptions, faults_of
 from ._playback import Disconnect, Playback, ReceivedRequest
 
 _BACKLOG = 1024
+_NAP = 0.002
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+")
 
 
@@ -33,7 +35,7 @@ class ReplayServer:
     def __init__(self, paths: Paths, *, port: int = 0, cors: str | None = None, **faults: Unpack[FaultOptions]) -> None:
         if cors is not None and not _ORIGIN.fullmatch(cors):
             raise ValueError(f"cors must be an origin such as http://localhost:5173, or *, not {cors!r}")
-        self._playback = Playback(read_cassettes(paths), Faults(**faults))
+        self._playback = Playback(read_cassettes(paths), faults_of(faults))
         self._asked_port = port
         self._cors = cors
         self._connections: set[Connection] = set()
@@ -110,6 +112,22 @@ class ReplayServer:
     def disconnects(self) -> list[Disconnect]:
         """Clients that left before they had their whole answer, in the order of being noticed."""
         return list(self._playback.disconnects)
+
+    @property
+    def unmatched(self) -> list[str]:
+        """Why nothing recorded answered a request, a sentence for each that got a 404 for it."""
+        return list(self._playback.unmatched)
+
+    def wait_until_idle(self, timeout: float = 5.0) -> None:
+        """Wait until no request is being answered: that a client left is noticed a moment after it did.
+
+        `timeout` is in seconds; raises `TimeoutError`. Blocks, also in async code.
+        """
+        until = time.monotonic() + timeout
+        while active := self._playback.active:
+            if time.monotonic() > until:
+                raise TimeoutError(f"{active} of {len(self.requests)} requests are still being answered")
+            time.sleep(_NAP)
 
     @property
     def connections(self) -> int:
