@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 import anyio
 from openai import AsyncStream
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncChatStream"]
 
+_T = TypeVar("_T")
+
 
 class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ignore[misc] # as above
     """A streamed chat completion, for asynchronous code; as `ChatStream`, with `async` and `await`.
@@ -54,6 +56,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         self._source: AsyncSource | None = None
         self._opens: Callable[[], AsyncOpened] | None = None
         self._opening: Awaitable[AsyncChunks] | None = None
+        self._opening_scope: anyio.CancelScope | None = None
         if isinstance(source, AsyncChatStream):
             taken = self._take_over(source, callbacks, settings)
             if taken is not None:
@@ -136,7 +139,9 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         while self._source is None and not self._core.ended:
             try:
                 await self._open()
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+            except Exception as error:
+                if self._core.ended:
+                    raise
                 await self._recover(error)
             except BaseException:
                 await self.close()
@@ -213,8 +218,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         opened: Any = self._opens() if self._opens is not None else self._opening
         self._opening = None
         if inspect.isawaitable(opened):
-            until = self._core.wait_until()
-            opened = await (opened if until is None else in_time(opened, until, self._core.timed_out))
+            opened = await self._opened(opened)
         source = None
         if isinstance(opened, AsyncChatStream):
             source = opened._hand_over()  # noqa: SLF001 - of the same class
@@ -222,6 +226,13 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         if source is None:
             raise no_source(opened)
         return self._begin(source)
+
+    async def _opened(self, opening: Awaitable[_T]) -> _T:
+        """Wait for what opens the stream, until another task closes it."""
+        until = self._core.wait_until()
+        with anyio.CancelScope() as self._opening_scope:
+            return await (opening if until is None else in_time(opening, until, self._core.timed_out))
+        raise self._core.unfinished()
 
     def _begin(self, source: AsyncSource) -> AsyncSource:
         self._source = source
@@ -273,6 +284,8 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def _close_source(self) -> None:
         source, self._source = self._source, None
+        if self._opening_scope is not None:
+            self._opening_scope.cancel()
         if inspect.iscoroutine(self._opening):
             self._opening.close()
         self._opening = None

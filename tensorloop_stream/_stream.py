@@ -128,7 +128,9 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         while self._source is None and not self._core.ended:
             try:
                 self._open()
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+            except Exception as error:
+                if self._core.ended:
+                    raise
                 self._recover(error)
             except BaseException:
                 self.close()
@@ -217,7 +219,12 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         source = source or open_source(opened)
         if source is None:
             raise no_source(opened)
-        return self._begin(source)
+        self._begin(source)
+        if self._core.ended:
+            # Closed meanwhile, by another thread, which had nothing to close yet.
+            self._close_source()
+            raise self._core.unfinished()
+        return source
 
     def _begin(self, source: Source) -> Source:
         self._source = source

@@ -465,6 +465,46 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
     run(kind, main)
 
 
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_thread_can_close_what_another_opens(entered: bool, server: ReplayServer, told: list[str]) -> None:
+    """There is nothing to close before the gateway answers; it must not be read then, and billed on, all the same."""
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(lambda: client.chat.completions.create(**ask("first-delay=0.5&delay=0.05")), telling(told))
+        threading.Timer(0.1, stream.close).start()
+        opens = stream.__enter__ if entered else stream.until_done
+        with pytest.raises(StreamTruncatedError, match="closed after 0 chunks"):
+            opens()
+
+        assert noticed(server)
+        assert told == ["on_abort"]
+
+
+@async_clients
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: ReplayServer, told: list[str]) -> None:
+    """The request ends at once, while the model is still silent."""
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            stream = AsyncChatStream(client.chat.completions.create(**ask(f"first-delay={NEVER}")), telling(told))
+
+            async def reading() -> None:
+                opens = stream.__aenter__ if entered else stream.until_done
+                with pytest.raises(StreamTruncatedError, match="closed after 0 chunks"):
+                    await opens()
+
+            with anyio.fail_after(SLACK):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(reading)
+                    assert await asoon(lambda: len(server.requests) == 1)
+                    await stream.close()
+
+            assert await asoon(lambda: len(server.disconnects) == 1)
+            assert told == ["on_abort"]
+
+    run(kind, main)
+
+
 # Connections are used again
 
 
