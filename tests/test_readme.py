@@ -8,7 +8,9 @@ import cassette
 import pages
 import pytest
 import recorded
+from odd_streams import ODD_STREAMS
 
+from tensorloop_stream import ChatStream, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +52,53 @@ def test_every_file_that_it_names_is_there() -> None:
 
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_every_anchor_and_picture_is_there() -> None:
+    """A link within the page ends at a heading, a picture at a file."""
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    headings = {
+        re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"(?m)^#+ (.*)$", prose)
+    }
+    anchors = re.findall(r"\]\(#([^)]*)\)", prose)
+    pictures = re.findall(r'(?:!\[[^\]]*\]\(|src(?:set)?=")([^)"]*)', prose)
+
+    assert len(anchors) > 3
+    assert set(anchors) <= headings
+    assert len(pictures) > 3
+    assert not [picture for picture in pictures if not (ROOT / picture).exists()]
+
+
+def test_the_comparison_is_of_all_odd_streams() -> None:
+    """Each stream that was seen in the wild has its row, and the sums are those of the rows."""
+    names = [odd.name for odd in ODD_STREAMS if not odd.seen.startswith("by hand")]
+    table = README[README.index("Stream by stream") : README.index("</details>")]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in re.findall(r"(?m)^\|.*$", table)]
+    header, _, *streams, last = rows
+    right = [str(sum(row[column] == "right" for row in streams)) for column in range(1, len(header))]
+
+    assert [row[0] for row in streams] == names
+    assert last[1:] == [f"**{count}**" for count in right]
+    assert f"| of {len(names)} streams |" in README
+    for peer, count in zip(header[1:], right, strict=True):
+        assert f"| {peer} | {count} |" in README
+    assert f"[{len(ODD_STREAMS)} odd streams](tests/odd_streams.py), {len(names)} of them seen" in README
+    assert f"[{len(names) - int(right[1])} of {len(names)} streams](#who-gets-it-right)" in README
+
+
+def test_the_cassette_that_is_shown_plays(tmp_path: Path) -> None:
+    """A cassette can be written by hand as the README says."""
+    found = re.search(r"```yaml\n(.*?)```\n", README, re.DOTALL)
+    assert found
+    path = tmp_path / "hello.yaml"
+    path.write_text(found[1])
+    with ReplayServer(path) as server, Tensorloop(base_url=server.base_url, api_key="none") as client:
+        stream = client.chat.completions.create(
+            model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello?"}], stream=True
+        )
+
+        assert ChatStream(stream).get_final_text() == "Hello!"
+        assert server.unmatched == []
 
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in ROOT.glob("recipes/*.py")))
