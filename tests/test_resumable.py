@@ -19,7 +19,7 @@ import cassette as recordings
 import needs
 import openai
 import pytest
-from sockets import NEVER, asoon, async_client
+from sockets import NEVER, asoon, async_client, sync_client
 from web import HAIKU_BODY, PATIENCE, SENT, EndlessGateway, answer, cassette, running, unused_port
 
 from tensorloop_stream import Callbacks, SSEDecoder, aforward_chat
@@ -257,6 +257,8 @@ async def test_an_id_that_is_none_is_refused(redis: Redis, redis_port: int) -> N
                 await call
         with pytest.raises(TypeError, match="body is list"):
             await streams.start("a", client, [])  # type: ignore[arg-type]
+        with sync_client(upstream.base_url) as other, pytest.raises(TypeError, match="OpenAI is a sync client"):
+            await streams.start("a", other, SENT)  # type: ignore[arg-type]
 
     assert not await redis.keys()
     assert not upstream.requests
@@ -295,6 +297,20 @@ async def test_every_reader_sees_what_happened(
     if rest:
         assert reads[0].body.endswith(b"\n\n" + rest.body)
         assert len(rest.ids) == len(reads[0].ids) - 3
+
+
+async def test_a_stall_behind_pings_ends_for_every_reader(redis: Redis, redis_port: int, name: str) -> None:
+    """The limits of a stream count chunks, in the process that produces it."""
+    async with (
+        gateway(stall_after=3, ping=0.05) as (upstream, client),
+        replicas(redis_port) as (one, two),
+    ):
+        await one.start(name, client, SENT, idle_timeout=0.3)
+        first, second = await asyncio.gather(read(one, name), read(two, name))
+
+        assert first.error == second.error
+        assert first.error["type"] == "timeout_error"
+        assert await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
 
 
 async def test_a_gateway_that_is_not_there_is_a_502(redis: Redis, redis_port: int, name: str) -> None:
@@ -578,10 +594,13 @@ async def test_a_program_that_just_ends_says_so(redis: Redis, redis_port: int, n
 
 async def test_settings_that_cannot_work_are_refused(redis_port: int) -> None:
     """When the streams are made, not when the first is read."""
+    from redis import Redis as SyncRedis
     from redis.asyncio import Redis
 
     from tensorloop_stream.resumable import ResumableStreams
 
+    with pytest.raises(TypeError, match=r"a sync Redis client: give one of redis\.asyncio"):
+        ResumableStreams(SyncRedis(port=redis_port))  # type: ignore[arg-type]
     async with Redis(port=redis_port, decode_responses=True) as client:
         with pytest.raises(ValueError, match="decode_responses is set"):
             ResumableStreams(client)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from tensorloop_stream._forward import aforward_chat
 from tensorloop_stream._sse import EventSplitter
 
 from ._commands import patience
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import openai
     from redis.asyncio import Redis
 
-    from tensorloop_stream._callbacks import Callbacks
     from tensorloop_stream._forward import AsyncForwardedChat
 
     from ._log import Log
@@ -95,12 +93,12 @@ def _report(task: asyncio.Task[None]) -> None:
 
 
 async def produce(
-    log: Log, client: openai.AsyncOpenAI, body: Mapping[str, Any], callbacks: Callbacks | None, max_size: int
+    log: Log, forwarded: AsyncForwardedChat, client: openai.AsyncOpenAI, body: Mapping[str, Any], max_size: int
 ) -> None:
     """Ask the gateway and write its answer, until its end or until the log is another's."""
     error = FAILED
     try:
-        async with await aforward_chat(client, body, callbacks) as answer:
+        async with await forwarded.open(client, body) as answer:
             error = await _write(log, answer, max_size)
     except LostError:
         error = STOPPED

@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Self
 
+from redis import Redis as SyncRedis
+
+from tensorloop_stream._forward import AsyncForwardedChat, require_async
 from tensorloop_stream._passage import request_body
+from tensorloop_stream._settings import StreamSettings
 
 from ._commands import Commands
 from ._entries import CANCELLED, require_id
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
 class ResumableStreams:
     """Streams in Redis: each is started once, and read by anybody, anywhere, from any of its events on.
 
-    `redis` stays the caller's to close. What came of a stream is kept for `expires` seconds after its end, or after the
-    end of its producer. A producer that has not told Redis for `lease` seconds that it lives is dead, also one whose
-    event loop is blocked for so long; its readers know an eighth of that later, at the latest. Redis, too, has
-    `lease` seconds to answer. An answer of more than `max_size` bytes ends with an error.
+    `redis` is a client of `redis.asyncio`, and stays the caller's to close. What came of a stream is kept for `expires`
+    seconds after its end, or after the end of its producer. A producer that has not told Redis for `lease` seconds that
+    it lives is dead, also one whose event loop is blocked for so long; its readers know an eighth of that later, at the
+    latest. Redis, too, has `lease` seconds to answer. An answer of more than `max_size` bytes ends with an error.
 
     An id is 1 to 128 letters, digits, `-` and `_`; who knows it may read and cancel, so it should be as hard to guess
     as a UUID; every method raises `ValueError` for another one. `start` and `cancel` raise the errors of redis-py where
@@ -42,6 +46,8 @@ class ResumableStreams:
     def __init__(
         self, redis: Redis, *, expires: float = 600.0, lease: float = 4.0, max_size: int = 32 * 1024 * 1024
     ) -> None:
+        if isinstance(redis, SyncRedis):
+            raise TypeError("this is a sync Redis client: give one of redis.asyncio")
         if redis.connection_pool.connection_kwargs.get("decode_responses"):
             raise ValueError("decode_responses is set: the events are bytes, so give a Redis client without it")
         if not 0 < lease < expires:
@@ -60,20 +66,26 @@ class ResumableStreams:
         client: openai.AsyncOpenAI,
         body: Mapping[str, Any],
         callbacks: Callbacks | None = None,
+        *,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
     ) -> bool:
         """Send `body` through `client`, in the background of this process, unless the id was started before.
 
-        Returns whether it was this call that started it. The answer, or its error, is for those who `read`; the
-        callbacks are those of `aforward_chat`; what one of them raises goes to the event loop's exception handler.
+        Returns whether it was this call that started it. The answer, or its error, is for those who `read`, until it
+        expires: ask again under another id. Callbacks and timeouts are those of `aforward_chat`; what a callback raises
+        goes to the event loop's exception handler.
         """
+        require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
+        forwarded = AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout))
         if self._is_closed:
             raise RuntimeError("these streams are closed: nothing can be started here any more")
         owner = f"{self._hub.process}:{next(self._numbers)}"
         log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)
         if log is None:
             return False
-        self._producers.add(owner, log, produce(log, client, body, callbacks, self._max_size))
+        self._producers.add(owner, log, produce(log, forwarded, client, body, self._max_size))
         self._hub.wake()
         return True
 
