@@ -27,7 +27,7 @@ class Limit(Protocol):
         """Take note that the answer has begun, or never will."""
 
     async def pause(self, seconds: float) -> None:
-        """Let no request be sent for so long."""
+        """Let no request be sent for so many seconds."""
 
 
 class RollingLimit:
@@ -64,5 +64,5 @@ class RollingLimit:
         asyncio.get_running_loop().call_later(self.seconds * CLOCKS, self._places.release)
 
     async def pause(self, seconds: float) -> None:
-        """Let no request be sent for so long; a shorter pause does not end a longer one."""
+        """Let no request be sent for so many seconds; a shorter pause does not end a longer one."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)

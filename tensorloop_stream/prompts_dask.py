@@ -77,7 +77,7 @@ class SharedLimit:
         asyncio.get_running_loop().call_later(self.seconds * CLOCKS, self._release)
 
     async def pause(self, seconds: float) -> None:
-        """Let no worker send a request for so long."""
+        """Let no worker send a request for so many seconds."""
         self._resume_at = max(time.time() + seconds, await self._shared.get())
         await self._shared.set(self._resume_at)
 

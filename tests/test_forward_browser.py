@@ -35,7 +35,7 @@ RECONNECTS_AFTER = 50
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    needs.module("playwright", "browser")
+    needs.module("playwright", "web")
     chromium = needs.program("chromium", "chromium-browser", "google-chrome")
     from playwright.sync_api import sync_playwright
 

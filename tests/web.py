@@ -78,7 +78,7 @@ def serving(name: str, gateway_port: int) -> Iterator[Served]:
     """Run a recipe, unedited, until the end of the block."""
     site = SITES[name]
     for module in site.modules:
-        needs.module(module, "servers" if module in {"hypercorn", "granian"} else site.extra)
+        needs.module(module, "web" if module in {"hypercorn", "granian"} else site.extra)
     port = unused_port()
     environment = {
         **os.environ,

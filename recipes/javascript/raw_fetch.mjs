@@ -1,4 +1,5 @@
 // Stream without the SDK, from fetch alone: node recipes/javascript/raw_fetch.mjs
+// Longer than a page, since it decodes the events itself, and tells apart all that can go wrong with them.
 
 const REPLAY = "python -m tensorloop_stream.replay cassettes -- node recipes/javascript/raw_fetch.mjs";
 

@@ -9,14 +9,11 @@ const REPLAY = "python -m tensorloop_stream.replay cassettes -- node recipes/jav
 const HAIKU: ChatCompletionCreateParamsStreaming = {
   model: "gpt-4o-mini",
   messages: [{ role: "user", content: "Stream a haiku about caching." }],
-  temperature: 0.2,
-  max_tokens: 60,
-  stream: true,
+  temperature: 0.2, max_tokens: 60, stream: true,
 };
 
 async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<string> {
-  let text = "";
-  let finishReason: ChatCompletionChunk.Choice["finish_reason"] = null;
+  let text = "", finishReason: ChatCompletionChunk.Choice["finish_reason"] = null;
   for await (const chunk of await client.chat.completions.create(request)) {
     const choice = chunk.choices?.[0]; // typed as always there, but a chunk with the usage may have none
     const piece = choice?.delta?.content ?? "";

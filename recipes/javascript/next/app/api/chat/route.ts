@@ -3,6 +3,8 @@
 // The browser posts {"messages": [...]} and gets the gateway's event stream, which is whole with [DONE]: an error may
 // come among the events. All else is decided here, so that nobody spends your key on another model or a long answer.
 // Who may ask is not: ask for a login first.
+//
+// Longer than a page, since no SDK checks the question, keeps the status of an error, and shows a cut upstream.
 
 const CHOSEN = { model: "gpt-4o-mini", max_tokens: 60, temperature: 0.2, stream: true };
 const MAX_LENGTH = 20_000; // characters of what is asked, which is billed, too
