@@ -30,7 +30,7 @@ async def main(prompts: list[Prompt], answers: AnswerFile, limit: RollingLimit) 
 
 
 try:
-    source, target, *limits = sys.argv[1:] if len(sys.argv) > 2 else sys.exit(__doc__)
+    source, target, *limits = sys.argv[1:] if 2 < len(sys.argv) < 6 else sys.exit(__doc__)
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
         prompts = read_prompts(lines, model="gpt-4o-mini", stream_options={"include_usage": True})
     with AnswerFile(target) as answers:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from ._prompts import Answer, encoded, read_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 __all__ = ["AnswerFile"]
@@ -29,7 +30,7 @@ class AnswerFile:
     A line that a kill tore is cut off.
 
     Raises `ValueError` if the file holds something else, `BlockingIOError` if another run writes to it (not on
-    Windows).
+    Windows), and `OSError` where the disk fails, at the next `write` or at the end.
     """
 
     answered: set[str]
@@ -45,6 +46,7 @@ class AnswerFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self.failed = self._written = self._synced = 0
+        self._error: OSError | None = None
 
     def __enter__(self) -> Self:
         used = self._path.exists()
@@ -62,37 +64,53 @@ class AnswerFile:
             self._file.close()
             raise
         self._closing = threading.Event()
-        # A thread, because a slow disk must not hold up the streams.
-        self._keeper = threading.Thread(target=self._keep, name="answers", daemon=True)
-        self._keeper.start()
+        # Threads, because a slow disk must not hold up the streams; two, because it must not hold up the mark either.
+        self._keepers = [
+            threading.Thread(target=self._every_tick, args=(keep,), name="answers", daemon=True)
+            for keep in (self._mark, self._sync)
+        ]
+        for keeper in self._keepers:
+            keeper.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._keeper.join()
+        for keeper in self._keepers:
+            keeper.join()
         with self._file:
             self._sync()
+            if self._error is not None:
+                raise self._error
 
     def write(self, answer: Answer) -> None:
         """Append an answer; raises `OSError` where that fails, for example on a full disk."""
+        if self._error is not None:
+            raise self._error
         self._file.write(encoded(answer))
         self._file.flush()
         self.failed += "error" in answer
         self._written += 1
 
-    def _keep(self) -> None:
+    def _every_tick(self, keep: Callable[[], None]) -> None:
         while not self._closing.wait(_TICK):
-            with suppress(OSError):  # tried again, and raised at the end
-                self._sync()
-                os.utime(self._path)
+            keep()
+
+    def _mark(self) -> None:
+        with suppress(OSError):  # a mark that is too old for half a second
+            os.utime(self._path)
 
     def _sync(self) -> None:
         written = self._written
-        if written != self._synced:
+        if written == self._synced or self._error is not None:
+            return
+        try:
             os.fsync(self._file.fileno())
-            self._synced = written
+        except OSError as error:
+            # Linux tells it once: the next fsync would say that all is well.
+            self._error = error
+        self._synced = written
 
 
 def _lock(file: int, path: Path) -> None:

@@ -54,6 +54,8 @@ def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
             made = hashlib.sha256(_canonical(request)).hexdigest()[:16]
         except ValueError as error:
             raise ValueError(f"line {number} of the prompts: {error}") from None
+        except RecursionError:
+            raise ValueError(f"line {number} of the prompts: nested too deeply") from None
         name = made if given is None else given
         if given in prompts:
             raise ValueError(f"line {number} of the prompts: the id {given!r} is taken by a line before it")
@@ -92,9 +94,11 @@ def _read_line(line: bytes | str, defaults: dict[str, Any]) -> tuple[str | None,
 
 def _canonical(request: dict[str, Any]) -> bytes:
     try:
-        return json.dumps(request, sort_keys=True, ensure_ascii=False).encode()
+        return json.dumps(request, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"half a character ({error.object[error.start]!r}) cannot be sent") from None
+    except ValueError:
+        raise ValueError("a number that JSON does not have (NaN or Infinity) cannot be sent") from None
 
 
 def _shown(value: Any) -> str:
@@ -112,11 +116,11 @@ def read_answers(lines: Iterable[bytes]) -> tuple[set[str], int]:
     for number, line in enumerate(lines, 1):
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             if not line.endswith(b"\n") and line.startswith(_LINE_BEGINS[: len(line)]):
                 break
             answer = None
-        if not isinstance(answer, dict) or not {"id", "completion"} <= answer.keys():
+        if not isinstance(answer, dict) or "completion" not in answer or not isinstance(answer.get("id"), str):
             raise ValueError(f"line {number} of the answers is none: mend or remove it, or name another file")
         whole += len(line)
         if answer["completion"] is not None and "error" not in answer:

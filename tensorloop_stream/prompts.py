@@ -42,12 +42,15 @@ async def ask(
 
     Each request is sent under the limit. Told to wait (a 429 with `retry-after`), all who share the limit do, as
     often as it takes; after cuts, stalls and errors that the SDK would retry, up to `requests` requests are made.
-    A stream that is silent for `idle_timeout` seconds is a stall, keep-alive comments or not. A cancelled task
-    gives what had come to `write`.
+    A stream that is silent for `idle_timeout` seconds is a stall, keep-alive comments or not; the client's own read
+    timeout does not count. A cancelled task gives what had come to `write`.
 
-    Raises the SDK's error if the budget is spent or the key refused: then no other prompt need be asked.
+    Raises the SDK's error if the budget is spent or the key refused: then no other prompt need be asked; `ValueError`
+    if `requests` is below 1.
     """
+    _require_one(requests=requests)
     client = _without_retries(client)
+    timeout = _patient(client, idle_timeout)
     body = prompt.request
     stream: AsyncChatStream | None = None
     failures = 0
@@ -56,7 +59,7 @@ async def ask(
             try:
                 async with limit:
                     source = await client.chat.completions.create(
-                        model=body["model"], messages=body["messages"], stream=True, extra_body=body
+                        model=body["model"], messages=body["messages"], stream=True, extra_body=body, timeout=timeout
                     )
                 stream = AsyncChatStream(source, first_chunk_timeout=idle_timeout, idle_timeout=idle_timeout)
                 async with stream:
@@ -95,8 +98,10 @@ async def ask_all(
 ) -> None:
     """Ask as many prompts at once as `concurrency` says, until all are answered; the rest is as in `ask`.
 
-    Raises what `ask` or `write` raised first; the others are cancelled, and what came of them is written.
+    Raises what `ask` or `write` raised first; the others are cancelled, and what came of them is written. Raises
+    `ValueError` if `concurrency` or `requests` is below 1.
     """
+    _require_one(concurrency=concurrency, requests=requests)
     client = _without_retries(client)
     todo = iter(prompts)
 
@@ -113,6 +118,18 @@ async def ask_all(
         first = errors.exceptions[0]
     if first is not None:
         raise first
+
+
+def _require_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is {number}: with fewer than 1, nothing is asked")
+
+
+def _patient(client: openai.AsyncOpenAI, seconds: float) -> openai.Timeout:
+    """Return the client's timeout with another limit for the next byte: a model may think for long before its first."""
+    timeout = openai.Timeout(client.timeout)
+    return openai.Timeout(connect=timeout.connect, read=seconds, write=timeout.write, pool=timeout.pool)
 
 
 def _without_retries(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:

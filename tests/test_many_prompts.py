@@ -10,6 +10,7 @@ import os
 import pickle
 import selectors
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
@@ -23,9 +24,9 @@ import pages
 import pytest
 from hypothesis import given, strategies as st
 from sockets import soon
-from streams import HELLO, Body, event, finish, sse, text
+from streams import ASK, HELLO, Body, event, finish, sse, text
 
-from tensorloop_stream import StreamDecodeError, StreamProviderError, StreamTruncatedError
+from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
 from tensorloop_stream._prompts import read_answers, verdict
 from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
 from tensorloop_stream.replay import ReplayServer
@@ -198,6 +199,9 @@ def test_an_id_is_made_of_the_request() -> None:
         ('{"id": "taken", "prompt": "a"}', "the id 'taken' is taken by a line before it"),
         ('{"model": null, "prompt": "a"}', "it names no model"),
         (r'"\ud83d"', "half a character"),
+        ('{"prompt": "a", "temperature": NaN}', "a number that JSON does not have"),
+        ('{"prompt": "a", "temperature": 1e999}', "a number that JSON does not have"),
+        (f'{{"prompt": "a", "own": {"[" * 100_000}', "nested too deeply"),
         (f'{{"prompt": [{"1," * 99}1]}}', r"the prompt must be a text, not \[1, 1, .{50}\.\.\.: "),
     ],
 )
@@ -251,7 +255,17 @@ def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> Non
         assert [line["id"] for line in many.lines(path)] == (["b", "é", "next"] if finished else ["b", "next"])
 
 
-@pytest.mark.parametrize("content", [b"hello", b'"a prompt"\n', b'{"id": 1, "prompt": "a"}', b"[1]\n", b'{"id": "x"\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello",
+        b'"a prompt"\n',
+        b'{"id": 1, "prompt": "a"}',
+        b"[1]\n",
+        b'{"id": "x"\n',
+        b'{"id":[1],"completion":{}}\n',
+    ],
+)
 def test_another_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
     """Such as the prompts, named in the place of the answers."""
     path = tmp_path / "prompts.jsonl"
@@ -284,6 +298,45 @@ def test_a_file_in_use_says_so(tmp_path: Path) -> None:
 
     # From shortly before the mark that is the last one.
     assert 998 < answers.idle < 1000 + PATIENCE
+
+
+def test_a_slow_disk_does_not_hold_up_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed meanwhile would seem to have ended long before its last requests."""
+    path, syncs, goes_on = tmp_path / "answers.jsonl", threading.Event(), threading.Event()
+
+    def fsync(_: int) -> None:
+        syncs.set()
+        goes_on.wait(PATIENCE)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with AnswerFile(path) as answers:
+        answers.write(WHOLE)
+        assert syncs.wait(PATIENCE)
+        os.utime(path, (0, 0))
+        assert soon(lambda: path.stat().st_mtime > 0, PATIENCE)
+        goes_on.set()
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, by the system: an answer that may not be on the disk is not written off as kept."""
+    failures = [OSError(5, "Input/output error")]
+
+    def fsync(_: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error"), AnswerFile(tmp_path / "at_the_end.jsonl") as answers:
+        answers.write(WHOLE)
+
+    failures.append(OSError(5, "Input/output error"))
+    answers = AnswerFile(tmp_path / "meanwhile.jsonl").__enter__()
+    answers.write(WHOLE)
+    assert soon(lambda: answers._error is not None, PATIENCE)
+    with pytest.raises(OSError, match="Input/output error"):
+        answers.write(WHOLE)
+    with pytest.raises(OSError, match="Input/output error"):
+        answers.__exit__(None, None, None)
 
 
 def test_half_a_character_of_a_model_is_written(tmp_path: Path) -> None:
@@ -541,6 +594,33 @@ def test_a_cancelled_run_keeps_what_came() -> None:
     assert many.content(gateway.found["a"]) == "Hel"
     assert gateway.found["a"]["error"]["message"] == "the run was stopped"
     assert "error" not in gateway.found["b"]
+
+
+def test_a_model_may_think_for_as_long_as_said() -> None:
+    """Before its first byte too, where the read timeout of `Tensorloop` is a minute."""
+    timeouts: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        timeouts.append(request.extensions["timeout"])
+        return hello()
+
+    async def main() -> None:
+        http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        async with AsyncTensorloop(api_key="none", http_client=http_client) as client:
+            for idle_timeout in (300, 7):
+                await ask_all(client, [Prompt("a", ASK)], RollingLimit(), lambda _: None, idle_timeout=idle_timeout)
+
+    run(main())
+
+    assert timeouts == [{"connect": 5.0, "read": read, "write": 600, "pool": 600} for read in (300, 7)]
+
+
+def test_what_asks_nothing_is_refused() -> None:
+    """Not answered with nothing."""
+    for name in ("concurrency", "requests"):
+        settings: dict[str, Any] = {name: 0}
+        with pytest.raises(ValueError, match=f"{name} is 0: with fewer than 1, nothing is asked"):
+            run(Gateway().ask("a", **settings))
 
 
 def test_a_full_disk_ends_the_run() -> None:
