@@ -122,17 +122,13 @@ class ForwardedChat(_Forwarded):
         if until is None or self._alarm is None:
             return next(self._source.reads, END)
         self._alarm.set(until)
-        rang = False
         try:
             read = next(self._source.reads, END)
         except Exception:
-            rang = self._alarm.clear()
-            if rang:
+            if self._alarm.clear():
                 raise self._passage.timed_out() from None
             raise
-        finally:
-            rang = rang or self._alarm.clear()
-        if rang and read is END:
+        if self._alarm.clear() and read is END:
             raise self._passage.timed_out()
         return read
 
