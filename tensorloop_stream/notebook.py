@@ -13,9 +13,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ._answer import Answer
 from ._async_stream import AsyncChatStream
 from ._printer import aprint_stream, print_stream
+from ._shown import ShownAnswer
 from ._stream import ChatStream
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def display_stream(
     if (show := _front_end()) is None:
         return print_stream(stream)
     chat = stream if isinstance(stream, ChatStream) else ChatStream(stream)
-    answer = Answer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
+    answer = ShownAnswer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
     with _kept(answer, show), chat:
         for _ in chat:
             if (markdown := answer.update()) is not None:
@@ -71,7 +71,7 @@ async def adisplay_stream(
     if (show := _front_end()) is None:
         return await aprint_stream(stream)
     chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)
-    answer = Answer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
+    answer = ShownAnswer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
     with _kept(answer, show):
         async with chat:
             async for _ in chat:
@@ -81,7 +81,7 @@ async def adisplay_stream(
 
 
 @contextmanager
-def _kept(answer: Answer, show: Show) -> Iterator[None]:
+def _kept(answer: ShownAnswer, show: Show) -> Iterator[None]:
     """Show that something is to come, and what came, however the block ends."""
     # At once: of several streams in one cell, the first token to come would decide their order.
     show("…", "")

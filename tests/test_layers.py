@@ -21,7 +21,7 @@ FLOORS = [
         "_template",
         "_limits",
     ),
-    ("_timing", "_answer", "_sources", "_sse", "_chunks", "_tool_calls"),
+    ("_timing", "_shown", "_sources", "_sse", "_chunks", "_tool_calls"),
     ("_logprobs", "_failures", "_copies"),
     ("_choice", "_prompts"),
     ("_accumulation", "_answer_file"),
@@ -57,7 +57,7 @@ PURE = (
     "_timing",
     "_picture",
     "_markdown",
-    "_answer",
+    "_shown",
 )
 
 

@@ -15,17 +15,17 @@ import pytest
 from streams import ENVELOPE, HELLO, chunk, finish, text, tool, usage
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
-from tensorloop_stream._answer import Answer
+from tensorloop_stream._shown import ShownAnswer
 from tensorloop_stream.notebook import adisplay_stream, display_stream
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "recipes/notebook.ipynb"
 
 
-def answer(*chunks: Any, **settings: Any) -> Answer:
+def answer(*chunks: Any, **settings: Any) -> ShownAnswer:
     """Return what is to be shown of a stream that was read to its end."""
     stream = ChatStream(list(chunks), require_finish=False).until_done()
-    return Answer(stream, **{"min_interval": 0.1, "footer": False, "trusted": False, **settings})
+    return ShownAnswer(stream, **{"min_interval": 0.1, "footer": False, "trusted": False, **settings})
 
 
 def shown(*chunks: Any, **settings: Any) -> str:
@@ -38,7 +38,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     updates: list[tuple[str, str]] = []
     monkeypatch.setattr("tensorloop_stream.notebook._front_end", lambda: lambda *both: updates.append(both))
     # A quick machine has the next chunk sooner than an update of five characters is due.
-    monkeypatch.setattr("tensorloop_stream._answer._CHARACTERS_PER_SECOND", float("inf"))
+    monkeypatch.setattr("tensorloop_stream._shown._CHARACTERS_PER_SECOND", float("inf"))
     return updates
 
 
@@ -146,7 +146,7 @@ def test_updates_are_throttled_by_time() -> None:
     now = [0.0]
     pieces: list[Any] = [text("word ") for _ in range(1000)]
     stream = ChatStream(pieces, require_finish=False)
-    seen = Answer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
+    seen = ShownAnswer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
     updates = []
     for _ in stream:
         if (update := seen.update()) is not None:
@@ -161,7 +161,7 @@ def test_long_answers_are_updated_less_often() -> None:
     """A second per 50,000 characters: each update sends and renders all of it."""
     now = [0.0]
     stream = ChatStream([text("a" * 100_000), text("b")], require_finish=False)
-    seen = Answer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
+    seen = ShownAnswer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
     next(stream)
     first = seen.update()
     next(stream)
@@ -179,7 +179,7 @@ def test_nothing_is_updated_before_the_first_token() -> None:
     stream = ChatStream(list(HELLO))
     next(stream)
 
-    assert Answer(stream, min_interval=0, footer=False, trusted=False).update() is None
+    assert ShownAnswer(stream, min_interval=0, footer=False, trusted=False).update() is None
 
 
 # The two loops

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ._view import StreamView
 
-__all__ = ["Answer"]
+__all__ = ["ShownAnswer"]
 
 # A front end renders the whole answer at each update: long ones come less often.
 _CHARACTERS_PER_SECOND = 50_000
@@ -26,7 +26,7 @@ _FINISHES = {
 }
 
 
-class Answer:
+class ShownAnswer:
     """What of a stream is to be shown, as Markdown, and when; it knows no front end."""
 
     def __init__(
