@@ -44,11 +44,14 @@ class ShownAnswer:
         self._trusted = trusted
         self._clock = clock
         self._due = float("-inf")
+        self._seen = 0
 
     def update(self) -> str | None:
-        """Return what there is to show, `None` while there is nothing or it is too early for it."""
-        if not self._chat._core.accumulation.has_token or self._clock() < self._due:  # noqa: SLF001 - of this package
+        """Return what there is to show, `None` while there is nothing new or it is too early for it."""
+        core = self._chat._core  # noqa: SLF001 - of this package
+        if core.chunks == self._seen or not core.accumulation.has_token or self._clock() < self._due:
             return None
+        self._seen = core.chunks
         markdown = "\n\n".join(self._parts())
         if not markdown:
             return None

@@ -9,8 +9,9 @@ Needs no more than the notebook's own IPython, or marimo; anywhere else the answ
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ._async_stream import AsyncChatStream
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["adisplay_stream", "display_stream"]
 
+# Seconds.
+_TICK = 0.1
+
 
 def display_stream(
     stream: Chunks | Callable[[], Chunks],
@@ -42,9 +46,10 @@ def display_stream(
     """Show an answer in the notebook while it arrives, and return the completion.
 
     `stream` is a `ChatStream` or what one is made of. Shown are choice 0's reasoning (folded), text and tool
-    calls, and a `footer` with the figures. The cell is updated every `min_interval` seconds at most. Images are
-    shown as links and HTML as text unless the model is `trusted`. On an interrupt or an error the stream is
-    closed, what had come stays with a line that says so, and the exception goes on to the caller.
+    calls, and a `footer` with the figures. The cell is updated every `min_interval` seconds at most, when a chunk
+    comes: the last words before a pause may be shown after it. Images are shown as links and HTML as text unless the
+    model is `trusted`. On an interrupt or an error the stream is closed, what had come stays with a line that says
+    so, and the exception goes on to the caller.
 
     A cell shows the value of its last line: write `completion = display_stream(...)`. In marimo, an answer is the
     output of its cell, so give each a cell of its own.
@@ -67,16 +72,23 @@ async def adisplay_stream(
     footer: bool = True,
     trusted: bool = False,
 ) -> ChatCompletion:
-    """Show an answer in the notebook while it arrives, as `display_stream` does; cells may `await`."""
+    """Show an answer in the notebook while it arrives, as `display_stream` does; cells may `await`.
+
+    Under asyncio, a pause shows all that came before it.
+    """
     if (show := _front_end()) is None:
         return await aprint_stream(stream)
     chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)
     answer = ShownAnswer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
-    with _kept(answer, show):
+
+    def update() -> None:
+        if (markdown := answer.update()) is not None:
+            show(markdown, "")
+
+    with _kept(answer, show), _ticking(update):
         async with chat:
             async for _ in chat:
-                if (markdown := answer.update()) is not None:
-                    show(markdown, "")
+                update()
             return await chat.get_final_completion()
 
 
@@ -91,6 +103,34 @@ def _kept(answer: ShownAnswer, show: Show) -> Iterator[None]:
         show(*answer.last(error))
         raise
     show(*answer.last())
+
+
+@contextmanager
+def _ticking(tick: Callable[[], None]) -> Iterator[None]:
+    """Call `tick` ten times a second while the block waits, and so let the stop button through.
+
+    ipykernel 7 turns the signal into a callback of the event loop, and does not wake the loop for it: without a timer
+    it is called when the next chunk comes.
+    """
+    loop = None
+    with suppress(RuntimeError):  # trio
+        loop = asyncio.get_running_loop()
+    if loop is None:
+        yield
+        return
+    # A timer and no task: it ends at once, and no exception of its own mixes with those of the block.
+    timer: asyncio.TimerHandle
+
+    def again() -> None:
+        nonlocal timer
+        timer = loop.call_later(_TICK, again)
+        tick()
+
+    timer = loop.call_later(_TICK, again)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _front_end() -> Show | None:

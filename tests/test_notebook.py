@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import queue
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from streams import ENVELOPE, HELLO, chunk, finish, text, tool, usage
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
 from tensorloop_stream._shown import ShownAnswer
-from tensorloop_stream.notebook import adisplay_stream, display_stream
+from tensorloop_stream.notebook import _ticking, adisplay_stream, display_stream
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "recipes/notebook.ipynb"
@@ -260,6 +260,46 @@ async def test_a_cancelled_stream_stays_visible_and_is_closed(cell: list[tuple[s
     assert closed
 
 
+async def test_a_pause_shows_what_came_before_it(cell: list[tuple[str, str]]) -> None:
+    """What came too early for an update is shown when it is due, once, and not with the next chunk."""
+    in_the_pause = []
+
+    async def source() -> AsyncIterator[Any]:
+        for one in HELLO[:3]:
+            yield one
+        with anyio.move_on_after(10):
+            while cell[-1] != ("Hello", ""):  # noqa: ASYNC110 - a list has no event
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.3)
+        in_the_pause.extend(cell)
+        yield HELLO[3]
+
+    await adisplay_stream(source(), footer=False)
+
+    assert in_the_pause == [("…", ""), ("Hel", ""), ("Hello", "")]
+    assert cell[-1] == ("Hello", "Hello")
+
+
+async def test_the_timer_ends_with_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However that ends."""
+    monkeypatch.setattr("tensorloop_stream.notebook._TICK", 0.001)
+    ticks: list[bool] = []
+    with anyio.move_on_after(0.05), _ticking(lambda: ticks.append(True)):
+        await anyio.sleep_forever()
+    before = len(ticks)
+    await anyio.sleep(0.05)
+
+    assert before > 1
+    assert len(ticks) == before
+
+
+def test_trio_needs_no_timer(cell: list[tuple[str, str]]) -> None:
+    """Its loop wakes up for signals; the answer is shown all the same."""
+    anyio.run(adisplay_stream, list(HELLO), backend="trio")
+
+    assert cell[-1][1] == "Hello"
+
+
 def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
     """A source that cannot be opened: the cell says why, above the traceback."""
 
@@ -312,7 +352,7 @@ Run = Callable[..., list[dict[str, Any]]]
 PRELUDE = f"""
 import time
 from tensorloop_stream import AsyncChatStream, ChatStream
-from tensorloop_stream.notebook import adisplay_stream, display_stream
+from tensorloop_stream.notebook import _ticking, adisplay_stream, display_stream
 
 def chunk(text, finish=None):
     return {{**{ENVELOPE!r}, "choices": [{{"index": 0, "delta": {{"content": text}}, "finish_reason": finish}}]}}
@@ -321,7 +361,7 @@ def chunk(text, finish=None):
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """A kernel; run code in it, interrupt it when the code shows something, and return the messages."""
+    """A kernel; run code in it, interrupt it soon after the code shows something, and return the messages."""
     for module in ("ipykernel", "jupyter_client"):
         needs.module(module, "jupyter")
     from jupyter_client.manager import start_new_kernel
@@ -331,22 +371,17 @@ def run() -> Iterator[Run]:
     def execute(code: str, *, interrupt_at: str = "") -> list[dict[str, Any]]:
         asked = client.execute(code)
         messages: list[dict[str, Any]] = []
-        pressed = 0
+        is_pressed = False
         while True:
-            try:
-                message = client.get_iopub_msg(timeout=6 if pressed else 60)
-            except queue.Empty:
-                # The kernel's loop sleeps on where the signal comes just before it does; a user presses again.
-                assert 0 < pressed < 10, messages
-                manager.interrupt_kernel()
-                pressed += 1
-                continue
+            message = client.get_iopub_msg(timeout=30)
             if message["parent_header"].get("msg_id") != asked:
                 continue
             messages.append(message)
-            if interrupt_at and not pressed and interrupt_at in str(message["content"].get("data")):
+            if interrupt_at and not is_pressed and interrupt_at in str(message["content"].get("data")):
+                # By then the kernel has nothing to do but wait.
+                time.sleep(0.5)
                 manager.interrupt_kernel()
-                pressed = 1
+                is_pressed = True
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 return messages
 
@@ -383,7 +418,7 @@ completion = display_stream(source())""")
 
 @pytest.mark.parametrize("call", ["display_stream({})", "await adisplay_stream({})"])
 def test_the_stop_button(run: Run, call: str) -> None:
-    """A real interrupt: the partial answer stays in its output, the stream is closed, the traceback follows."""
+    """Pressed once while nothing comes: the answer so far stays, the stream is closed, the traceback follows."""
     kind = "" if call.startswith("display") else "async "
     messages = run(
         f"""
