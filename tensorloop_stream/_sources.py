@@ -27,6 +27,8 @@ _T = TypeVar("_T")
 DRAIN_SECONDS = 0.1
 # A source's `next` gives this at its end.
 END: Any = object()
+_FOR_ASYNC = "use AsyncChatStream or, in a notebook, await adisplay_stream(...)"
+_FOR_SYNC = "use ChatStream or, in a notebook, display_stream(...)"
 # bytes: of an SDK stream that nobody has read from; sdk: chunks of one that was begun; chunks: of the caller.
 Kind = Literal["bytes", "sdk", "chunks"]
 
@@ -114,12 +116,12 @@ def open_source(source: object) -> Source | None:
     if isinstance(source, AsyncStream) or inspect.isawaitable(source):
         if inspect.iscoroutine(source):
             source.close()
-        raise TypeError("this is an async stream: use AsyncChatStream")
+        raise TypeError(f"this is an async stream: {_FOR_ASYNC}")
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
         return Source("chunks", iter(source), None, source)
     if isinstance(source, AsyncIterable):
-        raise TypeError(f"{type(source).__name__} is an async iterable: use AsyncChatStream")
+        raise TypeError(f"{type(source).__name__} is an async iterable: {_FOR_ASYNC}")
     return None
 
 
@@ -130,7 +132,7 @@ def open_async_source(source: object) -> AsyncSource | None:
             return AsyncSource("bytes", async_bytes_of(source.response), source.response, source)
         return AsyncSource("sdk", aiter(source), getattr(source, "response", None), source)
     if isinstance(source, Stream):
-        raise TypeError("this is a sync stream, which would block the event loop: use ChatStream")
+        raise TypeError(f"this is a sync stream, which would block the event loop: {_FOR_SYNC}")
     if isinstance(source, AsyncIterable):
         return AsyncSource("chunks", aiter(source), None, source)
     _refuse_what_only_looks_iterable(source)

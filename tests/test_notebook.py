@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import needs
 import pytest
-from streams import ENVELOPE, HELLO, chunk, finish, text, tool, usage
+from streams import ASK, ENVELOPE, HELLO, Body, chunk, finish, sse, sync_client, text, tool, usage
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
 from tensorloop_stream._shown import ShownAnswer
@@ -310,6 +310,20 @@ def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
         display_stream(opens, footer=False)
 
     assert cell[-1][1] == "Broken off: this is what had come. ConnectionError: no way"
+
+
+async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
+    """The error names the function to use, also where a function opens the stream and the cell shows it."""
+    sync = sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)
+
+    with pytest.raises(TypeError, match=r"in a notebook, await adisplay_stream\(\.\.\.\)$"):
+        display_stream(AsyncChatStream(list(HELLO)))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"in a notebook, display_stream\(\.\.\.\)$"):
+        await adisplay_stream(sync)
+    with pytest.raises(TypeError):
+        await adisplay_stream(lambda: sync)
+    assert cell[-1][1].endswith("in a notebook, display_stream(...)")
+    sync.close()
 
 
 def test_outside_of_a_notebook_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
