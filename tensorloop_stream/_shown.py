@@ -83,15 +83,15 @@ class ShownAnswer:
         return parts
 
     def _notes(self, error: BaseException | None) -> list[str]:
-        chat = self._chat
-        choices = chat.completion.choices
+        choices = self._chat.completion.choices
+        is_empty = not self._parts()
         notes = []
         if isinstance(error, Exception):
-            name = type(error).__name__
-            notes.append(f"Broken off: this is what had come. {name}: {error}")
+            how = "Failed before anything came." if is_empty else "Broken off: this is what had come."
+            notes.append(f"{how} {type(error).__name__}: {error}")
         elif error is not None:
-            notes.append("Interrupted: this is what had come.")
-        elif not self._parts():
+            notes.append("Interrupted before anything came." if is_empty else "Interrupted: this is what had come.")
+        elif is_empty:
             notes.append("The answer is empty.")
         if choices and choices[0].finish_reason in _FINISHES:
             notes.append(_FINISHES[choices[0].finish_reason])

@@ -120,6 +120,12 @@ def test_a_note_says_what_happened(error: BaseException, note: str) -> None:
     assert plain == f"Hel\n\n{note}"
 
 
+def test_a_note_does_not_speak_of_what_is_not_there() -> None:
+    """A role alone, or nothing at all: there is no answer above the note."""
+    assert answer().last(KeyboardInterrupt())[1] == "Interrupted before anything came."
+    assert answer(HELLO[0]).last(ConnectionError("no"))[1] == "Failed before anything came. ConnectionError: no"
+
+
 def test_a_cut_or_empty_answer_says_so() -> None:
     """No exception tells of these, so the note does."""
     assert answer(text("a"), finish("length")).last()[1].endswith("limit of tokens (finish reason: length).")
@@ -309,7 +315,7 @@ def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
     with pytest.raises(ConnectionError):
         display_stream(opens, footer=False)
 
-    assert cell[-1][1] == "Broken off: this is what had come. ConnectionError: no way"
+    assert cell[-1][1] == "Failed before anything came. ConnectionError: no way"
 
 
 async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
