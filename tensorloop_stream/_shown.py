@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from ._markdown import closing_fence, code_block, harmless, plain
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ._view import StreamView
 
-__all__ = ["ShownAnswer"]
+__all__ = ["ShownAnswer", "require_interval"]
 
 # A front end renders the whole answer at each update: long ones come less often.
 _CHARACTERS_PER_SECOND = 50_000
@@ -113,6 +114,14 @@ class ShownAnswer:
             figures.append(f"{timing.tokens_per_second:.0f} tokens/s")
         figures.append(f"{timing.duration:.2f} s in all")
         return " · ".join(filter(None, figures))
+
+
+def require_interval(min_interval: object) -> None:
+    """Raise `ValueError` for what is no number of seconds."""
+    if not (isinstance(min_interval, Real) and float(min_interval) >= 0):
+        raise ValueError(
+            f"min_interval is {min_interval!r}: it must be a number of seconds, 0 or more; 0 shows each chunk at once"
+        )
 
 
 def _called(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:

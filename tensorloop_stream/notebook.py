@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._async_stream import AsyncChatStream
 from ._printer import aprint_stream, print_stream
-from ._shown import ShownAnswer
+from ._shown import ShownAnswer, require_interval
 from ._stream import ChatStream
 
 if TYPE_CHECKING:
@@ -51,9 +51,13 @@ def display_stream(
     model is `trusted`. On an interrupt or an error the stream is closed, what had come stays with a line that says
     so, and the exception goes on to the caller.
 
+    Raises `TypeError` for an async stream, `ValueError` for a `min_interval` that is no number of seconds; before
+    anything is read.
+
     A cell shows the value of its last line: write `completion = display_stream(...)`. In marimo, an answer is the
     output of its cell, so give each a cell of its own.
     """
+    require_interval(min_interval)
     if (show := _front_end()) is None:
         return print_stream(stream)
     chat = stream if isinstance(stream, ChatStream) else ChatStream(stream)
@@ -76,6 +80,7 @@ async def adisplay_stream(
 
     Under asyncio, a pause shows all that came before it.
     """
+    require_interval(min_interval)
     if (show := _front_end()) is None:
         return await aprint_stream(stream)
     chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)

@@ -332,6 +332,20 @@ async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
     sync.close()
 
 
+@pytest.mark.parametrize("interval", ["x", -1, None, float("nan")])
+async def test_an_interval_that_makes_no_sense(cell: list[tuple[str, str]], interval: Any) -> None:
+    """Refused before anything is read or shown, with its value and what it must be."""
+    chunks = iter(HELLO)
+    says = f"^min_interval is {interval!r}: it must be a number of seconds, 0 or more"
+
+    with pytest.raises(ValueError, match=says):
+        display_stream(chunks, min_interval=interval)
+    with pytest.raises(ValueError, match=says):
+        await adisplay_stream(chunks, min_interval=interval)
+    assert cell == []
+    assert list(chunks) == list(HELLO)
+
+
 def test_outside_of_a_notebook_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
     """A program that shows its answers in a notebook runs in a terminal as well."""
     display_stream(list(HELLO))
