@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -524,6 +525,30 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Zürich: 21 °C, sunny" in saved
     assert saved.count("<svg ") == 3
     assert not [output for output in outputs if output["output_type"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        (None, "../cassettes: No such file or directory"),
+        (NOTEBOOK.parent, 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'),
+    ],
+    ids=["copied out of the clone", "without the extra"],
+)
+def test_the_recipe_says_what_it_needs(
+    folder: Path | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a key and with nothing to play: one sentence says what to do, and one why."""
+    for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder or tmp_path)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    first = next(cell for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if cell["cell_type"] == "code")
+    clone = "a clone of the repository, where it plays recordings"
+    says = f"No key: set TENSORLOOP_KEY, or open this notebook in {clone}. It cannot here: {why}"
+
+    with pytest.raises(RuntimeError, match=f"^{re.escape(says)}$"):
+        exec("".join(first["source"]), {})
 
 
 def test_the_recipe_is_stripped() -> None:
