@@ -1,0 +1,40 @@
+"""Test a web app that streams to browsers, with no key and no network: python recipes/pytest_your_web_app.py"""
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from tensorloop_stream import AsyncTensorloop, ForwardApp
+from tensorloop_stream.replay import ReplayServer
+
+CASSETTES = Path(__file__).parents[1] / "cassettes/chat"
+
+
+def make_app(model: str = "gpt-4o-mini") -> Starlette:
+    """Stand for your app; made by a function, so that to import it needs no key."""
+    client = AsyncTensorloop(max_retries=0)
+
+    async def haiku(_: Request) -> ForwardApp:
+        messages = [{"role": "user", "content": "Stream a haiku about caching."}]
+        return ForwardApp(client, {"model": model, "messages": messages, "temperature": 0.2, "max_tokens": 60})
+
+    return Starlette(routes=[Route("/haiku", haiku)])
+
+
+@pytest.mark.parametrize(("fault", "end"), [("", "[DONE]"), ("cut-after=7", "upstream_error"), ("status=429", "429")])
+def test_what_a_browser_gets(fault: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole answer, or an error that it can see; the faults are named by the model."""
+    with ReplayServer(CASSETTES) as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)  # these go before your .env and its real key
+        monkeypatch.setenv("TENSORLOOP_KEY", "none")
+        with TestClient(make_app(f"gpt-4o-mini?{fault}")) as browser:  # requests in one with block share an event loop
+            assert end in browser.get("/haiku").text.rstrip().splitlines()[-1]
+        assert server.unmatched == []  # all that was asked is recorded
+
+
+if __name__ == "__main__":
+    raise SystemExit(pytest.main([__file__, "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
