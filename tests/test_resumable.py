@@ -37,10 +37,10 @@ LONG, SHORT = 30.0, 0.3
 
 
 @contextmanager
-def redis_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Redis that keeps nothing on disk."""
+def redis_server(port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Redis that keeps nothing on disk, unless the options say so."""
     needs.module("redis", "redis")
-    command = [needs.program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    command = [needs.program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
     with running(command, port) as process:
         yield process
 
@@ -77,7 +77,9 @@ async def replicas(
     from tensorloop_stream.resumable import ResumableStreams
 
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Redis(port=port, **redis_settings or {})) for _ in range(count)]
+        # The less patient client of the two: unlike `Redis()`, it sends nothing a second time.
+        url, redis_settings = f"redis://127.0.0.1:{port}", redis_settings or {}
+        clients = [await stack.enter_async_context(Redis.from_url(url, **redis_settings)) for _ in range(count)]
         yield [await stack.enter_async_context(ResumableStreams(client, lease=lease, **settings)) for client in clients]
 
 
@@ -443,7 +445,7 @@ async def test_a_dead_producer_is_told(redis: Redis, redis_port: int, name: str)
 
 
 async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: int, name: str) -> None:
-    """A pipeline whose replies were lost is sent again by redis-py."""
+    """A pipeline whose replies were lost is sent again."""
     from tensorloop_stream.resumable import _entries
 
     async with replicas(redis_port, 1) as (streams,):
@@ -608,6 +610,46 @@ async def test_settings_that_cannot_work_are_refused(redis_port: int) -> None:
         for lease, expires in ((0, 600), (10, 10), (-1, 5)):
             with pytest.raises(ValueError, match=f"lease is {lease} and expires {expires}"):
                 ResumableStreams(client, lease=lease, expires=expires)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+async def test_connections_that_are_reset_cost_nothing(redis: Redis, redis_port: int, name: str, retries: int) -> None:
+    """A failover, or a proxy's idle limit: Redis is there, so nobody need ask again, whatever the client does."""
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    settings = {"retry": Retry(NoBackoff(), retries)}
+    async with gateway(delay=0.05) as (upstream, client), replicas(redis_port, redis_settings=settings) as both:
+        await both[0].start(name, client, SENT)
+        readers = [asyncio.create_task(read(streams, name)) for streams in both * 3]
+        killed = 0
+        while not all(reader.done() for reader in readers):
+            await asyncio.sleep(0.1)
+            killed += int(await redis.client_kill_filter(_type="normal", skipme=True))
+        reads = [*(await asyncio.gather(*readers)), await read(both[1], name)]
+        left = len(upstream.disconnects)
+
+    assert {one.without_ids for one in reads} == {HAIKU_BODY}
+    assert {one.body for one in reads} == {reads[0].body}
+    assert killed > 10
+    assert left == 0
+
+
+async def test_a_redis_that_is_restarted_costs_nothing(name: str, tmp_path: Any) -> None:
+    """One that keeps all on disk, and is back within the lease."""
+    port = unused_port()
+    kept = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
+    async with gateway(delay=0.1) as (upstream, client), replicas(port, lease=LONG) as both:
+        with redis_server(port, *kept):
+            await both[0].start(name, client, SENT)
+            readers = [asyncio.create_task(read(streams, name)) for streams in both]
+            await read_some(both[1], name, 3)
+        with redis_server(port, *kept):
+            reads = [*(await asyncio.gather(*readers)), await read(both[1], name)]
+            left = len(upstream.disconnects)
+
+    assert {one.without_ids for one in reads} == {HAIKU_BODY}
+    assert left == 0
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped", "emptied"])

@@ -232,6 +232,28 @@ def test_a_killed_web_process_costs_its_readers_nothing(
     assert {reader.without_ids for reader in [first, *readers]} == {HAIKU_BODY}
 
 
+def test_connections_to_redis_that_are_reset_cost_nothing(
+    stays: Process, other: Process, client: httpx2.Client, name: str
+) -> None:
+    """All of them at once, in the middle of an answer: nobody is told, and nothing is lost."""
+    from redis import Redis
+
+    readers = [Reader(client, name) for _ in range(6)]
+    with gateway(delay=0.05) as upstream, ThreadPoolExecutor(6) as pool, Redis(port=REDIS) as admin:
+        first = start(client, stays, name)
+        jobs = [pool.submit(reader.read, (stays, other)[at % 2]) for at, reader in enumerate(readers)]
+        Reader(client, name).read(other, 5)
+        killed = admin.client_kill_filter(_type="normal", skipme=True)
+        ended = [job.result() for job in jobs]
+        first.read(other)
+        left = len(upstream.disconnects)
+
+    assert killed > 1
+    assert all(ended)
+    assert {reader.without_ids for reader in [first, *readers]} == {HAIKU_BODY}
+    assert left == 0
+
+
 def test_a_killed_producer_is_known_to_every_reader(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError as RedisConnectionError,
+    TimeoutError as RedisTimeoutError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable, Callable
 
     from redis.asyncio import Redis
 
@@ -22,22 +26,35 @@ Reply = TypeVar("Reply")
 
 # Seconds between two batches. The first command after a pause does not wait.
 WINDOW = 0.003
+# Seconds between two attempts where a connection broke: at first, and at the most.
+FIRST_PAUSE, LAST_PAUSE = 0.01, 0.25
 
 
-@asynccontextmanager
-async def patience(seconds: float) -> AsyncIterator[None]:
-    """Raise redis-py's `TimeoutError` if the block takes longer: not every client has a socket timeout."""
+async def persist(seconds: float, run: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Run what may run twice, again and again where the connection breaks; raise `TimeoutError` after so long.
+
+    The error is redis-py's. Not every client has a socket timeout, and one of `Redis.from_url` never tries again.
+    """
+    pause, broke = FIRST_PAUSE, None
     try:
         async with asyncio.timeout(seconds):
-            yield
+            while True:
+                try:
+                    return await run()
+                except (AuthenticationError, AuthorizationError):
+                    raise
+                except (RedisConnectionError, RedisTimeoutError) as error:
+                    broke = error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LAST_PAUSE)
     except TimeoutError:
-        raise RedisTimeoutError(f"no answer from Redis within {seconds:.1f} s") from None
+        raise RedisTimeoutError(f"no answer from Redis within {seconds:.1f} s") from broke
 
 
 class Batched(ABC, Generic[Item, Reply]):
     """Sends what is posted in batches, one at a time and in order; Redis has so many seconds for each.
 
-    A batch may be sent again by redis-py, where the connection broke: none of ours does harm when it is run twice.
+    A batch is sent again where the connection broke: none of ours does harm when it is run twice.
     """
 
     def __init__(self, redis: Redis, seconds: float) -> None:
@@ -79,9 +96,9 @@ class Batched(ABC, Generic[Item, Reply]):
             self._task = asyncio.create_task(self._run()) if self._waiting else None
 
     async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Reply]]]) -> None:
+        items = [item for item, _ in batch]
         try:
-            async with patience(self._patience):
-                replies = await self._send([item for item, _ in batch])
+            replies = await persist(self._patience, lambda: self._send(items))
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             for _, future in batch:
                 if not future.done():

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from redis.exceptions import RedisError
 
-from ._commands import WINDOW, patience
+from ._commands import WINDOW, persist
 from ._entries import GONE, LAST, STOPPED, UNAVAILABLE, position_of
 from ._keys import end, inbox_key, is_refused, lease_key, send
 from ._reading import COUNT, streams_of
@@ -116,7 +116,7 @@ class Hub:
                     if time.monotonic() >= next_look:
                         await self._look_after_producers()
                         next_look = time.monotonic() + self._pause
-                    if await self._read(max(next_look - time.monotonic(), 0)):
+                    if await self._read(next_look):
                         await asyncio.sleep(WINDOW)
                 except RedisError:
                     self._fail_all()
@@ -128,16 +128,9 @@ class Hub:
             self._fail_all()
             self._task = None
 
-    async def _read(self, seconds: float) -> bool:
-        """Wait for anything, for so long; return whether something came."""
-        places: dict[Any, Any] = {self._inbox: self._inbox_at}
-        places |= {key: followed.at for key, followed in self._followed.items()}
-        self._is_waiting = True
-        try:
-            async with patience(seconds + self._patience):
-                reply = await self._redis.xread(places, count=COUNT, block=1 + int(1000 * seconds))
-        finally:
-            self._is_waiting = False
+    async def _read(self, until: float) -> bool:
+        """Wait for anything, until then; return whether something came."""
+        places, reply = await persist(self._pause + self._patience, lambda: self._wait(until))
         for key, entries in streams_of(reply):
             if key == self._inbox:
                 self._inbox_at = entries[-1][0]
@@ -147,6 +140,16 @@ class Hub:
                 # Otherwise its readers have left meanwhile, and one has come with another place.
                 self._followed[key].give(entries)
         return bool(reply)
+
+    async def _wait(self, until: float) -> tuple[dict[Any, Any], Any]:
+        places: dict[Any, Any] = {self._inbox: self._inbox_at}
+        places |= {key: followed.at for key, followed in self._followed.items()}
+        seconds = max(until - time.monotonic(), 0)
+        self._is_waiting = True
+        try:
+            return places, await self._redis.xread(places, count=COUNT, block=1 + int(1000 * seconds))
+        finally:
+            self._is_waiting = False
 
     async def _look_after_producers(self) -> None:
         """End the streams whose producer has not said for too long that it lives."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from tensorloop_stream._sse import EventSplitter
 
-from ._commands import patience
+from ._commands import persist
 from ._entries import FAILED, STOPPED, Head, too_large
 from ._log import LostError, renew
 
@@ -51,14 +52,15 @@ class Producers:
 
     def stop(self, owner: str) -> None:
         """Stop the producer of this name, if it is one of this process that runs."""
-        if owner in self._running:
-            self._running[owner][1].cancel()
+        # Not again while it writes its end: the message may come twice.
+        if owner in self._running and not (task := self._running[owner][1]).cancelling():
+            task.cancel()
 
     async def aclose(self) -> None:
         """Stop all; their readers are told."""
         tasks = [task for _, task in self._running.values()]
-        for task in tasks:
-            task.cancel()
+        for owner in self._running:
+            self.stop(owner)
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._beating is not None:
             self._beating.cancel()
@@ -71,13 +73,13 @@ class Producers:
     async def _beat(self) -> None:
         try:
             while self._running:
-                beating = {owner: log for owner, (log, _) in self._running.items()}
+                owners = list(self._running)
+                renewing = partial(renew, self._redis, [log for log, _ in self._running.values()])
                 try:
-                    async with patience(self._lease):
-                        are_alive = await renew(self._redis, list(beating.values()))
+                    are_alive = await persist(self._lease, renewing)
                 except RedisError:
-                    are_alive = [False] * len(beating)
-                for owner, is_alive in zip(beating, are_alive, strict=True):
+                    are_alive = [False] * len(owners)
+                for owner, is_alive in zip(owners, are_alive, strict=True):
                     if not is_alive:
                         self.stop(owner)
                 await asyncio.sleep(self._lease / 8)
