@@ -635,6 +635,24 @@ async def test_connections_that_are_reset_cost_nothing(redis: Redis, redis_port:
     assert left == 0
 
 
+async def test_a_silent_model_costs_no_connection(redis: Redis, redis_port: int, name: str) -> None:
+    """Redis is asked for less time than the client lets it be silent."""
+    settings = {"socket_timeout": 0.6}
+    async with gateway(stall_after=3) as (_, client), replicas(redis_port, redis_settings=settings) as both:
+        await both[0].start(name, client, SENT)
+        readers = [asyncio.create_task(read(streams, name)) for streams in both]
+        await read_some(both[1], name, 3)
+        await asyncio.sleep(0.1)
+        before = (await redis.info("stats"))["total_connections_received"]
+        await asyncio.sleep(2)
+        after = (await redis.info("stats"))["total_connections_received"]
+        await both[0].cancel(name)
+        reads = await asyncio.gather(*readers)
+
+    assert after - before < 3
+    assert {one.error["type"] for one in reads} == {"cancelled"}
+
+
 async def test_a_redis_that_is_restarted_costs_nothing(name: str, tmp_path: Any) -> None:
     """One that keeps all on disk, and is back within the lease."""
     port = unused_port()

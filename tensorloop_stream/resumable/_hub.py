@@ -66,6 +66,9 @@ class Hub:
         # How often to look after the producers; a dead one is noticed within the lease and this.
         self._pause = lease / 8
         self._patience = lease
+        # After more, redis-py may close the connection: Redis is up to 0.1 s late. Its default stands nowhere else.
+        timeout: float | None = redis.connection_pool.make_connection().socket_timeout  # type: ignore[no-untyped-call]
+        self._longest = lease if timeout is None else timeout / 2
         self._expires = expires
         self._followed: dict[str, _Followed] = {}
         self._inbox, self._inbox_at = inbox_key(self.process), b"0-0"
@@ -144,7 +147,7 @@ class Hub:
     async def _wait(self, until: float) -> tuple[dict[Any, Any], Any]:
         places: dict[Any, Any] = {self._inbox: self._inbox_at}
         places |= {key: followed.at for key, followed in self._followed.items()}
-        seconds = max(until - time.monotonic(), 0)
+        seconds = min(max(until - time.monotonic(), 0), self._longest)
         self._is_waiting = True
         try:
             return places, await self._redis.xread(places, count=COUNT, block=1 + int(1000 * seconds))
