@@ -362,6 +362,47 @@ async def test_cancelling_a_silent_model(redis: Redis, redis_port: int, name: st
     assert [one.status for one in reads] == [499, 499]
 
 
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: int, name: str, steps: int) -> None:
+    """Whoever starts it next, anywhere, asks the gateway."""
+    async with gateway() as (upstream, client), replicas(redis_port) as both:
+        starting = asyncio.create_task(both[0].start(name, client, SENT))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        await both[0].cancel(str(uuid.uuid4()))
+        keys = await redis.keys("tensorloop:stream:" + name + "*")
+        started = await both[1].start(name, client, SENT)
+        one = await read(both[0], name)
+        asked = len(upstream.requests)
+
+    assert keys == []
+    assert started
+    assert one.without_ids == HAIKU_BODY
+    assert asked == 1
+
+
+@pytest.mark.parametrize("steps", range(4))
+async def test_a_start_that_is_overtaken_by_the_end_starts_nothing(
+    redis: Redis, redis_port: int, name: str, steps: int
+) -> None:
+    """It says so, and another process may start it."""
+    async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as (closing, other):
+        starting = asyncio.create_task(closing.start(name, client, SENT))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await closing.aclose()
+        with pytest.raises(RuntimeError, match="these streams are closed"):
+            await starting
+        is_idle = not closing._producers and closing._hub._task is None and closing._commands._task is None
+
+        assert await other.start(name, client, SENT)
+        assert await asoon(lambda: len(upstream.requests) == 1, PATIENCE)
+    assert is_idle
+
+
 async def test_the_callbacks_are_those_of_the_producer(redis: Redis, redis_port: int, name: str) -> None:
     """The whole message comes once, for the database, whoever reads or not."""
     finished: list[ChatCompletion] = []

@@ -120,6 +120,10 @@ class Commands(Batched["tuple[Command, ...]", "list[Any]"]):
                 raise reply
         return replies
 
+    def tell(self, *commands: Command) -> None:
+        """Run commands after those that were posted before, whatever becomes of them."""
+        self.post(commands).add_done_callback(_seen)
+
     async def _send(self, items: list[tuple[Command, ...]]) -> list[list[Any]]:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for commands in items:
@@ -127,3 +131,8 @@ class Commands(Batched["tuple[Command, ...]", "list[Any]"]):
                     pipeline.execute_command(*command)
             replies = iter(await pipeline.execute(raise_on_error=False))
         return [[next(replies) for _ in commands] for commands in items]
+
+
+def _seen(future: asyncio.Future[list[Any]]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -85,9 +85,10 @@ class Hub:
         if not followed.followers:
             followed.position = follower.place
             if self._is_waiting:
-                # One XADD, however many come before the XREAD that it wakes has returned.
+                # One XADD, however many come before the XREAD that it wakes has returned. If it does not reach Redis,
+                # the XREAD does not, either, and says so.
                 self._is_waiting = False
-                self._commands.post(send(self.process)).add_done_callback(_seen)
+                self._commands.tell(*send(self.process))
         elif followed.position > follower.place:
             return False
         followed.followers.add(follower)
@@ -177,9 +178,3 @@ class Hub:
     def _fail_all(self) -> None:
         for followed in self._followed.values():
             followed.fail(UNAVAILABLE)
-
-
-def _seen(future: asyncio.Future[list[Any]]) -> None:
-    # A wake-up that did not reach Redis: the XREAD does not, either, and says so.
-    if not future.cancelled():
-        future.exception()

@@ -33,6 +33,13 @@ redis.call('PEXPIRE', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[1] .. ':' .. id:match('%d+'), '', 'PX', ARGV[4])
 return id
 """
+# Of a claim that nobody will write to; not where it was cancelled, or another has come.
+_RELEASE = """
+local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 2)
+if #found == 1 and found[1][2][2] == ARGV[1] then
+  redis.call('DEL', KEYS[1], KEYS[1] .. ':' .. found[1][1]:match('%d+'))
+end
+"""
 # A script for all, since a command for each costs the process three times as much. Returns what failed, and why.
 _APPEND = """
 local failed = {}
@@ -103,7 +110,12 @@ class Log:
         cls, commands: Commands, writer: Writer, key: str, owner: str, *, expires: int, lease: int
     ) -> Log | None:
         """Begin a log, unless there is one; times in milliseconds."""
-        [entry_id] = await commands.run(("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease))
+        try:
+            [entry_id] = await commands.run(("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease))
+        except BaseException:
+            # It is on its way all the same.
+            release(commands, key, owner)
+            raise
         return None if entry_id is None else cls(commands, writer, key, position_of(entry_id)[0], expires, lease)
 
     async def begin(self, head: Head) -> None:
@@ -147,6 +159,11 @@ class Log:
     async def _is_lost(self, number: int) -> bool:
         [entries] = await self.commands.run(("XREVRANGE", self.key, "+", "-", "COUNT", 1))
         return not entries or not (self.stream, number) <= position_of(entries[0][0]) < (self.stream, LAST)
+
+
+def release(commands: Commands, key: str, owner: str) -> None:
+    """Give an id back that was claimed and not begun."""
+    commands.tell(("EVAL", _RELEASE, 1, key, owner))
 
 
 async def renew(redis: Redis, logs: list[Log]) -> list[bool]:

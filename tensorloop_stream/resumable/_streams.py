@@ -16,7 +16,7 @@ from ._entries import CANCELLED, require_id
 from ._follower import FollowedChat
 from ._hub import Hub
 from ._keys import end, is_refused, log_key, send
-from ._log import Log, Writer
+from ._log import Log, Writer, release
 from ._producer import Producers, produce
 from ._reading import owner_of
 
@@ -79,12 +79,14 @@ class ResumableStreams:
         require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
         forwarded = AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout))
-        if self._is_closed:
-            raise RuntimeError("these streams are closed: nothing can be started here any more")
+        self._require_open()
         owner = f"{self._hub.process}:{next(self._numbers)}"
         log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)
         if log is None:
             return False
+        if self._is_closed:
+            release(self._commands, key, owner)
+            self._require_open()
         self._producers.add(owner, log, produce(log, forwarded, client, body, self._max_size))
         self._hub.wake()
         return True
@@ -116,7 +118,12 @@ class ResumableStreams:
         await self._producers.aclose()
         await self._hub.aclose()
         await self._writer.aclose()
+        # The last, since a start that is under way gives its id back.
         await self._commands.aclose()
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("these streams are closed: nothing can be started here any more")
 
     async def __aenter__(self) -> Self:
         return self
