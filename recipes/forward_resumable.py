@@ -5,11 +5,10 @@ from pathlib import Path
 
 import uvicorn
 from pydantic import ValidationError, conlist, constr, create_model
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, StreamingResponse
-from starlette.routing import Route
 
 from tensorloop_stream import AsyncTensorloop
 from tensorloop_stream.resumable import ResumableStreams
@@ -25,16 +24,17 @@ async def chat(request: Request) -> StreamingResponse | JSONResponse:
     if request.method == "DELETE":  # a browser that leaves cancels nothing
         return JSONResponse({"cancelled": await streams.cancel(name)})
     if request.method == "POST":  # however often it comes, the gateway is asked once
-        try:
-            body = Asked.model_validate_json(await request.body()).model_dump()
-        except ValidationError as error:
-            return JSONResponse({"error": {"message": str(error)}}, 422)
+        body = Asked.model_validate_json(await request.body()).model_dump()
         await streams.start(name, client, {**body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2})
     answer = await streams.read(name, request.headers.get("last-event-id"))
     return StreamingResponse(answer, answer.status_code, answer.headers)
 
 
-page = Route("/", FileResponse(Path(__file__).with_name("chat_resumable.html")))
-app = Starlette(routes=[page, Route("/chat/{id:uuid}", chat, methods=["POST", "GET", "DELETE"])], max_body_size=10**5)
+AGAIN = {"error": {"message": "Redis cannot be reached: ask again", "type": "stream_unavailable"}}
+app = Starlette(lifespan=streams.lifespan, max_body_size=10**5)  # a server that ends tells the readers of its streams
+app.add_route("/", lambda _: FileResponse(Path(__file__).with_name("chat_resumable.html")))
+app.add_route("/chat/{id:uuid}", chat, methods=["POST", "GET", "DELETE"])
+app.add_exception_handler(ValidationError, lambda _, error: JSONResponse({"error": {"message": str(error)}}, 422))
+app.add_exception_handler(RedisError, lambda *_: JSONResponse(AGAIN, 503))
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), timeout_graceful_shutdown=1)

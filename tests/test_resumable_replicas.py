@@ -67,9 +67,9 @@ class Process:
 
 
 @contextmanager
-def process(command: list[str]) -> Iterator[Process]:
+def process(command: list[str], environment: dict[str, str] = ENVIRONMENT) -> Iterator[Process]:
     port = unused_port()
-    with running(command, port, {**ENVIRONMENT, "PORT": str(port)}) as popen:
+    with running(command, port, {**environment, "PORT": str(port)}) as popen:
         yield Process(port, popen)
 
 
@@ -280,6 +280,46 @@ def test_a_killed_producer_is_known_to_every_reader(
     assert len(late.ids) == 5
     # A lease of 4 s, and half a second; the machine may be busy.
     assert told < PATIENCE
+
+
+def test_a_producer_that_is_told_to_end_says_so(
+    stays: Process, other: Process, client: httpx2.Client, name: str
+) -> None:
+    """As in every deployment, by SIGTERM: readers elsewhere do not wait for its lease to run out."""
+    with gateway(stall_after=5) as upstream, web() as doomed, ThreadPoolExecutor(2) as pool:
+        start(client, doomed, name)
+        readers = [Reader(client, name) for _ in range(2)]
+        jobs = [pool.submit(reader.read, place) for reader, place in zip(readers, (stays, other), strict=True)]
+        for place in (stays, other):
+            Reader(client, name).read(place, 5)
+        doomed.popen.terminate()
+        terminated = time.monotonic()
+        ended = [job.result() for job in jobs]
+        told = time.monotonic() - terminated
+        doomed.popen.wait(PATIENCE)
+        left = soon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+
+    assert all(ended)
+    assert {reader.error["type"] for reader in readers} == {"producer_stopped"}
+    assert {len(reader.ids) for reader in readers} == {5}
+    assert left
+    # Its connections have a second to end; its lease would run for three and a half more.
+    assert told < 3.4
+
+
+def test_a_redis_that_is_not_there_is_told(client: httpx2.Client, name: str) -> None:
+    """To whoever starts, reads or cancels, with the same type of error: ask again."""
+    environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{unused_port()}"}
+    with gateway() as upstream, process(RECIPE, environment) as lonely, ThreadPoolExecutor(3) as pool:
+        requests: list[tuple[str, Any]] = [("POST", ASKED), ("GET", None), ("DELETE", None)]
+        jobs = [pool.submit(client.request, method, lonely.url(name), json=asked) for method, asked in requests]
+        answers = [job.result() for job in jobs]
+        asked = len(upstream.requests)
+
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert {answer.json()["error"]["type"] for answer in answers} == {"stream_unavailable"}
+    assert not [answer for answer in answers if "127.0.0.1" in answer.text]
+    assert asked == 0
 
 
 def test_a_worker_streams_for_the_web_processes(

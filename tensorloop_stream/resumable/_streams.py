@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis as SyncRedis
@@ -21,7 +22,7 @@ from ._producer import Producers, produce
 from ._reading import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from types import TracebackType
 
     import openai
@@ -120,6 +121,15 @@ class ResumableStreams:
         await self._writer.aclose()
         # The last, since a start that is under way gives its id back.
         await self._commands.aclose()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - given by the framework
+        """Close with an application: what Starlette and FastAPI take as `lifespan`.
+
+        Without it every restart looks like a crash: uvicorn lets SIGTERM end the process before its tasks can.
+        """
+        async with self:
+            yield
 
     def _require_open(self) -> None:
         if self._is_closed:
