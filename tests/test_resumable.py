@@ -362,6 +362,27 @@ async def test_cancelling_a_silent_model(redis: Redis, redis_port: int, name: st
     assert [one.status for one in reads] == [499, 499]
 
 
+async def test_a_cancel_may_come_before_its_start(redis: Redis, redis_port: int, name: str) -> None:
+    """Requests overtake each other: the gateway is not asked, and readers are told why; for a short while."""
+    async with gateway() as (upstream, client), replicas(redis_port) as both:
+        cancelled = [await streams.cancel(name) for streams in both]
+        # Anybody may send one: little is kept of it.
+        [key] = await redis.keys()
+        size, life = await redis.memory_usage(key) or 0, await redis.pttl(key)
+        started = [await streams.start(name, client, SENT) for streams in both]
+        reads = [await read(streams, name) for streams in both]
+        again = await both[0].cancel(name)
+        asked, keys = len(upstream.requests), await redis.keys()
+
+    assert cancelled == [False, False]
+    assert started == [False, False]
+    assert [(one.status, one.error["type"]) for one in reads] == [(499, "cancelled")] * 2
+    assert (again, asked) == (False, 0)
+    assert size < 200
+    assert 0 < life <= 30_000
+    assert keys == [f"tensorloop:stream:{name}".encode()]
+
+
 @pytest.mark.parametrize("steps", range(4))
 async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: int, name: str, steps: int) -> None:
     """Whoever starts it next, anywhere, asks the gateway."""

@@ -31,11 +31,11 @@ SOME = "document.querySelector('.assistant p')?.textContent.length > 5"
 
 
 @contextmanager
-def web(port: int) -> Iterator[Any]:
+def web(port: int, database: int = REDIS) -> Iterator[Any]:
     environment = {
         **os.environ,
         "PORT": str(port),
-        "REDIS_URL": f"redis://127.0.0.1:{REDIS}",
+        "REDIS_URL": f"redis://127.0.0.1:{database}",
         "TENSORLOOP_BASE_URL": f"http://127.0.0.1:{GATEWAY}/v1",
         "TENSORLOOP_KEY": "tl_none",
     }
@@ -156,6 +156,26 @@ def test_stop_reaches_the_gateway_after_a_reload(page: Page) -> None:
         assert soon(lambda: len(upstream.disconnects) == 1, PATIENCE)
     assert page.locator(".assistant .note").inner_text() == "Stopped."
     assert HAIKU.startswith(shown(page))
+
+
+def test_stop_outlasts_a_redis_that_is_away(page: Page) -> None:
+    """Neither the question nor the stop is lost, and whichever comes first, nobody pays for more."""
+    database, port = unused_port(), unused_port()
+    with gateway(stall_after=8) as upstream, web(port, database):
+        page.goto(f"http://127.0.0.1:{port}")
+        with (
+            page.expect_response(lambda response: response.request.method == "POST") as asked,
+            page.expect_response(lambda response: response.request.method == "DELETE") as stopped,
+        ):
+            send(page)
+            page.get_by_role("button", name="Stop").click()
+        with redis_server(database):
+            ended(page)
+            left = soon(lambda: len(upstream.disconnects) == len(upstream.requests), PATIENCE)
+
+    assert (asked.value.status, stopped.value.status) == (503, 503)
+    assert page.locator(".assistant .note").inner_text() == "Stopped."
+    assert left
 
 
 def test_a_closed_tab_cancels_nothing(page: Page, site: str) -> None:

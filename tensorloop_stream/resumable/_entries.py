@@ -9,7 +9,8 @@
 
 `ms` is when the stream was claimed, by Redis's clock; the numbers are the producer's. So Redis itself refuses an event
 that is written twice (a command that was retried), after the end (nothing is greater), and into a later stream of the
-same id; and a reader sees that nothing is missing.
+same id; and a reader sees that nothing is missing. A stream that was cancelled before it was started has a claim by
+nobody, and its end.
 """
 
 from __future__ import annotations

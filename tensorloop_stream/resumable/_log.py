@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from ._commands import Batched
-from ._entries import CLAIM, END, EVENT, HEAD, LAST, Head, position_of
+from ._entries import CANCELLED, CLAIM, END, EVENT, HEAD, LAST, Head, position_of
 from ._keys import end, is_refused, lease_key
 
 if TYPE_CHECKING:
@@ -23,14 +23,22 @@ if TYPE_CHECKING:
 
 # Bytes of a stream that may be on their way to Redis; what a gateway sends beyond waits in its socket.
 UNDER_WAY = 256 * 1024
+# Milliseconds for which a cancel waits for its stream: a "Stop" may overtake its question, and anybody may send one.
+EARLY = 30_000
 
 # Atomic, so that two that start at once are one; and the same when it is run twice.
 _CLAIM = """
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if first then return first[2][2] == ARGV[1] and first[1] end
-local id = redis.call('XADD', KEYS[1], '*', ARGV[2], ARGV[1])
+local is_cancelled = redis.call('DEL', KEYS[1] .. ':cancelled') == 1
+local id = redis.call('XADD', KEYS[1], '*', ARGV[2], is_cancelled and '' or ARGV[1])
+local stream = id:match('%d+')
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-redis.call('SET', KEYS[1] .. ':' .. id:match('%d+'), '', 'PX', ARGV[4])
+if is_cancelled then
+  redis.call('XADD', KEYS[1], stream .. '-' .. ARGV[5], ARGV[6], ARGV[7])
+  return false
+end
+redis.call('SET', KEYS[1] .. ':' .. stream, '', 'PX', ARGV[4])
 return id
 """
 # Of a claim that nobody will write to; not where it was cancelled, or another has come.
@@ -39,6 +47,13 @@ local found = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 2)
 if #found == 1 and found[1][2][2] == ARGV[1] then
   redis.call('DEL', KEYS[1], KEYS[1] .. ':' .. found[1][1]:match('%d+'))
 end
+"""
+# Whose stream it is. Where there is none, a key that is smaller than a log.
+_CANCEL = """
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if first then return {first[1], first[2][2]} end
+redis.call('SET', KEYS[1] .. ':cancelled', '', 'PX', ARGV[1])
+return false
 """
 # A script for all, since a command for each costs the process three times as much. Returns what failed, and why.
 _APPEND = """
@@ -110,8 +125,9 @@ class Log:
         cls, commands: Commands, writer: Writer, key: str, owner: str, *, expires: int, lease: int
     ) -> Log | None:
         """Begin a log, unless there is one; times in milliseconds."""
+        cancelled = LAST, END, CANCELLED
         try:
-            [entry_id] = await commands.run(("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease))
+            [entry_id] = await commands.run(("EVAL", _CLAIM, 1, key, owner, CLAIM, expires, lease, *cancelled))
         except BaseException:
             # It is on its way all the same.
             release(commands, key, owner)
@@ -164,6 +180,12 @@ class Log:
 def release(commands: Commands, key: str, owner: str) -> None:
     """Give an id back that was claimed and not begun."""
     commands.tell(("EVAL", _RELEASE, 1, key, owner))
+
+
+async def owner_of(commands: Commands, key: str) -> tuple[int, str] | None:
+    """Return the stream to cancel, and its producer; `None` if it has none, and never will."""
+    [found] = await commands.run(("EVAL", _CANCEL, 1, key, EARLY))
+    return (position_of(found[0])[0], found[1].decode()) if found and found[1] else None
 
 
 async def renew(redis: Redis, logs: list[Log]) -> list[bool]:

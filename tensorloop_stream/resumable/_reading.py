@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._entries import CLAIM, EVENT, Playhead, not_of_this_stream, position_of, require_event_id, unknown
+from ._entries import EVENT, Playhead, not_of_this_stream, position_of, require_event_id, unknown
 
 if TYPE_CHECKING:
     from ._commands import Command, Commands
@@ -40,15 +40,6 @@ async def entries_after(commands: Commands, key: str, stream: int, number: int) 
     """Return the next entries that are there, `COUNT` at most."""
     [entries] = await commands.run(("XRANGE", key, f"{stream}-{number + 1}", "+", "COUNT", COUNT))
     return list(entries)
-
-
-async def owner_of(commands: Commands, key: str) -> tuple[int, str] | None:
-    """Return the stream in a log and its producer, `None` if there is no log."""
-    [entries] = await commands.run(("XRANGE", key, "-", "+", "COUNT", 1))
-    if not entries:
-        return None
-    entry_id, fields = entries[0]
-    return position_of(entry_id)[0], fields[CLAIM].decode()
 
 
 def streams_of(reply: Any) -> list[tuple[str, list[Entry]]]:

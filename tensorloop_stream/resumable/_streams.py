@@ -17,9 +17,8 @@ from ._entries import CANCELLED, require_id
 from ._follower import FollowedChat
 from ._hub import Hub
 from ._keys import end, is_refused, log_key, send
-from ._log import Log, Writer, release
+from ._log import Log, Writer, owner_of, release
 from ._producer import Producers, produce
-from ._reading import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -71,7 +70,7 @@ class ResumableStreams:
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
     ) -> bool:
-        """Send `body` through `client`, in the background of this process, unless the id was started before.
+        """Send `body` through `client`, in the background of this process, unless the id was started or cancelled.
 
         Returns whether it was this call that started it. The answer, or its error, is for those who `read`, until it
         expires: ask again under another id. Callbacks and timeouts are those of `aforward_chat`; what a callback raises
@@ -101,7 +100,10 @@ class ResumableStreams:
         return await FollowedChat(self._hub, self._commands, log_key(require_id(id))).open(last_event_id)
 
     async def cancel(self, id: str) -> bool:  # noqa: A002
-        """End the stream for everybody, and its request to the gateway; return whether it was running."""
+        """End the stream for everybody, and its request to the gateway; return whether it was running.
+
+        One that was not started yet is cancelled, too, for the next 30 seconds: requests overtake each other.
+        """
         key = log_key(require_id(id))
         found = await owner_of(self._commands, key)
         if found is None:
