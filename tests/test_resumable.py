@@ -628,6 +628,29 @@ async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port:
         assert len((await read_some(both[1], name, 3)).ids) >= 3
 
 
+async def test_a_reader_that_waits_is_kept(redis: Redis, redis_port: int, name: str) -> None:
+    """In a task that nobody else keeps, as a background job may be."""
+    reads: list[Read] = []
+    async with gateway(delay=0.1) as (_, client), replicas(redis_port) as both:
+
+        async def save() -> None:
+            # Without a timeout, which would hold the task.
+            one = await both[1].read(name)
+            reads.append(Read(one.status_code, one.headers, b"".join([data async for data in one])))
+
+        await both[0].start(name, client, SENT)
+        task = asyncio.create_task(save())
+        assert await asoon(lambda: bool(both[1]._hub._followed), PATIENCE)
+        del task
+        while both[0]._producers:
+            gc.collect()
+            await asyncio.sleep(0.02)
+
+        assert await asoon(lambda: bool(reads), PATIENCE)
+    assert reads[0].without_ids == HAIKU_BODY
+    assert not both[1]._hub.waiting
+
+
 PROGRAM = """
 import asyncio, sys
 from redis.asyncio import Redis

@@ -126,11 +126,18 @@ class FollowedChat:
             self._hub.leave(self)
         return data
 
+    async def _wait(self) -> None:
+        self._wake.clear()
+        self._hub.waiting.add(self)
+        try:
+            await self._wake.wait()
+        finally:
+            self._hub.waiting.discard(self)
+
     async def _entries(self) -> list[Entry]:
         while not self._arrived and self._error is None:
             if self._is_followed:
-                self._wake.clear()
-                await self._wake.wait()
+                await self._wait()
             elif self._is_behind:
                 entries = await entries_after(self._commands, self.key, *self.place)
                 self._is_behind = len(entries) == COUNT

@@ -71,6 +71,8 @@ class Hub:
         self._longest = lease if timeout is None else timeout / 2
         self._expires = expires
         self._followed: dict[str, _Followed] = {}
+        # Nothing else may hold a task that waits here: an event loop does not.
+        self.waiting: set[FollowedChat] = set()
         self._inbox, self._inbox_at = inbox_key(self.process), b"0-0"
         self._is_waiting = False
         self._is_closed = False
