@@ -31,6 +31,7 @@ INTERNAL = {
     "FollowedChat.give",
     "FollowedChat.key",
     "FollowedChat.open",
+    "FollowedChat.ping",
     "FollowedChat.place",
     "RollingLimit.seconds",
     "SharedLimit.connect",

@@ -315,6 +315,31 @@ async def test_a_stall_behind_pings_ends_for_every_reader(redis: Redis, redis_po
         assert await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
 
 
+async def test_pings_are_no_part_of_the_answer(
+    redis: Redis, redis_port: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the gateway sends them, they fill no Redis; a reader gets its own, whether or not there are any."""
+    from tensorloop_stream.resumable import _hub
+
+    monkeypatch.setattr(_hub, "SILENCE", 0.1)
+    bodies = []
+    async with gateway(stall_after=3, ping=0.01) as (_, client), replicas(redis_port, lease=4.0) as both:
+        await both[0].start(name, client, SENT)
+        for streams in both:
+            async with asyncio.timeout(PATIENCE), await streams.read(name) as answer:
+                body = b""
+                async for data in answer:
+                    body += data
+                    if body.count(b": ping\n\n") >= 2 and body.count(b"\nid: ") >= 3:
+                        break
+                bodies.append(body)
+        entries = await redis.xlen(f"tensorloop:stream:{name}")
+
+    # With the claim and the head.
+    assert entries == 5
+    assert [body.count(b"\nid: ") for body in bodies] == [3, 3]
+
+
 async def test_a_gateway_that_is_not_there_is_a_502(redis: Redis, redis_port: int, name: str) -> None:
     """For every reader."""
     async with async_client(f"http://127.0.0.1:{unused_port()}/v1") as client, replicas(redis_port) as both:

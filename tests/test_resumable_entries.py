@@ -175,6 +175,31 @@ def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
     assert playhead.head.headers["Content-Type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("event", "is_comment"),
+    [
+        (b": ping", True),
+        (b":", True),
+        (b": a\n: b", True),
+        (b": a\ndata: b", False),
+        (b"data: :", False),
+        (b"x:", False),
+    ],
+)
+def test_comments_are_no_events(event: bytes, is_comment: bool) -> None:
+    """One that stands before an event's lines is a part of that, and goes with it."""
+    assert _entries.is_comment(event) == is_comment
+
+
+def test_a_ping_stands_in_a_stream_alone() -> None:
+    """Not before the status is known, not in the JSON of an error, and not after the end."""
+    refused = _entries.Head(429, {"Content-Type": "application/json"})
+    running, ended = _entries.Playhead(MS, 2, HEAD), _entries.Playhead(MS, 2, HEAD, ended=True)
+    playheads = [running, ended, _entries.Playhead(MS), _entries.Playhead(MS, 1, refused)]
+
+    assert [playhead.ping() for playhead in playheads] == [b": ping\n\n", b"", b"", b""]
+
+
 def test_a_refusal_of_the_gateway_is_no_event() -> None:
     """Its JSON goes on as it is, without an id."""
     playhead = _entries.Playhead(MS)

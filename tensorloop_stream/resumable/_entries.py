@@ -93,6 +93,15 @@ GONE = error("the rest of this answer is gone: it expired, or Redis lost it", "s
 UNAVAILABLE = error("this stream cannot be read now: ask again, from the last event id", "stream_unavailable", 503)
 
 
+# For a reader, while there is nothing else: it belongs to a connection, and to no log. So do those of the gateway.
+PING = b": ping\n\n"
+
+
+def is_comment(event: bytes) -> bool:
+    """Tell whether an event is none: nothing but comments."""
+    return event[:1] == b":" and all(line[:1] == b":" for line in event.split(b"\n"))
+
+
 def too_large(max_size: int) -> bytes:
     """Return the error for an answer that Redis shall not hold."""
     return error(f"the answer is larger than {max_size} bytes, and was not read further", "too_large", 502)
@@ -150,6 +159,10 @@ class Playhead:
             elif HEAD in fields:
                 self.head = Head.decode(fields[HEAD])
         return b"".join(sent)
+
+    def ping(self) -> bytes:
+        """Return what keeps a connection alive, if it may stand here."""
+        return PING if self.head is not None and self.head.is_stream and not self.ended else b""
 
     def fail(self, error: bytes) -> bytes:
         """End with an error: in the stream if that has begun, else as the whole answer.

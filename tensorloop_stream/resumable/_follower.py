@@ -24,9 +24,10 @@ BUFFER = 256 * 1024
 class FollowedChat:
     """A stream's answer for a browser: `status_code`, `headers`, and its bytes when iterated.
 
-    Every event has an `id:` line, for the browser to send as `Last-Event-ID`. As with `aforward_chat`, an error before
-    the stream is a status and JSON, a later one an event. A stream that is not there is a 404, a last event id that is
-    none of its own a 400, and nothing left to read a 204, which stops an `EventSource`.
+    Every event has an `id:` line, for the browser to send as `Last-Event-ID`; in a silence there is a comment now and
+    then, so that no proxy takes the connection for dead. As with `aforward_chat`, an error before the stream is a
+    status and JSON, a later one an event. A stream that is not there is a 404, a last event id that is none of its own
+    a 400, and nothing left to read a 204, which stops an `EventSource`.
     Leaving, by `aclose()` or just so, cancels nothing.
     """
 
@@ -46,6 +47,7 @@ class FollowedChat:
         self._arrived: list[Entry] = []
         self._size = 0
         self._error: bytes | None = None
+        self._is_silent = False
         self._wake = asyncio.Event()
         self._is_behind = True
         self._is_followed = False
@@ -82,6 +84,11 @@ class FollowedChat:
             self._size += size
         return self._is_followed
 
+    def ping(self) -> None:
+        """Send a comment, unless there is something to send."""
+        self._wake.set()
+        self._is_silent = True
+
     def fail(self, error: bytes) -> None:
         """Take an error that ends this reading, and not the stream."""
         self._wake.set()
@@ -116,6 +123,9 @@ class FollowedChat:
             data = self._playhead.take(await self._entries())
             if not data and not self._arrived and self._error is not None:
                 data = self._playhead.fail(self._error)
+            if not data and self._is_silent:
+                data = self._playhead.ping()
+            self._is_silent = False
         except RedisError:
             data = self._playhead.fail(UNAVAILABLE)
         except BaseException:
@@ -135,7 +145,7 @@ class FollowedChat:
             self._hub.waiting.discard(self)
 
     async def _entries(self) -> list[Entry]:
-        while not self._arrived and self._error is None:
+        while not self._arrived and self._error is None and not self._is_silent:
             if self._is_followed:
                 await self._wait()
             elif self._is_behind:

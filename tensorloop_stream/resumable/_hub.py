@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ._follower import FollowedChat
     from ._producer import Producers
 
+# Seconds of silence after which readers get a comment; the HTML standard recommends them (section 9.2.7).
+SILENCE = 15.0
+
 
 @dataclass(slots=True)
 class _Followed:
@@ -31,6 +34,8 @@ class _Followed:
     position: tuple[int, int]
     # Readers that were dropped without being closed leave by themselves.
     followers: WeakSet[FollowedChat] = field(default_factory=WeakSet)
+    # When they were last given anything.
+    heard: float = field(default_factory=time.monotonic)
 
     @property
     def at(self) -> str:
@@ -38,12 +43,19 @@ class _Followed:
 
     def give(self, entries: list[Entry]) -> None:
         self.position = position_of(entries[-1][0])
+        self.heard = time.monotonic()
         size = sum(len(value) for _, fields in entries for value in fields.values())
         for follower in list(self.followers):
             if not follower.give(entries, size):
                 self.followers.discard(follower)
         if self.position[1] == LAST:
             self.followers.clear()
+
+    def ping(self) -> None:
+        if time.monotonic() - self.heard >= SILENCE:
+            self.heard = time.monotonic()
+            for follower in list(self.followers):
+                follower.ping()
 
     def fail(self, error: bytes) -> None:
         for follower in list(self.followers):
@@ -121,6 +133,8 @@ class Hub:
                 try:
                     if time.monotonic() >= next_look:
                         await self._look_after_producers()
+                        for followed in self._followed.values():
+                            followed.ping()
                         next_look = time.monotonic() + self._pause
                     if await self._read(next_look):
                         await asyncio.sleep(WINDOW)

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from tensorloop_stream._sse import EventSplitter
 
 from ._commands import persist
-from ._entries import FAILED, STOPPED, Head, too_large
+from ._entries import FAILED, STOPPED, Head, is_comment, too_large
 from ._log import LostError, renew
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ async def _write(log: Log, answer: AsyncForwardedChat, max_size: int) -> bytes:
         size += len(data)
         if size > max_size:
             return too_large(max_size)
-        if events := [event for each in splitter.feed(data) if (event := each.lstrip(b"\n"))]:
+        events = [event for each in splitter.feed(data) if (event := each.lstrip(b"\n")) and not is_comment(event)]
+        if events:
             await log.append(events)
     if rest := splitter.rest.strip():
         await log.append([rest])
