@@ -278,8 +278,8 @@ def test_a_killed_producer_is_known_to_every_reader(
     assert {reader.error["type"] for reader in [*readers, late]} == {"producer_stopped"}
     assert {reader.body for reader in readers} == {late.body}
     assert len(late.ids) == 5
-    # A lease of 4 s, and half a second; the machine may be busy.
-    assert told < PATIENCE
+    # A lease of 4 s, and an eighth of it: within 5 s, and 2 more where the machine is busy.
+    assert told < 5 + 2
 
 
 def test_a_producer_that_is_told_to_end_says_so(
@@ -343,12 +343,15 @@ def test_a_worker_streams_for_the_web_processes(
                 read = [pool.submit(one.read, (stays, other)[at % 2]) for at, one in enumerate(readers[1:])]
                 Reader(client, job).read(other, 5)
                 doomed.kill()
+                killed = time.monotonic()
                 ended = [one.result() for one in read]
+                told = time.monotonic() - killed
 
     assert readers[0].without_ids == HAIKU_BODY
     assert all(ended)
     assert {one.error["type"] for one in readers[1:]} == {"producer_stopped"}
     assert {len(one.ids) for one in readers[1:]} == {5}
+    assert told < 5 + 2
 
 
 def test_cancelling_reaches_a_producer_elsewhere(
