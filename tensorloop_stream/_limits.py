@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["CLOCKS", "Limit", "RollingLimit"]
+__all__ = ["CLOCKS", "Limit", "RollingLimit", "check_limit"]
 
 # The two clocks that measure a window may differ by NTP's slewing, 0.05 % each.
 CLOCKS = 1.001
@@ -30,6 +30,12 @@ class Limit(Protocol):
         """Let no request be sent for so many seconds."""
 
 
+def check_limit(requests: int, seconds: float) -> None:
+    """Raise `ValueError` for a limit that lets nothing through."""
+    if requests < 1 or not 0 < seconds < math.inf:
+        raise ValueError(f"a limit of {requests} requests in {seconds} seconds lets nothing through")
+
+
 class RollingLimit:
     """At most `requests` in any `seconds`, as the server counts them, for all tasks of one event loop.
 
@@ -42,8 +48,7 @@ class RollingLimit:
     """
 
     def __init__(self, requests: int = 30, seconds: float = 60) -> None:
-        if requests < 1 or not 0 < seconds < math.inf:
-            raise ValueError(f"a limit of {requests} requests in {seconds} seconds lets nothing through")
+        check_limit(requests, seconds)
         self.seconds = seconds
         self._places = asyncio.Semaphore(requests)
         self._resume_at = -math.inf

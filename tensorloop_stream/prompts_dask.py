@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import dask.config
 import openai
-from distributed import Semaphore, Variable, WorkerPlugin, as_completed, get_worker
+from distributed import Semaphore, WorkerPlugin, as_completed, get_worker
 
 from ._client import AsyncTensorloop
-from ._limits import CLOCKS
+from ._limits import CLOCKS, check_limit
 from ._prompts import Answer, Prompt, answer_to
 from .prompts import ask
 
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedLimit", "ask_on"]
 
-# For how many seconds a worker goes by the pause that it read last.
+# For how many seconds a worker goes by the pauses that it read last.
 _FRESH = 0.2
+# For how many seconds the scheduler keeps a place for a worker that may be dead by now.
+_ATTEMPT = 1.0
 _LEASE_TIMEOUT = "distributed.scheduler.locks.lease-timeout"
 
 
@@ -39,37 +41,46 @@ class SharedLimit:
     """The `RollingLimit` of all workers of a cluster, and of all programs that use its scheduler.
 
     A place is a lease of a Dask semaphore. The leases of a worker that dies return by themselves, later than
-    `seconds` after its death: its last requests still count. Workers wait together by a Dask variable, in Unix
-    time, so their clocks must agree as far as a pause must be exact.
+    `seconds` after its death: its last requests still count. Workers wait together by metadata of the scheduler, in
+    Unix time, so their clocks must agree as far as a pause must be exact.
+
+    Raises `ValueError` for a limit that lets nothing through.
     """
 
     def __init__(self, requests: int = 30, seconds: float = 60) -> None:
+        check_limit(requests, seconds)
         self.requests = requests
         self.seconds = seconds
-        self._name = f"tensorloop_stream: {requests} requests in {seconds} seconds"
+        self._name = f"tensorloop_stream: {requests} requests in {float(seconds)} seconds"
         self._releases: set[asyncio.Future[bool]] = set()
 
-    def register(self, idle: float) -> None:
-        """Make the limit known to the scheduler of the current client; `idle` is that of the answers."""
+    def register(self, client: Client, idle: float) -> None:
+        """Make the limit known to the scheduler; `idle` is that of the answers."""
         # At least Dask's own, and longer than the window by more than the 6 seconds between two renewals.
         with dask.config.set({_LEASE_TIMEOUT: f"{max(30, 1.25 * self.seconds)} s"}):
-            Semaphore(self.requests, self._name).register()
-        Variable(self._name).set(time.time() + self.seconds - idle)
+            places = Semaphore(self.requests, self._name, client.scheduler, client.loop)
+            places.register()
+        if idle < self.seconds:
+            client.set_metadata([self._name, places.id], time.time() + self.seconds - idle)
 
-    def connect(self) -> None:
+    def connect(self, worker: Worker) -> None:
         """Join the limit on a worker."""
-        self._places = Semaphore(self.requests, self._name)
-        self._shared = Variable(self._name)
-        self._resume_at = self._read_at = 0.0
+        self._scheduler = worker.scheduler
+        self._places = Semaphore(self.requests, self._name, worker.scheduler, worker.loop)
+        self._turn = asyncio.Lock()
+        self._resume_at = self._told = self._read_at = 0.0
 
     async def __aenter__(self) -> None:
-        await self._places.acquire()
-        try:
-            while (rest := await self._resumes_at() - time.time()) > 0:  # noqa: ASYNC110 - it may be put off
-                await asyncio.sleep(rest)
-        except BaseException:
-            self._release()
-            raise
+        # One at a time: the scheduler gives places to those who wait, dead or alive, and keeps them for the dead
+        # until their leases end.
+        async with self._turn:
+            await self._acquire()
+            try:
+                while (rest := await self._resumes_at() - time.time()) > 0:  # noqa: ASYNC110 - it may be put off
+                    await asyncio.sleep(rest)
+            except BaseException:
+                self._release()
+                raise
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
@@ -77,13 +88,30 @@ class SharedLimit:
         asyncio.get_running_loop().call_later(self.seconds * CLOCKS, self._release)
 
     async def pause(self, seconds: float) -> None:
-        """Let no worker send a request for so many seconds."""
-        self._resume_at = max(time.time() + seconds, await self._shared.get())
-        await self._shared.set(self._resume_at)
+        """Let no worker send a request for so many seconds; a shorter pause does not end a longer one."""
+        self._told = max(self._told, time.time() + seconds)
+        self._resume_at = max(self._resume_at, self._told)
+        # Under a key of its own, the longest counts: no two of them can overwrite each other.
+        await self._scheduler.set_metadata(keys=[self._name, self._places.id], value=self._told)
+
+    async def _acquire(self) -> None:
+        while True:
+            attempt = asyncio.ensure_future(self._places.acquire(timeout=_ATTEMPT))
+            try:
+                if await asyncio.shield(attempt):
+                    return
+            except asyncio.CancelledError:
+                attempt.add_done_callback(self._give_back)
+                raise
+
+    def _give_back(self, attempt: asyncio.Future[bool]) -> None:
+        if not attempt.cancelled() and attempt.exception() is None and attempt.result():
+            self._release()
 
     async def _resumes_at(self) -> float:
         if not 0 <= time.time() - self._read_at < _FRESH:
-            self._resume_at = max(self._resume_at, await self._shared.get())
+            pauses = await self._scheduler.get_metadata(keys=[self._name], default={})
+            self._resume_at = max([self._resume_at, *pauses.values()])
             self._read_at = time.time()
         return self._resume_at
 
@@ -103,8 +131,8 @@ class _Asker(WorkerPlugin):
         self.client: AsyncTensorloop | None = None
         self.asking: set[asyncio.Future[None]] | None = None
 
-    def setup(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
-        self.limit.connect()
+    def setup(self, worker: Worker) -> None:
+        self.limit.connect(worker)
         self.asking = set()
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
@@ -159,7 +187,7 @@ def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idl
 
     Raises `OpenAIError` if the budget is spent or the key refused, after what came of the others was yielded.
     """
-    limit.register(idle)
+    limit.register(client, idle)
     client.register_plugin(_Asker(limit))
     todo, stopped = iter(prompts), None
     asked: dict[object, Prompt] = {}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +36,7 @@ STALLS = "stall-after=3"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
     needs.module("distributed", "dask")
     needs.module("tqdm", "dask")
-    recording = many.recording(tmp_path_factory.mktemp("recording") / "answers.yaml", 100)
+    recording = many.recording(tmp_path_factory.mktemp("recording") / "answers.yaml", 300)
     with ReplayServer(recording) as server:
         yield server
 
@@ -57,6 +61,11 @@ def answers_to(dask: Client, prompts: list[Prompt], requests: int = 100, seconds
     from tensorloop_stream.prompts_dask import SharedLimit, ask_on
 
     return ask_on(dask, prompts, SharedLimit(requests, seconds), idle=1000)
+
+
+def kill_a_busy_worker(dask: Client) -> None:
+    busy = next(worker for worker, keys in dask.processing().items() if keys)
+    os.kill(dask.run(os.getpid)[busy], signal.SIGKILL)
 
 
 def times(server: ReplayServer, numbers: range) -> list[float]:
@@ -113,8 +122,7 @@ def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
     allowed, scheduler.allowed_failures = scheduler.allowed_failures, 0
     answers = answers_to(dask, asked(range(80, 82), p81=STALLS))
     first = next(answers)
-    busy = next(worker for worker, keys in dask.processing().items() if keys)
-    os.kill(dask.run(os.getpid)[busy], signal.SIGKILL)
+    kill_a_busy_worker(dask)
     second = next(answers)
     scheduler.allowed_failures = allowed
 
@@ -140,3 +148,103 @@ def test_killed_workers_lose_nothing(server: ReplayServer, tmp_path: Path) -> No
     assert sorted(line["id"] for line in many.lines(answers)) == [f"p{number}" for number in range(82, 100)]
     assert {many.content(line) for line in many.lines(answers)} == {"Hello"}
     assert many.asked(server) - before == {f"number {n}": 1 if n < 88 else 2 for n in range(82, 100)}
+
+
+# The limit
+
+
+@pytest.mark.parametrize(("requests", "seconds"), [(0, 60), (30, 0), (30, math.inf)])
+def test_a_shared_limit_lets_something_through(requests: int, seconds: float) -> None:
+    """One that would not is refused, as in one process."""
+    needs.module("distributed", "dask")
+    from tensorloop_stream.prompts_dask import SharedLimit
+
+    with pytest.raises(ValueError, match=f"a limit of {requests} requests in {seconds} seconds"):
+        SharedLimit(requests, seconds)
+
+
+def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
+    """Those that its tasks waited for: the scheduler would give them to the dead."""
+    from distributed import Semaphore
+
+    from tensorloop_stream.prompts_dask import SharedLimit
+
+    dask.wait_for_workers(2)
+    limit = SharedLimit(2, 1)
+    limit.register(dask, math.inf)
+    held = Semaphore(2, limit._name, dask.scheduler, dask.loop)
+    held.acquire()
+    held.acquire()
+    cluster: Any = dask.cluster
+    pending = cluster.scheduler.extensions["semaphores"].metrics["pending"]
+    with ThreadPoolExecutor() as pool:
+        answers = pool.submit(list, answers_to(dask, asked(range(170, 180)), 2))
+        busy = soon(lambda: sum(map(len, dask.processing().values())) == 10, PATIENCE)
+        time.sleep(0.5)
+        waited = pending[limit._name]
+        kill_a_busy_worker(dask)
+        time.sleep(2)
+        began = time.monotonic()
+        held.release()
+        held.release()
+        found = answers.result(PATIENCE)
+
+    assert busy
+    assert waited == 2
+    assert len(found) == 10
+    # A lease that nobody renews is kept for 30 seconds.
+    assert time.monotonic() - began < 20
+
+
+def test_who_gives_up_leaves_a_place_behind(dask: Client) -> None:
+    """Also the one that the scheduler gives out when nobody waits for it any more."""
+    from distributed import Semaphore, get_worker
+
+    from tensorloop_stream.prompts_dask import SharedLimit
+
+    limit = SharedLimit(1, 3)
+    limit.register(dask, math.inf)
+    held = Semaphore(1, limit._name, dask.scheduler, dask.loop)
+    held.acquire()
+
+    async def give_up() -> bool:
+        limit.connect(get_worker())
+        waiting = asyncio.ensure_future(limit.__aenter__())
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiting.cancelled()
+
+    submit: Any = dask.submit
+    gave_up = submit(give_up, pure=False).result()
+    held.release()
+
+    assert gave_up
+    assert soon(lambda: held.get_value() == 0, 20)
+    assert held.acquire(timeout=10)
+    held.release()
+
+
+def test_no_pause_ends_another(dask: Client) -> None:
+    """Of several programs, workers and runs that were killed the longest counts."""
+    from distributed import get_worker
+
+    from tensorloop_stream.prompts_dask import SharedLimit
+
+    async def told(*pauses: float) -> float:
+        limit = SharedLimit(7, 60)
+        limit.connect(get_worker())
+        for pause in pauses:
+            await limit.pause(pause)
+        return await limit._resumes_at() - time.time()
+
+    submit: Any = dask.submit
+    SharedLimit(7, 60).register(dask, 50)
+    killed = submit(told, pure=False).result()
+    first = submit(told, 120, 5, pure=False).result()
+    submit(told, 7, pure=False).result()
+    SharedLimit(7, 60.0).register(dask, 1000)
+    last = submit(told, pure=False).result()
+
+    assert 0 < killed <= 10
+    assert 60 < last <= first <= 120
