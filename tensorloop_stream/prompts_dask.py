@@ -9,7 +9,12 @@ answers that had ended and not yet reached the caller; what the caller has is no
 from __future__ import annotations
 
 import asyncio
+import math
+import signal
 import time
+import uuid
+from collections import deque
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -30,10 +35,14 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedLimit", "ask_on"]
 
-# For how many seconds a worker goes by the pauses that it read last.
+# For how many seconds a worker goes by the pauses that it read last, and the caller by the threads that it counted.
 _FRESH = 0.2
+_COUNTED = 1.0
 # For how many seconds the scheduler keeps a place for a worker that may be dead by now.
 _ATTEMPT = 1.0
+# After a stop, what came is waited for until nothing more has come for so many seconds.
+_LAST = 2.0
+_POLL = 0.02
 _LEASE_TIMEOUT = "distributed.scheduler.locks.lease-timeout"
 
 
@@ -122,35 +131,39 @@ class SharedLimit:
 
 
 class _Asker(WorkerPlugin):
-    """What the tasks of a worker share: its client, its part in the limit, and their end."""
-
-    name = "tensorloop_stream"
+    """What the tasks that a program has on a worker share: their client, their part in the limit, and their end."""
 
     def __init__(self, limit: SharedLimit) -> None:
+        # Each program's own: the end of one is not that of the others on the scheduler.
+        self.name = f"tensorloop_stream {uuid.uuid4().hex}"
         self.limit = limit
         self.client: AsyncTensorloop | None = None
-        self.asking: set[asyncio.Future[None]] | None = None
+        self.asking: set[asyncio.Future[None]] = set()
+        self.stopped: str | None = None
 
     def setup(self, worker: Worker) -> None:
+        if worker.nanny is not None:
+            # Ctrl-C reaches all processes of a terminal. The nanny's process ends this one, which has answers to
+            # hand over until then.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.limit.connect(worker)
-        self.asking = set()
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         # A worker that closes has its tasks done elsewhere: their streams must not end here, as if that were all.
         if self.client is not None and not self.asking:
             await self.client.close()
 
-    def stop(self) -> None:
+    def stop(self, reason: str) -> None:
         """End what is asked, which returns what came of it, and ask no more."""
-        asking, self.asking = self.asking or set(), None
-        for one in asking:
+        self.stopped = self.stopped or reason
+        for one in self.asking:
             one.cancel()
 
     async def ask(self, prompt: Prompt) -> tuple[list[Answer], str | None]:
-        """Return what came, and the reason to stop if there is one (the SDK's own errors cannot be pickled)."""
+        """Return what came, and the reason if that is not all (the SDK's own errors cannot be pickled)."""
         came: list[Answer] = []
-        if self.asking is None:
-            return came, None
+        if self.stopped is not None:
+            return came, self.stopped
         try:
             self.client = self.client or AsyncTensorloop(max_retries=0)
             asked = asyncio.ensure_future(ask(self.client, prompt, self.limit, came.append))
@@ -158,66 +171,116 @@ class _Asker(WorkerPlugin):
             asked.add_done_callback(self.asking.discard)
             await asked
         except openai.OpenAIError as error:
-            self.stop()
-            return came, str(error)
+            self.stop(str(error))
         except asyncio.CancelledError:
-            if self.asking is not None:  # not stopped: the worker closes, and the task is done elsewhere
+            if self.stopped is None:  # the worker closes, and the task is done elsewhere
                 raise
-        return came, None
+        else:
+            return came, None
+        return came, self.stopped
 
 
-def _asker(worker: Worker) -> _Asker:
-    plugin = worker.plugins[_Asker.name]
+def _asker(worker: Worker, name: str) -> _Asker:
+    plugin = worker.plugins[name]
     assert isinstance(plugin, _Asker)
     return plugin
 
 
-async def _ask(prompt: Prompt) -> tuple[list[Answer], str | None]:
-    return await _asker(get_worker()).ask(prompt)
+async def _ask(prompt: Prompt, asker: str) -> tuple[list[Answer], str | None]:
+    return await _asker(get_worker(), asker).ask(prompt)
 
 
-def _stop(dask_worker: Worker) -> None:
-    _asker(dask_worker).stop()
+def _stop(asker: str, dask_worker: Worker) -> None:
+    _asker(dask_worker, asker).stop("the run was stopped")
+
+
+class _Run:
+    """What is with the workers, and what came from them."""
+
+    def __init__(self, client: Client, prompts: Iterable[Prompt], asker: str) -> None:
+        self.came: deque[Answer] = deque()
+        self._client = client
+        self._todo = iter(prompts)
+        self._asker = asker
+        self._asked: dict[object, Prompt] = {}
+        self._finished = as_completed(with_results=True, raise_errors=False, loop=client.loop)
+        self._stopped = False
+        self._counted_at = -math.inf
+
+    def fill(self) -> bool:
+        """Hand out so many prompts that no worker waits for work; tell whether there are any."""
+        if time.monotonic() - self._counted_at > _COUNTED:
+            self._threads = sum(self._client.nthreads().values()) or 1
+            self._counted_at = time.monotonic()
+        # A stop has little to call back.
+        if len(self._asked) < 2 * self._threads:
+            batch = list(islice(self._todo, 3 * self._threads - len(self._asked)))
+            futures = self._client.map(_ask, batch, asker=self._asker, pure=False)
+            self._asked |= {future.key: prompt for future, prompt in zip(futures, batch, strict=True)}
+            self._finished.update(futures)
+        return bool(self._asked)
+
+    def take(self, *, wait: bool = True) -> bool:
+        """Take what came, if need be the first that comes; tell whether anything did."""
+        # Their futures are dropped here: a result whose worker dies would be made again for those who hold one.
+        ended = [(future.key, future.status, result) for future, result in self._finished.next_batch(block=wait)]
+        reasons = []
+        for key, status, result in ended:
+            prompt = self._asked.pop(key)
+            if isinstance(result, BaseException):  # cancelled: the scheduler is gone
+                raise result
+            if status == "error":
+                self.came.append(answer_to(prompt, None, result[1]))
+                continue
+            answers, reason = result
+            self.came += answers
+            reasons += [reason] if reason is not None else []
+        if reasons and not self._stopped:
+            raise openai.OpenAIError(reasons[0])
+        return bool(ended)
+
+    def stop(self) -> None:
+        """End what is asked."""
+        self._stopped = True
+        # A worker that dies just now has nothing left to return.
+        self._client.run(_stop, self._asker, on_error="ignore")
+
+    def take_last(self) -> None:
+        """Take what came of what was stopped, until all is there or nothing more comes."""
+        until = time.monotonic() + _LAST
+        while self._asked and time.monotonic() < until:
+            if self.take(wait=False):
+                until = time.monotonic() + _LAST
+            time.sleep(_POLL)
 
 
 def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idle: float) -> Iterator[Answer]:
     """Ask on all workers, and yield each answer when it is there: whole, or what came of it with its error.
 
-    `idle` is that of the `AnswerFile`. A prompt whose workers die time after time has Dask's error.
+    `idle` is that of the `AnswerFile`. A prompt whose workers die time after time has Dask's error. A Ctrl-C while
+    the next answer is awaited is raised after what came of the others was yielded.
 
     Raises `OpenAIError` if the budget is spent or the key refused, after what came of the others was yielded.
     """
     limit.register(client, idle)
-    client.register_plugin(_Asker(limit))
-    todo, stopped = iter(prompts), None
-    asked: dict[object, Prompt] = {}
-    finished = as_completed(with_results=True, raise_errors=False)
+    asker = _Asker(limit)
+    client.register_plugin(asker)
+    run = _Run(client, prompts, asker.name)
     try:
-        while True:
-            # No worker waits for work, and a stop has little to call back.
-            threads = sum(client.nthreads().values()) or 1
-            if stopped is None and len(asked) < 2 * threads:
-                batch = list(islice(todo, 3 * threads - len(asked)))
-                futures = client.map(_ask, batch, pure=False)
-                asked |= {future.key: prompt for future, prompt in zip(futures, batch, strict=True)}
-                finished.update(futures)
-                futures.clear()
-            if not asked:
-                break
-            # Its futures are dropped here: a result whose worker dies would be made again for those who hold one.
-            ended = [(future.key, future.status, result) for future, result in finished.next_batch()]
-            for key, status, result in ended:
-                prompt = asked.pop(key)
-                if status == "error":
-                    yield answer_to(prompt, None, result[1])
-                    continue
-                came, reason = result
-                yield from came
-                if reason is not None and stopped is None:
-                    stopped = reason
-                    client.run(_stop)
+        while run.fill():
+            run.take()
+            while run.came:
+                yield run.came.popleft()
+    except GeneratorExit:  # nobody wants the rest
+        run.stop()
+        raise
+    except BaseException:
+        run.stop()
+        run.take_last()
+        while run.came:
+            yield run.came.popleft()
+        raise
     finally:
-        if asked:  # nobody wants the rest
-            client.run(_stop)
-    if stopped is not None:
-        raise openai.OpenAIError(stopped)
+        # Not there on a worker that comes just now, or goes.
+        with suppress(KeyError, OSError):
+            client.unregister_worker_plugin(asker.name)

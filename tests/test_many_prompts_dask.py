@@ -7,10 +7,12 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 PATIENCE = 120.0
 STALLS_ONCE = "stall-after=3&fails=1"
 STALLS = "stall-after=3"
+SPENT = "status=429&error-type=budget_exceeded"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,10 @@ def answers_to(dask: Client, prompts: list[Prompt], requests: int = 100, seconds
     from tensorloop_stream.prompts_dask import SharedLimit, ask_on
 
     return ask_on(dask, prompts, SharedLimit(requests, seconds), idle=1000)
+
+
+def plugins(dask_worker: Any) -> list[str]:
+    return list(dask_worker.plugins)
 
 
 def kill_a_busy_worker(dask: Client) -> None:
@@ -102,7 +109,7 @@ def test_the_workers_wait_together(dask: Client, server: ReplayServer) -> None:
 def test_a_spent_budget_stops_the_workers(dask: Client, server: ReplayServer) -> None:
     """All of them, and what came is kept."""
     numbers = range(40, 80)
-    spent = {"p44": "first-delay=3&status=429&error-type=budget_exceeded"}
+    spent = {"p44": f"first-delay=3&{SPENT}"}
     stalled = {f"p{number}": STALLS for number in numbers}
     found: list[Answer] = []
     with pytest.raises(openai.OpenAIError, match="The budget of this key is spent"):
@@ -113,6 +120,27 @@ def test_a_spent_budget_stops_the_workers(dask: Client, server: ReplayServer) ->
     assert len(times(server, numbers)) <= 16
     assert found
     assert {answer["error"]["message"] for answer in found} == {"the run was stopped"}
+
+
+@pytest.mark.parametrize(("first", "second"), [(range(100, 160), range(190, 192)), (range(200, 260), range(290, 292))])
+def test_programs_on_one_scheduler_end_apart(dask: Client, first: range, second: range) -> None:
+    """Left early, or with a spent budget: what another one asks before and after is answered all the same."""
+    from distributed import Client
+
+    answers = answers_to(dask, asked(first))
+    found = [next(answers)]
+    with Client(dask.scheduler_info()["address"], set_as_default=False) as other:
+        if second[0] == 190:
+            left: Any = answers_to(other, asked(second, p191=STALLS))
+            assert next(left)["id"] == "p190"
+            left.close()
+        else:
+            with pytest.raises(openai.OpenAIError, match="The budget of this key is spent"):
+                list(answers_to(other, asked(second, p290=SPENT)))
+    found.extend(answers)
+
+    assert sorted(many.content(answer) for answer in found) == ["Hello"] * 60
+    assert not any("tensorloop" in name for names in dask.run(plugins).values() for name in names)
 
 
 def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
@@ -148,6 +176,23 @@ def test_killed_workers_lose_nothing(server: ReplayServer, tmp_path: Path) -> No
     assert sorted(line["id"] for line in many.lines(answers)) == [f"p{number}" for number in range(82, 100)]
     assert {many.content(line) for line in many.lines(answers)} == {"Hello"}
     assert many.asked(server) - before == {f"number {n}": 1 if n < 88 else 2 for n in range(82, 100)}
+
+
+def test_ctrl_c_keeps_what_came(server: ReplayServer, tmp_path: Path) -> None:
+    """As in one process: the workers, which a terminal interrupts too, hand over what they have, and say nothing."""
+    given = [many.prompt(n, "" if n < 164 else STALLS) for n in range(160, 170)]
+    prompts, answers = many.written(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
+    with many.running("many_prompts_dask", server, prompts, answers, 100, 1) as run:
+        assert soon(lambda: len(many.lines(answers)) == 4, PATIENCE)
+        assert soon(lambda: len(times(server, range(160, 170))) == 10, PATIENCE)
+        time.sleep(0.5)  # three chunks come
+        os.killpg(run.pid, signal.SIGINT)
+        _, said = run.communicate(timeout=PATIENCE)
+    broken = [line for line in many.lines(answers) if "error" in line]
+
+    assert (run.returncode, said) == (1, "stopped\n")
+    assert sorted(line["id"] for line in broken) == [f"p{number}" for number in range(164, 170)]
+    assert all(many.content(line) for line in broken)
 
 
 # The limit
@@ -248,3 +293,57 @@ def test_no_pause_ends_another(dask: Client) -> None:
 
     assert 0 < killed <= 10
     assert 60 < last <= first <= 120
+
+
+# A cluster of its own
+
+
+@pytest.fixture(scope="module")
+def address(server: ReplayServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scheduler and a worker as processes, as on other machines."""
+    folder = tmp_path_factory.mktemp("cluster")
+    known = folder / "scheduler.json"
+    environment = {**os.environ, "TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
+    with ExitStack() as stack:
+        for command in (
+            ["scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(known)],
+            ["worker", "--scheduler-file", str(known), "--nthreads", "8", "--local-directory", str(folder)],
+        ):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command, "--no-dashboard"],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            stack.callback(process.wait)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)
+        assert soon(lambda: known.exists() and known.read_text("utf-8").endswith("}"), PATIENCE)
+        found: str = json.loads(known.read_text("utf-8"))["address"]
+        yield found
+
+
+def test_a_run_that_is_killed_goes_on_at_a_cluster(
+    server: ReplayServer, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the file is not asked again, and the limit holds over the two of them."""
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    numbers = range(260, 280)
+    prompts = many.written(tmp_path / "prompts.jsonl", map(many.prompt, numbers))
+    answers = tmp_path / "answers.jsonl"
+    with many.running("many_prompts_dask", server, prompts, answers, 5, 1) as first:
+        assert soon(lambda: len(many.lines(answers)) >= 7, PATIENCE)
+        local = many.workers_of(first.pid) if sys.platform == "linux" else set()
+        first.kill()
+        first.wait()
+    before = {line["id"] for line in many.lines(answers)}
+    with many.running("many_prompts_dask", server, prompts, answers, 5, 1) as second:
+        _, said = second.communicate(timeout=PATIENCE)
+    came = times(server, numbers)
+
+    assert (second.returncode, said) == (0, "")
+    assert local == set()
+    assert len(before) < 20
+    assert sorted(line["id"] for line in many.lines(answers)) == [f"p{number}" for number in numbers]
+    assert {many.asked(server)[f"number {name[1:]}"] for name in before} == {1}
+    assert max(sum(start <= when < start + 1 for when in came) for start in came) <= 5
