@@ -2,15 +2,14 @@
 
 import jiter
 from openai import OpenAIError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from tensorloop_stream import ChatStream, Tensorloop
 
 
-class Book(BaseModel):
+class Book(BaseModel, extra="forbid"):  # as "strict" wants it, and no defaults
     """A book."""
 
-    model_config = ConfigDict(extra="forbid")  # as "strict" wants it, and no defaults
     title: str
     author: str
     pages: int
@@ -30,7 +29,8 @@ try:
     with ChatStream(answer) as stream:
         shown = None
         for _ in stream.text_stream:  # what is unfinished may change: 1 is on its way to 124
-            partial = jiter.from_json(stream.text.encode(), partial_mode="trailing-strings")
+            text = stream.text.lstrip().encode(errors="replace") or b"{}"  # begun with blanks, ended in mid-character
+            partial = jiter.from_json(text, partial_mode="trailing-strings")
             if partial != shown:
                 print(shown := partial)
     if refusal := stream.get_final_message().refusal:  # LiteLLM drops it from streams: what comes then is an empty text

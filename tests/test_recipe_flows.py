@@ -17,7 +17,7 @@ import pages
 import pytest
 import recorded
 from sockets import noticed
-from streams import Body, answering, chunk, finish, sse, text, tool
+from streams import Body, answering, chunk, event, finish, sse, text, tool
 
 import tensorloop_stream
 from tensorloop_stream import Tensorloop
@@ -192,6 +192,33 @@ def test_a_book_fills_while_it_comes(runner: Runner, cassettes: ReplayServer) ->
     assert [partial["pages"] for partial in partials if "pages" in partial][:3] == [1, 12, 124]
     assert all(before != after for before, after in itertools.pairwise(partials))
     assert book == f"Book({', '.join(f'{name}={value!r}' for name, value in partials[-1].items())})"
+
+
+BOOK = {"title": "Cups \N{HOT BEVERAGE} \N{BOOKS}", "author": "b", "pages": 1, "chapters": []}
+BOOK_AS_IT_PRINTS = f"Book({', '.join(f'{name}={value!r}' for name, value in BOOK.items())})"
+
+
+@pytest.mark.parametrize("ahead", ["\n", " \r\n\t"])
+def test_a_book_may_begin_with_an_empty_line(ahead: str, runner: Runner) -> None:
+    """JSON lets blanks stand in front, and a first piece may be nothing else."""
+    runner.answer(answer_of(text(ahead), text(json.dumps(BOOK)), finish()))
+    out = runner.run("structured_output")
+
+    assert runner.status is None
+    assert out == f"{{}}\n{BOOK}\n{BOOK_AS_IT_PRINTS}\n"
+
+
+def test_a_book_may_come_in_half_characters(runner: Runner) -> None:
+    """A piece may end with the first of the two UTF-16 halves of an emoji; the next one makes it whole."""
+    before, _, after = json.dumps(BOOK, ensure_ascii=False).partition("\N{BOOKS}")
+    pieces = [event(text(before + "@")).replace(b"@", rb"\ud83d"), event(text("@" + after)).replace(b"@", rb"\udcda")]
+    runner.answer(Body([*pieces, sse(finish())]))
+    half, whole, book = runner.run("structured_output").splitlines()
+
+    assert runner.status is None
+    assert ast.literal_eval(half) == {"title": "Cups \N{HOT BEVERAGE} ?"}
+    assert ast.literal_eval(whole) == BOOK
+    assert book == BOOK_AS_IT_PRINTS
 
 
 @pytest.mark.parametrize(
