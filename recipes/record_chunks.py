@@ -11,9 +11,9 @@ from tensorloop_stream import Callbacks, ChatAccumulator, ChatStream, Tensorloop
 
 
 def read(path: Path) -> ChatAccumulator:
-    """Read a file of chunks, a line each; also one that ends early."""
+    """Read a file of chunks, a line each; of one that ends early, the lines that are whole."""
     accumulator = ChatAccumulator()
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_bytes().split(b"\n")[:-1]:  # `splitlines` parts at U+2028, too
         accumulator.add(json.loads(line))
     return accumulator
 
@@ -25,15 +25,15 @@ try:
         messages=[{"role": "user", "content": "Think, then answer: why are caches fast?"}],
         stream=True,
     )
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="ascii") as file:
 
         def keep(chunk: ChatCompletionChunk) -> None:
             """Write a chunk, with what the gateway added and without what it left out."""
-            file.write(chunk.to_json(indent=None) + "\n")
+            file.write(json.dumps(chunk.to_dict()) + "\n")  # its text may end with half a character
 
         completion = ChatStream(answer, Callbacks(on_chunk=keep)).get_final_completion()
 except OpenAIError as error:
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"{error}\n--- {path}: cut" if path.exists() else f"{error}") from None
 
 kept = read(path)
 print(kept.reasoning, kept.text, sep="\n---\n")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cassette
@@ -33,3 +35,12 @@ def chunks(name: str) -> list[dict[str, Any]]:
 def text(name: str) -> str:
     """Return the text of a recorded stream with one choice."""
     return "".join(choice["delta"].get("content") or "" for chunk in chunks(name) for choice in chunk["choices"])
+
+
+def retold(name: str, folder: Path, body: bytes) -> Path:
+    """Write a cassette in which another stream answers what a recorded request asks, and return its path."""
+    interaction = copy.deepcopy(interactions(name)[0])
+    interaction["response"]["body"]["string"] = body.decode()
+    path = folder / f"{Path(name).name}.yaml"
+    path.write_text(cassette.Serializer.serialize({"version": 1, "interactions": [interaction]}), encoding="utf-8")
+    return path

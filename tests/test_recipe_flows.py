@@ -409,10 +409,7 @@ def test_a_stopped_answer_keeps_what_came(runner: Runner) -> None:
 
 def test_an_answer_that_was_quicker_is_whole(runner: Runner, tmp_path: Path) -> None:
     """Nothing is stopped that has ended."""
-    tape = cassette.Serializer.deserialize((cassette.FOLDER / "chat/long.yaml").read_text("utf-8"))
-    tape["interactions"][0]["response"]["body"]["string"] = sse(text("Short."), finish()).decode()
-    (tmp_path / "short.yaml").write_text(cassette.Serializer.serialize(tape), encoding="utf-8")
-    with ReplayServer([tmp_path]) as server:
+    with ReplayServer(recorded.retold("chat/long", tmp_path, sse(text("Short."), finish()))) as server:
         runner.serve(server)
 
         assert runner.run("stop_early") == "Short.\nShort.\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import cassette
 import pages
 import pytest
 import recorded
+from streams import event, finish, sse, text
 
+from tensorloop_stream import ChatAccumulator
 from tensorloop_stream.replay import ReplayServer
 
 HAIKU = recorded.text("chat/haiku")
@@ -25,6 +28,25 @@ def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> s
     except SystemExit as error:
         return str(error)
     return ""
+
+
+@pytest.fixture
+def chunks_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return where `record_chunks` will write."""
+    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
+    return tmp_path / "chunks.jsonl"
+
+
+def read_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> ChatAccumulator:
+    """Read a file as `record_chunks` does."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+        monkeypatch.setattr("tempfile.mkdtemp", lambda: str(path.parent / "another"))
+        (path.parent / "another").mkdir()
+        kept = pages.run("record_chunks")["read"](path)
+    assert isinstance(kept, ChatAccumulator)
+    return kept
 
 
 def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,17 +72,52 @@ def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 def test_recorded_chunks_make_the_same_answer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path
 ) -> None:
     """What was kept, line by line, is the answer again, with the reasoning."""
-    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
     with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
         assert run("record_chunks", server, monkeypatch) == ""
 
     said = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
-    assert capsys.readouterr().out == f"{said}--- {tmp_path / 'chunks.jsonl'}: whole, equal\n"
-    kept = (tmp_path / "chunks.jsonl").read_text("utf-8").splitlines()
-    assert len(kept) == len(recorded.chunks("reasoning/reasoning_content"))
+    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+    assert len(chunks_file.read_text("utf-8").splitlines()) == len(recorded.chunks("reasoning/reasoning_content"))
+
+
+def test_recorded_chunks_may_hold_any_character(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path, tmp_path: Path
+) -> None:
+    """What `str.splitlines` takes for line ends, and an emoji in two halves."""
+    halves = b"".join(event(text("@")).replace(b"@", half) for half in (rb"\ud83d", rb"\udcda"))
+    body = event(text("a\u2028b\u2029c\x85d\x0ce")) + halves + sse(finish())
+    with ReplayServer(recorded.retold("reasoning/reasoning_content", tmp_path, body)) as server:
+        assert run("record_chunks", server, monkeypatch) == ""
+
+    said = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
+    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+
+
+@pytest.mark.parametrize("torn", ["", '{"id":"chatcmpl-1","choi', '{"choices":[{"delta":{"content":"ü'])
+def test_chunks_of_a_file_that_ends_early(torn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that is killed while it writes leaves a part of a line, perhaps of a character."""
+    whole = json.dumps(text("Hel\u2028"), ensure_ascii=False)
+    (tmp_path / "early.jsonl").write_bytes(f"{whole}\n{torn}".encode()[: -1 if torn else None])
+    kept = read_chunks(tmp_path / "early.jsonl", monkeypatch)
+
+    assert kept.text == "Hel\u2028"
+    assert not kept.finished
+
+
+def test_chunks_of_a_broken_stream_are_found(monkeypatch: pytest.MonkeyPatch, chunks_file: Path) -> None:
+    """The sentence that the recipe ends with tells where they are; one that never began has no file."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", status=403) as server:
+        refused = run("record_chunks", server, monkeypatch)
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", cut_after=9) as server:
+        cut = run("record_chunks", server, monkeypatch)
+
+    assert str(chunks_file.parent) not in refused
+    assert cut.startswith("connection cut after 9 chunks")
+    assert cut.endswith(f"\n--- {chunks_file}: cut")
+    assert read_chunks(chunks_file, monkeypatch).text == "Because reading nearby is"
 
 
 def test_calls_run_while_others_are_written(
