@@ -5,7 +5,7 @@ from typing import Any
 from openai import OpenAIError
 from pydantic import TypeAdapter
 
-from tensorloop_stream import Tensorloop, print_stream
+from tensorloop_stream import ChatStream, Tensorloop, print_stream
 
 
 def get_weather(city: str) -> str:
@@ -14,27 +14,27 @@ def get_weather(city: str) -> str:
 
 
 def run(call: Any) -> str:
-    """Run a call that is whole and right; what is wrong with any other, the model is told, and may mend."""
+    """Run a call that is right; what is wrong with any other, the model is told, and may mend."""
     print(f"{call.function.name} {call.function.arguments}")
     try:  # pydantic holds the arguments against the signature, and only then calls
-        return f"{TypeAdapter(TOOLS[call.function.name]).validate_json(call.function.arguments)}"
-    except (KeyError, ValueError) as error:  # no such tool; no JSON, as of a call that was cut; other arguments
+        return f"{TypeAdapter(TOOLS[call.function.name]).validate_json(call.function.arguments.strip() or '{}')}"
+    except (KeyError, ValueError) as error:  # no such tool; no JSON; other arguments
         return f"error: {error!r}"
 
 
 TOOLS: dict[str, Any] = {"get_weather": get_weather}
 SPECS = [{"name": n, "description": f.__doc__, "parameters": TypeAdapter(f).json_schema()} for n, f in TOOLS.items()]
-tools: list[Any] = [{"type": "function", "function": spec} for spec in SPECS]
+ask: Any = {"model": "gpt-4o-mini", "tools": [{"type": "function", "function": spec} for spec in SPECS]}
 messages: list[Any] = [{"role": "user", "content": "Is it raining in Zürich and in Tokyo?"}]
 try:
     client = Tensorloop()
     for _ in range(5):
-        answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages, tools=tools, stream=True)
-        messages.append(message := print_stream(answer).choices[0].message)
-        if not message.tool_calls:
-            break
+        print_stream(stream := ChatStream(client.chat.completions.create(**ask, messages=messages, stream=True)))
+        messages.append(message := stream.get_final_message())
+        is_cut = stream.completion.choices[0].finish_reason in {"length", "content_filter"}  # and so may be its calls
+        if is_cut or not message.tool_calls:
+            raise SystemExit("the answer was cut, and none of its calls is run" if is_cut else None)
         messages += [{"role": "tool", "tool_call_id": call.id, "content": run(call)} for call in message.tool_calls]
-    else:
-        raise SystemExit("no answer after 5 rounds of calls")
+    raise SystemExit("no answer after 5 rounds of calls")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None
