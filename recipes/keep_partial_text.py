@@ -7,6 +7,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from tensorloop_stream import ChatStream, StreamError, Tensorloop
 
+REFUSED = {"400", "401", "403", "404", "budget_exceeded"}  # a spent budget is a 429, as is a limit of requests
 QUESTION: ChatCompletionMessageParam = {"role": "user", "content": "Stream a haiku about errors."}
 GO_ON = "You were cut off. Go on where you stopped, and repeat nothing."
 
@@ -26,6 +27,8 @@ try:
         except StreamError as error:
             text += "".join(choice.message.content or "" for choice in error.partial.choices)
             print(f"\n({error})", file=sys.stderr)
+            if {error.code, error.type} & REFUSED:
+                raise SystemExit("asking again does not help: the answer has no end") from None
     else:
         raise SystemExit("it broke three times: the answer has no end")
     print(f"\n--- final ({len(text)} chars) ---")

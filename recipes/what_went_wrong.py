@@ -21,7 +21,7 @@ def advice(error: StreamError) -> str:
             return "nothing came for too long: ask again, or wait longer"
         case StreamConnectionError() | StreamTruncatedError() | StreamDecodeError():
             return "a part is missing: keep what came, and ask again"
-        case StreamProviderError(status_code=400 | 401 | 403 | 404):
+        case StreamProviderError() if {error.code, error.type} & {"400", "401", "403", "404", "budget_exceeded"}:
             return "the gateway refused it: asking again does not help"
     return "the gateway gave up: ask again"
 

@@ -426,6 +426,24 @@ def test_a_stream_that_always_breaks_is_given_up(runner: Runner) -> None:
     assert runner.asked[2]["messages"][1]["content"] == "la la "
 
 
+REFUSALS = [
+    {"message": "Budget has been exceeded!", "type": "budget_exceeded", "code": "429"},
+    {"message": "Budget has been exceeded!", "type": None, "code": "budget_exceeded"},
+    *({"message": "No.", "type": None, "code": code} for code in ("400", "401", "403", "404", 403)),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal['type']}-{refusal['code']}")
+def test_a_refused_answer_is_not_asked_for_again(refusal: Any, runner: Runner) -> None:
+    """As little as before the stream; what came stays printed."""
+    runner.answer(Body([sse(text("la "), {"error": refusal}, done=False)]))
+
+    assert runner.run("keep_partial_text") == "la "
+    assert refusal["message"] in runner.err
+    assert runner.status == "asking again does not help: the answer has no end"
+    assert len(runner.asked) == 1
+
+
 # Stopping
 
 

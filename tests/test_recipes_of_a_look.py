@@ -154,6 +154,31 @@ def test_what_went_wrong(faults: dict[str, Any], advice: str, monkeypatch: pytes
     assert rest.endswith(f"\n{advice}")
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ({"message": "No.", "code": "400"}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": "401"}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": 403}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": "404"}, "the gateway refused it: asking again does not help"),
+        ({"message": "Spent.", "type": "budget_exceeded", "code": "429"}, "asking again does not help"),
+        ({"message": "Spent.", "code": "budget_exceeded"}, "asking again does not help"),
+        ({"message": "Slow down.", "type": "rate_limit_error", "code": "429"}, "the gateway gave up: ask again"),
+        ({"message": "Down.", "code": "503"}, "the gateway gave up: ask again"),
+    ],
+)
+def test_what_the_gateway_says_went_wrong(
+    error: dict[str, Any], advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By its code and type, in the stream as before it."""
+    with ReplayServer(recorded.retold("chat/haiku", tmp_path, event(text("Ca")) + event({"error": error}))) as server:
+        said = run("what_went_wrong", server, monkeypatch)
+
+    assert said.startswith("Ca\n--- request ")
+    assert error["message"] in said
+    assert said.endswith(advice)
+
+
 def test_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A whole answer is merely printed."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml") as server:
