@@ -1,7 +1,7 @@
 """Stop an answer from another thread or task, and keep what came: python recipes/stop_early.py"""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor, wait
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 from openai import OpenAIError
@@ -10,28 +10,28 @@ from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, Tens
 
 PROMPT = {"role": "user", "content": "Explain streaming to a new developer, in three paragraphs."}
 ASK: Any = {"model": "gpt-4o-mini", "messages": [PROMPT], "temperature": 0.2, "max_tokens": 400, "stream": True}
-PATIENCE = 0.5  # seconds; in a program, until somebody presses the button
 
 
 def threads() -> str:
-    """Read in one thread; any other may close the stream, which ends the read at once."""
-    with ThreadPoolExecutor() as pool, ChatStream(Tensorloop().chat.completions.create(**ASK)) as stream:
-        reading = pool.submit(stream.get_final_text)
-        if wait([reading], PATIENCE).done:
-            return reading.result()
+    """Read in one thread; any other may close the stream, which ends a read at once."""
+    stream = ChatStream(lambda: Tensorloop().chat.completions.create(**ASK))  # not asked for before it is read
+    with ThreadPool(1) as pool:  # nobody waits for its thread, which before the first byte hangs up when that comes
+        reading = pool.apply_async(stream.get_final_text)
+        reading.wait(0.5)  # seconds; in a program, until somebody presses the button
+        if reading.ready():
+            return reading.get()
         stream.close()
         return f"{stream.text} (stopped)"
 
 
 async def tasks() -> str:
-    """Read in one task; any other may cancel it, which closes the stream."""
-    async with AsyncTensorloop() as client, AsyncChatStream(client.chat.completions.create(**ASK)) as stream:
+    """Read in one task; any other may cancel it, which closes the stream at once, whatever it waits for."""
+    async with AsyncTensorloop() as client:
+        stream = AsyncChatStream(client.chat.completions.create(**ASK))
         reading = asyncio.create_task(stream.get_final_text())
-        done, _ = await asyncio.wait([reading], timeout=PATIENCE)
-        if done:
-            return reading.result()
-        reading.cancel()
-        return f"{stream.text} (stopped)"
+        asyncio.get_running_loop().call_later(0.5, reading.cancel)
+        await asyncio.wait([reading])
+        return f"{stream.text} (stopped)" if reading.cancelled() else reading.result()
 
 
 try:

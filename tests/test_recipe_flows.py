@@ -6,8 +6,12 @@ import ast
 import functools
 import itertools
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +21,7 @@ import pages
 import pydantic
 import pytest
 import recorded
-from sockets import noticed
+from sockets import NEVER, noticed, soon
 from streams import Body, answering, chunk, event, finish, sse, text, tool
 
 import tensorloop_stream
@@ -455,6 +459,31 @@ def test_a_stopped_answer_keeps_what_came(runner: Runner) -> None:
         assert runner.run("stop_early") == "Streaming is a game-changer (stopped)\n" * 2
         assert noticed(server, 2)
         assert runner.status is None
+
+
+def test_an_answer_that_has_not_begun_is_stopped(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once for who stopped it; the gateway sees the task leave at once, and the thread when it has answered."""
+    monkeypatch.setattr(pages, "cleared_up", nullcontext)  # to close the client would wake the thread
+    with ReplayServer([cassette.FOLDER], first_delay=2.5, delay=0.001) as server:
+        runner.serve(server)
+        begun = time.monotonic()
+
+        assert runner.run("stop_early") == " (stopped)\n" * 2
+        assert time.monotonic() - begun < 2.5
+        assert noticed(server, 1)
+        assert soon(lambda: len(server.disconnects) == 2, 2.5)
+
+
+def test_a_stopped_program_ends() -> None:
+    """Also while its thread waits for a gateway that does not answer."""
+    with ReplayServer([cassette.FOLDER], first_delay=NEVER) as server:
+        environment = {**os.environ, "TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
+        command = [sys.executable, "-W", "error", "recipes/stop_early.py"]
+        ran = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=NEVER / 2
+        )
+
+    assert (ran.stdout, ran.stderr, ran.returncode) == (" (stopped)\n" * 2, "", 0)
 
 
 def test_an_answer_that_was_quicker_is_whole(runner: Runner, tmp_path: Path) -> None:
