@@ -2,12 +2,12 @@
 
 from typing import Any
 
+import httpx2
 from openai import OpenAIError
 from openai.types import responses
 
 from tensorloop_stream import Tensorloop
 
-DELTAS = responses.ResponseTextDeltaEvent, responses.ResponseFunctionCallArgumentsDeltaEvent
 ENDS = responses.ResponseCompletedEvent, responses.ResponseIncompleteEvent, responses.ResponseFailedEvent
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"type": "function", "name": "get_weather", "parameters": CITY | {"additionalProperties": False}}
@@ -18,23 +18,23 @@ def respond(client: Tensorloop, **request: Any) -> responses.Response:
     response = None
     with client.responses.create(model="gpt-4o-mini", stream=True, **request) as events:
         for event in events:
-            if isinstance(event, DELTAS):
+            if isinstance(event, responses.ResponseTextDeltaEvent | responses.ResponseFunctionCallArgumentsDeltaEvent):
                 print(event.delta, end="", flush=True)
             elif isinstance(event, ENDS):
                 response = event.response
+            elif isinstance(event, responses.ResponseErrorEvent):
+                raise OpenAIError(event.message)
     if response is None:
         raise OpenAIError("the stream ended, and the response had not")
     if response.status != "completed":  # failed, or incomplete: cut by a limit or a filter
-        why = response.error.message if response.error else response.incomplete_details
-        raise OpenAIError(f"the response is {response.status}: {why}")
+        raise OpenAIError(f"the response is {response.status}: {response.error or response.incomplete_details}")
     return response
 
 
 try:
-    client = Tensorloop()
-    haiku = respond(client, input="Stream a haiku about caching.", temperature=0.2, max_output_tokens=60)
-    print(f"\n--- final ({len(haiku.output_text)} chars) ---")
+    poem = respond(client := Tensorloop(), input="Stream a haiku about caching.", temperature=0.2, max_output_tokens=60)
+    print(f"\n--- final ({len(poem.output_text)} chars) ---")
     called = respond(client, input="What is the weather in Zürich?", tools=[WEATHER], tool_choice="required")
     print("", *(f"{call.name}({call.arguments})" for call in called.output if call.type == "function_call"), sep="\n")
-except OpenAIError as error:
+except (OpenAIError, httpx2.HTTPError) as error:  # openai 3.0 lets a cut through as it is
     raise SystemExit(f"{error}") from None
