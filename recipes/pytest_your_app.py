@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import vcr  # type: ignore[import-untyped] # publishes no types
-from openai import OpenAI
 
 from tensorloop_stream import ChatStream, StreamError, Tensorloop
 from tensorloop_stream.replay import ReplayServer
@@ -12,7 +11,7 @@ from tensorloop_stream.replay import ReplayServer
 HAIKU = Path(__file__).parents[1] / "cassettes/chat/haiku.yaml"
 
 
-def poem(client: OpenAI, ask: str = "Stream a haiku about caching.") -> str:
+def poem(client: Tensorloop, ask: str = "Stream a haiku about caching.") -> str:
     """Stand for your app: return a poem, or as much as came."""
     answer = client.chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
@@ -20,14 +19,15 @@ def poem(client: OpenAI, ask: str = "Stream a haiku about caching.") -> str:
     try:
         return ChatStream(answer).get_final_text()
     except StreamError as error:
-        return f"{error.partial.choices[0].message.content} ..."
+        return "".join(choice.message.content or "" for choice in error.partial.choices) + " ..."
 
 
-@pytest.mark.parametrize(("cut_after", "end"), [(None, "A moment to store."), (7, "where time is ...")])
+@pytest.mark.parametrize(("cut_after", "end"), [(None, "A moment to store."), (7, "where time is ..."), (0, " ...")])
 def test_with_a_server(cut_after: int | None, end: str) -> None:
-    """A recorded answer over a real socket, whole, and cut after seven events; it can also stall, fail and more."""
+    """A recorded answer over a real socket, whole, and cut after seven events or none; it can also stall and more."""
     with ReplayServer(HAIKU, cut_after=cut_after) as server:
         assert poem(Tensorloop(base_url=server.base_url, api_key="none")).endswith(end)
+        assert not server.unmatched  # nothing was asked that is not recorded, by an app that keeps it to itself
 
 
 def test_with_vcrpy() -> None:

@@ -11,15 +11,20 @@ def show(text: str) -> None:
     print(text, end="", flush=True)
 
 
+def text_of(completion: ChatCompletion) -> str:
+    """Return the text of an answer, which may be one without a choice."""
+    return "".join(choice.message.content or "" for choice in completion.choices)
+
+
 def finish(completion: ChatCompletion) -> None:
     """Use the whole answer: store it, count it."""
-    print(f"\n--- final ({len(completion.choices[0].message.content or '')} chars) ---")
+    print(f"\n--- final ({len(text_of(completion))} chars) ---")
 
 
 def explain(error: Exception) -> None:
     """Keep what had come."""
     if isinstance(error, StreamError):
-        print(f"\n--- broken, {len(error.partial.choices)} choice kept ---")
+        print(f"\n--- broken ({len(text_of(error.partial))} chars) ---")
 
 
 try:

@@ -290,13 +290,16 @@ def run_the_tests_of_the_app() -> Ran:
 
 
 def run_the_tests_of_broken_apps(folder: Path) -> Ran:
-    """Test an app that is silent of a cut answer, and one that asks for something else."""
+    """Test an app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
     (folder / "recipes").mkdir()
     shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
     source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
-    (folder / "recipes/silent.py").write_text(source.replace("content} ...", "content}"), "utf-8")
+    (folder / "recipes/silent.py").write_text(source.replace(' + " ..."', ""), "utf-8")
     (folder / "recipes/warmer.py").write_text(source.replace("temperature=0.2", "temperature=0.3"), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "recipes/silent.py", "recipes/warmer.py"]
+    also = "try:\n        client.models.list()\n    except Exception:\n        pass\n    answer = "
+    (folder / "recipes/curious.py").write_text(source.replace("answer = ", also, 1), "utf-8")
+    apps = [f"recipes/{app}.py" for app in ("silent", "warmer", "curious")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *apps]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -314,19 +317,24 @@ def test_the_test_of_an_app_passes(tested: tuple[Future[Ran], Future[Ran]]) -> N
     """By the command of its first line."""
     ran = tested[0].result()
 
-    assert re.search(r"\b3 passed\b", ran.stdout), ran.stdout
+    assert re.search(r"\b4 passed\b", ran.stdout), ran.stdout
     assert ran.returncode == 0
 
 
 def test_the_test_of_an_app_finds_what_is_wrong_with_it(tested: tuple[Future[Ran], Future[Ran]]) -> None:
-    """An app that is silent of a cut answer, and one that asks for something else."""
+    """An app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
     ran = tested[1].result()
 
     assert re.findall(r"^FAILED recipes/(\S+)", ran.stdout, re.MULTILINE) == [
         "silent.py::test_with_a_server[7-where",
+        "silent.py::test_with_a_server[0-",
         "warmer.py::test_with_a_server[None-A",
         "warmer.py::test_with_a_server[7-where",
+        "warmer.py::test_with_a_server[0-",
         "warmer.py::test_with_vcrpy",
+        "curious.py::test_with_a_server[None-A",
+        "curious.py::test_with_a_server[7-where",
+        "curious.py::test_with_a_server[0-",
     ]
 
 

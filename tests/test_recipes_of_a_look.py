@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tensorloop_stream import ChatAccumulator
 from tensorloop_stream.replay import ReplayServer
 
 HAIKU = recorded.text("chat/haiku")
+RunOn = Callable[[str, str, bytes], str]
 
 
 def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -28,6 +30,17 @@ def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> s
     except SystemExit as error:
         return str(error)
     return ""
+
+
+@pytest.fixture
+def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
+    """Run a recipe on another answer to what a cassette asks."""
+
+    def running(recipe: str, name: str, body: bytes) -> str:
+        with ReplayServer(recorded.retold(name, tmp_path, body)) as server:
+            return run(recipe, server, monkeypatch)
+
+    return running
 
 
 @pytest.fixture
@@ -84,14 +97,14 @@ def test_recorded_chunks_make_the_same_answer(
 
 
 def test_recorded_chunks_may_hold_any_character(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path, tmp_path: Path
+    run_on: RunOn, capsys: pytest.CaptureFixture[str], chunks_file: Path
 ) -> None:
     """What `str.splitlines` takes for line ends, and an emoji in two halves."""
     halves = b"".join(event(text("@")).replace(b"@", half) for half in (rb"\ud83d", rb"\udcda"))
     body = event(text("a\u2028b\u2029c\x85d\x0ce")) + halves + sse(finish())
-    with ReplayServer(recorded.retold("reasoning/reasoning_content", tmp_path, body)) as server:
-        assert run("record_chunks", server, monkeypatch) == ""
+    ended = run_on("record_chunks", "reasoning/reasoning_content", body)
 
+    assert ended == ""
     said = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
     assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
 
@@ -135,6 +148,27 @@ def test_calls_run_while_others_are_written(
 
 
 @pytest.mark.parametrize(
+    ("body", "out", "said"),
+    [
+        (sse(text("Hel"), text("lo"), finish()), "Hello\n--- final (5 chars) ---\n", ""),
+        (sse(), "\n--- final (0 chars) ---\n", ""),
+        (sse(text("Hel"), done=False), "Hel\n--- broken (3 chars) ---\n", "stream ended after 1 chunk"),
+        (b"", "\n--- broken (0 chars) ---\n", "stream ended after 0 chunks"),
+    ],
+    ids=["whole", "nothing", "broken", "broken at once"],
+)
+def test_one_call_at_the_end(
+    body: bytes, out: str, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each piece, and then what became of it: the whole answer, or the part that came before the error."""
+    ended = run_on("stream_callbacks", "chat/haiku", body)
+
+    assert capsys.readouterr().out == out
+    assert ended.startswith(said)
+    assert bool(ended) == bool(said)
+
+
+@pytest.mark.parametrize(
     ("faults", "advice"),
     [
         ({"cut_after": 7}, "a part is missing: keep what came, and ask again"),
@@ -167,12 +201,9 @@ def test_what_went_wrong(faults: dict[str, Any], advice: str, monkeypatch: pytes
         ({"message": "Down.", "code": "503"}, "the gateway gave up: ask again"),
     ],
 )
-def test_what_the_gateway_says_went_wrong(
-    error: dict[str, Any], advice: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_the_gateway_says_went_wrong(error: dict[str, Any], advice: str, run_on: RunOn) -> None:
     """By its code and type, in the stream as before it."""
-    with ReplayServer(recorded.retold("chat/haiku", tmp_path, event(text("Ca")) + event({"error": error}))) as server:
-        said = run("what_went_wrong", server, monkeypatch)
+    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + event({"error": error}))
 
     assert said.startswith("Ca\n--- request ")
     assert error["message"] in said
