@@ -9,24 +9,24 @@ import httpx2
 from tensorloop_stream import SSEDecoder
 
 URL = (os.environ.get("TENSORLOOP_BASE_URL") or "https://litellm.tensorloop.tech/v1") + "/chat/completions"
-REPLAY = "python -m tensorloop_stream.replay cassettes -- python recipes/raw_http.py"
 HAIKU = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Stream a haiku about caching."}]}
 
 
 def stream_text(body: object) -> Iterator[str]:
     """Yield the text of an answer as it arrives; raises if it is refused, fails, is cut or ends unfinished."""
     if not (key := os.environ.get("TENSORLOOP_KEY")):
-        raise ValueError(f"No Tensorloop key: set TENSORLOOP_KEY, or run recorded streams: {REPLAY}")
-    headers, decoder = {"Authorization": f"Bearer {key}"}, SSEDecoder()
-    with httpx2.stream("POST", URL, headers=headers, json=body, timeout=60) as response:
+        raise ValueError(f"Set TENSORLOOP_KEY, or: python -m tensorloop_stream.replay cassettes -- python {__file__}")
+    with httpx2.stream("POST", URL, headers={"Authorization": f"Bearer {key}"}, json=body, timeout=60) as response:
         if not response.is_success:
             raise ValueError(f"{response.status_code}: {response.read().decode()}")
-        for event in (event for read in response.iter_bytes() for event in decoder.feed(read)):
+        for event in (event for events in map(SSEDecoder().feed, response.iter_bytes()) for event in events):
             if event.data == "[DONE]":
                 return
-            if event.event == "error" or (chunk := json.loads(event.data)).get("error"):
-                raise ValueError(event.data)  # a gateway that fails in mid-stream has sent its 200 long before
-            yield from ((choice.get("delta") or {}).get("content") or "" for choice in chunk.get("choices") or [])
+            match {"error": True} if event.event == "error" else json.loads(event.data or "null"):
+                case {"error": error} if error:  # a gateway that fails in mid-stream has sent its 200 long before
+                    raise ValueError(event.data)
+                case {"choices": [{"delta": {"content": str(text)}}, *_]}:  # nothing else is text, whatever it may be
+                    yield text
     raise ValueError("the stream ended without [DONE]")
 
 

@@ -12,7 +12,7 @@ import cassette
 import pages
 import pytest
 import recorded
-from streams import event, finish, sse, text
+from streams import DONE, chunk, event, finish, sse, text
 
 from tensorloop_stream import ChatAccumulator
 from tensorloop_stream.replay import ReplayServer
@@ -208,6 +208,66 @@ def test_what_the_gateway_says_went_wrong(error: dict[str, Any], advice: str, ru
     assert said.startswith("Ca\n--- request ")
     assert error["message"] in said
     assert said.endswith(advice)
+
+
+ODD = [
+    event(chunk({"role": "assistant"})),
+    event({**chunk(), "choices": [{"index": 0, "delta": None}]}),
+    event({**chunk(), "choices": None}),
+    event({**chunk(), "choices": []}),
+    event(chunk({"content": [{"type": "text", "text": "no"}]})),
+    event(chunk({"content": None})),
+    event(chunk({"content": 5})),
+    event(text("la", error=None)),
+    event({**text("la"), "error": None}),
+    *(b"data: " + data + b"\n\n" for data in (b"", b"null", b"[]", b"5", b'"text"', b"true")),
+    b"event: ping\ndata: {}\n\n: ping\n\nretry: 5\n\n",
+]
+
+
+def test_raw_http_passes_over_what_is_no_text(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gateways send empty events, `null`, and content of other kinds."""
+    ended = run_on("raw_http", "chat/haiku", b"".join(ODD) + sse(text("Hello"), finish()))
+
+    assert ended == ""
+    assert capsys.readouterr().out == "lalaHello\n--- final (9 chars) ---\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (event({"error": {"message": "It broke."}}) + DONE, '{"error":{"message":"It broke."}}'),
+        (event({"error": "It broke."}) + DONE, '{"error":"It broke."}'),
+        (b"event: error\ndata: It broke.\n\n" + DONE, "It broke."),
+        (event({"message": "It broke."}) + b"data: {\n\n" + DONE, "Expecting property name"),
+        (b"", "the stream ended without [DONE]"),
+        (event(finish()), "the stream ended without [DONE]"),
+    ],
+)
+def test_raw_http_is_never_silently_wrong(
+    end: bytes, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error in the stream, also with [DONE] behind it, and an end without [DONE] end the program with a sentence."""
+    ended = run_on("raw_http", "chat/haiku", event(text("la")) + end)
+
+    assert capsys.readouterr().out == "la"
+    assert ended.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"status": 429, "error_type": "budget_exceeded"}, '429: {"error":{"message":"429 Too Many Requests'),
+        ({"cut_after": 7}, "peer closed connection"),
+        ({"end_after": 7}, "the stream ended without [DONE]"),
+        ({"error_after": 7}, '{"error": {"message": "litellm.APIConnectionError'),
+    ],
+    ids=["refused", "cut", "ended", "failed"],
+)
+def test_raw_http_tells_what_went_wrong(faults: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the gateway, where it has some."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        assert run("raw_http", server, monkeypatch).startswith(said)
 
 
 def test_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
