@@ -18,7 +18,8 @@ def parted(text: str) -> tuple[str, str]:
     return text[:end], text[end:]
 
 
-console = Console()
+CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})  # they would set the terminal's title, its clipboard
+console, rest = Console(), ""
 try:
     ask = "Explain streaming to a new developer, in three paragraphs."
     answer = Tensorloop().chat.completions.create(
@@ -27,11 +28,10 @@ try:
     if not console.is_terminal:  # a pipe or a file gets the Markdown itself
         print_stream(answer)
         raise SystemExit
-    rest = ""
     with ChatStream(answer) as stream:
         try:
             for text in stream.text_stream:
-                done, rest = parted(rest + text)
+                done, rest = parted(rest + text.translate(CONTROLS))
                 if done:
                     console.print(Markdown(done), "")
         finally:  # the last block, also of a stream that broke or was stopped

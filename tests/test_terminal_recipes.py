@@ -7,19 +7,22 @@ import re
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cassette
 import needs
 import pages
 import pytest
 import recorded
+from streams import finish, sse, text
 
 from tensorloop_stream.replay import ReplayServer
 
 pty = pytest.importorskip("pty", reason="Windows has no pseudo-terminals")
 
+Markdown = Callable[..., tuple[str, dict[str, Any]]]
 ROOT = Path(__file__).parent.parent
 LONG = recorded.text("chat/long")
 FIRST, SECOND = ("What is a cache, in one sentence?", "Now explain it to a child.")
@@ -173,6 +176,71 @@ def test_markdown_grows_by_blocks(environment: dict[str, str]) -> None:
     assert words(first) == paragraphs[0]
     assert paragraphs[1][-1] not in at_once
     assert words(terminal.seen) == LONG.split()[len(paragraphs[0]) :]
+
+
+@pytest.fixture
+def markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Markdown:
+    """Run the recipe as on a terminal, on an answer of these pieces; return what it prints, and its names."""
+    needs.module("rich", "rich")
+
+    def running(*pieces: str) -> tuple[str, dict[str, Any]]:
+        for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "TENSORLOOP_KEY": "tl_none"}.items():
+            monkeypatch.setenv(name, value)
+        with ReplayServer(recorded.retold("chat/long", tmp_path, sse(*map(text, pieces), finish()))) as server:
+            monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+            names = pages.run("terminal_markdown")
+        return capsys.readouterr().out, names
+
+    return running
+
+
+SEQUENCES = ["\x1b]52;c;aGk=\x07", "\x1b]0;title\x1b\\", "\x9b2J", "\x90q\x9c", "\x1b[", "1A", "\x1b", "c"]
+HARM = [*SEQUENCES, "\r", "\b", "\x7f", "\x0b", "&#27;[2J&#155;2J&#13;&#8;"]
+
+
+@pytest.mark.parametrize("around", ["{}", "# {}", "```\n{}\n```", "`{}`", "- {}", "[x](https://x.test/{})"])
+def test_a_terminal_is_not_told_what_to_do(around: str, markdown: Markdown) -> None:
+    """Of a model's text no control character reaches it but line feeds, wherever it stands and however it is cut."""
+    before, _, after = around.partition("{}")
+    printed, _ = markdown(before, *HARM, "text", after, "\n\n", *HARM)
+    # Styles, and the links that it makes of Markdown's, are rich's own.
+    shown = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;[^\x1b]*\x1b\\", "", printed)
+
+    assert "]52;c;aGk=" in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
+
+
+@pytest.mark.parametrize(
+    ("finished", "rest"),
+    [
+        ("", "One"),
+        ("One.\n\n", "Two"),
+        ("One.\n\nTwo.\n\n", ""),
+        ("", "One.\n"),
+        ("", "One.\n "),
+        ("One.\n \n", ""),
+        ("", "```\na\n\nb"),
+        ("One.\n\n", "```python\na\n\n\nb\n\n"),
+        ("", "- one\n  ~~~\n  a\n\n"),
+        ("", "```\na\n\nb\n```\n"),
+        ("```\na\n\nb\n```\n\n", "Two"),
+    ],
+)
+def test_what_is_finished_of_a_text(finished: str, rest: str, markdown: Markdown) -> None:
+    """All up to the last empty line, but for one within code: of half a block nobody knows how it will look."""
+    _, names = markdown("Hello.")
+
+    assert names["parted"](finished + rest) == (finished, rest)
+
+
+def test_code_with_an_empty_line_is_one_block(markdown: Markdown) -> None:
+    """As it is when it comes at once."""
+    code = "Look:\n\n```python\nprint(1)\n\nprint(2)\n```\n\nSo."
+    printed, _ = markdown(*code)
+    at_once, _ = markdown(code)
+
+    assert printed == at_once
+    assert words(printed) == ["Look:", "print(1)", "print(2)", "So."]
 
 
 def test_markdown_in_a_pipe_is_the_text_itself(environment: dict[str, str]) -> None:
