@@ -21,8 +21,10 @@ def spec(name: str) -> Any:
 
 
 def run(call: Any) -> str:
-    """Stand for your functions; hold what a model gives as arguments against their types (recipes/tool_loop.py)."""
-    return f"{call.id}: {call.function.name} of {json.loads(call.function.arguments)}"
+    """Stand for your functions: such as may run twice, for of an answer that breaks later nobody gets the results."""
+    print(f"{call.function.name} runs\n", end="")  # in one piece, as other threads print, too
+    # What a model gives as arguments, hold against the types of the function: recipes/tool_loop.py.
+    return f"{call.id}: {call.function.name} of {json.loads(call.function.arguments.strip() or '{}')}"
 
 
 ask: Any = [{"role": "user", "content": "What is the weather in Zürich, and what time is it in Tokyo?"}]

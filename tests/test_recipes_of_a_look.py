@@ -12,7 +12,7 @@ import cassette
 import pages
 import pytest
 import recorded
-from streams import DONE, chunk, event, finish, sse, text
+from streams import DONE, chunk, event, finish, sse, text, tool
 
 from tensorloop_stream import ChatAccumulator
 from tensorloop_stream.replay import ReplayServer
@@ -141,10 +141,32 @@ def test_calls_run_while_others_are_written(
         assert run("tools_early", server, monkeypatch) == ""
     lines = capsys.readouterr().out.splitlines()
 
-    assert [line.partition(": ")[2] for line in lines] == [
-        "get_weather of {'city': 'Zürich'}",
-        "get_time of {'time_zone': 'Asia/Tokyo'}",
+    assert sorted(lines[:2]) == ["get_time runs", "get_weather runs"]
+    assert lines[2:] == [
+        "call_weather: get_weather of {'city': 'Zürich'}",
+        "call_time: get_time of {'time_zone': 'Asia/Tokyo'}",
     ]
+
+
+def test_a_call_runs_before_the_next_one_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second is cut, and the first has run: so it must be one that may run again."""
+    begun = 1 + next(n for n, piece in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{piece}")
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml", cut_after=begun) as server:
+        ended = run("tools_early", server, monkeypatch)
+
+    assert ended.startswith(f"connection cut after {begun} chunks")
+    assert capsys.readouterr().out == "get_weather runs\n"
+
+
+def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some models send none, instead of an empty object."""
+    call = {"index": 0, "id": "call_1", "function": {"name": "get_time", "arguments": ""}}
+    ended = run_on("tools_early", "tools/parallel_calls", sse(tool(call), finish("tool_calls")))
+
+    assert ended == ""
+    assert capsys.readouterr().out == "get_time runs\ncall_1: get_time of {}\n"
 
 
 @pytest.mark.parametrize(
