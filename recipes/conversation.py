@@ -18,11 +18,11 @@ def trimmed(messages: list[Any], budget: int = 1000) -> list[Any]:
     return system + next((end for end in ends if len(f"{system + end}") <= budget), ends[-1])
 
 
-def remembered(stream: ChatStream) -> dict[str, Any]:
+def remembered(stream: ChatStream) -> dict[str, Any] | None:
     """Keep a whole answer as it is; of any other what was read, and that it was cut, but no call: it may be half."""
     if stream.completion.choices and stream.completion.choices[0].finish_reason in {"stop", "tool_calls"}:
         return stream.completion.choices[0].message.to_dict()
-    return {"role": "assistant", "content": f"{stream.text} [cut off]"}
+    return {"role": "assistant", "content": f"{stream.text} [cut off]"} if stream.text else None
 
 
 try:
@@ -34,6 +34,7 @@ try:
             print_stream(stream)
         except StreamError as error:
             print(f"({error})")
-        history += [asked[-1], remembered(stream)]
+        if answer := remembered(stream):  # else the question is forgotten, too: some models refuse two in a row
+            history += [asked[-1], answer]
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

@@ -2,7 +2,7 @@
 
 from openai import OpenAIError
 
-from tensorloop_stream import ChatStream, Tensorloop, print_stream
+from tensorloop_stream import ChatStream, StreamError, Tensorloop, print_stream
 
 PROMPT_PRICE, COMPLETION_PRICE = 0.15e-6, 0.60e-6  # dollars a token: gpt-4o-mini, by OpenAI's list
 HEADERS = {
@@ -23,6 +23,8 @@ try:
     )
     stream = ChatStream(answer)
     print_stream(stream)
+except StreamError as error:  # it was paid for all the same, and its usage comes last
+    raise SystemExit(f"{error}\n--- call {error.request_id or 'unknown'}") from None
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None
 

@@ -131,7 +131,6 @@ CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "no
         ([text("Hel"), finish("content_filter")], {"content": "Hel [cut off]"}),
         ([tool(CALL), finish("tool_calls")], {"tool_calls": [{name: CALL[name] for name in CALL if name != "index"}]}),
         ([text("Wait."), tool(CALL)], {"content": "Wait. [cut off]"}),
-        ([], {"content": " [cut off]"}),
     ],
 )
 def test_what_is_remembered_of_an_answer(chunks: list[Any], wanted: dict[str, Any]) -> None:
@@ -140,6 +139,24 @@ def test_what_is_remembered_of_an_answer(chunks: list[Any], wanted: dict[str, An
     remembered = names_of("conversation")["remembered"](stream)
 
     assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **wanted}
+
+
+@pytest.mark.parametrize("chunks", [[], [text(""), finish("length")], [tool(CALL)]])
+def test_of_an_answer_without_text_nothing_is_remembered(chunks: list[Any]) -> None:
+    """Nobody read anything, and a model would take an empty message for its own."""
+    stream = ChatStream(chunks, require_finish=False).until_done()
+
+    assert names_of("conversation")["remembered"](stream) is None
+
+
+def test_a_question_without_an_answer_is_forgotten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next one is asked as if it were the first."""
+    with ReplayServer(cassette.FOLDER / "conversations/system_message.yaml", cut_after=0, fails=1) as server:
+        run("conversation", server)
+        messages = server.requests[-1].body["messages"]
+
+    assert "connection cut after 0 chunks" in capsys.readouterr().out
+    assert [message["role"] for message in messages] == ["system", "user"]
 
 
 def turn(size: int, calls: int) -> list[dict[str, Any]]:

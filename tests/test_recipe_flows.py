@@ -318,6 +318,25 @@ def test_what_a_gateway_does_not_say_is_unknown(runner: Runner) -> None:
     ]
 
 
+def test_a_broken_answer_names_its_call(runner: Runner) -> None:
+    """Those who run the gateway can find it by that."""
+    call_id = recorded.interactions("chat/usage_of_a_budget")[0]["response"]["headers"]["x-litellm-call-id"][0]
+    with ReplayServer([cassette.FOLDER], cut_after=7) as server:
+        runner.serve(server)
+        runner.run("usage_and_cost")
+
+    assert runner.status.startswith("connection cut after 7 chunks")
+    assert runner.status.endswith(f"\n--- call {call_id}")
+
+
+def test_a_broken_answer_may_have_no_id(runner: Runner) -> None:
+    """Then there is none to name."""
+    runner.answer(answer_of(text("Hel"), done=False))
+    runner.run("usage_and_cost")
+
+    assert runner.status.endswith("\n--- call unknown")
+
+
 # Limits
 
 
