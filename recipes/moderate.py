@@ -1,7 +1,5 @@
 """Show only text that passed a check, and stop at the first that does not: python recipes/moderate.py"""
 
-from collections.abc import Iterable, Iterator
-
 from openai import OpenAIError
 
 from tensorloop_stream import ChatStream, Tensorloop
@@ -14,17 +12,18 @@ def passes(text: str) -> bool:
     return "a moment to store" not in text.casefold()
 
 
-def moderated(pieces: Iterable[str]) -> Iterator[str]:
-    """Yield the text that passed, `HELD` characters late, so that of what fails not even the beginning is shown."""
+def show(stream: ChatStream) -> None:
+    """Print the text that passed, `HELD` characters late, so that of what fails not even the beginning is shown."""
     held = ""
-    for piece in pieces:
-        held += piece
-        if not passes(held):
-            yield "[the rest is not shown]"
-            return
-        yield held[:-HELD]
-        held = held[-HELD:]
-    yield held
+    try:
+        for piece in stream.text_stream:
+            if not passes(text := held + piece):
+                held = "[the rest is not shown]"
+                break
+            print(text[:-HELD], end="", flush=True)
+            held = text[-HELD:]
+    finally:  # what is held has passed, also if the stream breaks
+        print(held)
 
 
 try:
@@ -33,8 +32,6 @@ try:
         model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
     )
     with ChatStream(answer) as stream:  # left before its end it closes the connection, and the model stops
-        for text in moderated(stream.text_stream):
-            print(text, end="", flush=True)
-    print()
+        show(stream)
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

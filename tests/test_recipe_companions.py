@@ -13,6 +13,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from openai import OpenAIError
 from sockets import noticed
 from streams import Body, chunk, event, finish, text, tool
 
-from tensorloop_stream import ChatStream, Tensorloop
+from tensorloop_stream import ChatStream, StreamTruncatedError, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parent.parent
@@ -207,28 +209,46 @@ PIECES = st.lists(
 )
 
 
+def shown(pieces: list[str], *, broken: bool = False) -> str:
+    """Return what is shown of an answer of these pieces, with its end or without."""
+    show = names_of("moderate")["show"]
+    stream = ChatStream([*map(text, pieces), *([] if broken else [finish()])])
+    with redirect_stdout(StringIO()) as out, suppress(StreamTruncatedError):
+        show(stream)
+    return out.getvalue().removesuffix("\n")
+
+
 @settings(deadline=None)
-@given(PIECES)
-def test_nothing_of_a_phrase_is_shown(pieces: list[str]) -> None:
-    """However it is cut into pieces; and a text without the phrase is shown whole."""
-    text = "".join(pieces)
-    shown = "".join(names_of("moderate")["moderated"](pieces))
-    at = text.casefold().find(PHRASE)
+@given(PIECES, st.booleans())
+def test_nothing_of_a_phrase_is_shown(pieces: list[str], broken: bool) -> None:
+    """However it is cut into pieces; and a text without the phrase is shown whole, also if its stream breaks."""
+    whole, seen = "".join(pieces), shown(pieces, broken=broken)
+    at = whole.casefold().find(PHRASE)
 
     if at == -1:
-        assert shown == text
+        assert seen == whole
     else:
-        assert shown.endswith(MARK)
-        assert text[:at].startswith(shown.removesuffix(MARK))
+        assert seen.endswith(MARK)
+        assert whole[:at].startswith(seen.removesuffix(MARK))
 
 
 def test_a_broken_answer_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """The check hides nothing of what the stream itself has to say."""
+    """The check hides nothing of what the stream itself has to say, and nothing of what had passed."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", end_after=9) as server:
         left = run("moderate", server)
 
     assert left["said"].startswith("stream ended after 9 chunks")
-    assert MARK not in capsys.readouterr().out
+    assert capsys.readouterr().out == "In a world where time is currency,\n"
+
+
+def test_what_could_not_be_checked_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of your own may fail; what it had not seen stays hidden."""
+    show = names_of("moderate")["show"]
+    monkeypatch.setitem(show.__globals__, "passes", {"Hello, ": True}.__getitem__)
+    with redirect_stdout(StringIO()) as out, pytest.raises(KeyError):
+        show(ChatStream([text("Hello, "), text("you fool"), finish()]))
+
+    assert out.getvalue() == "Hello, \n"
 
 
 # langchain_or_litellm
