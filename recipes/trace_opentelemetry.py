@@ -40,7 +40,9 @@ def traced(client: Tensorloop, **request: Any) -> ChatStream:
             span.set_attributes(
                 labels | {"gen_ai.response.id": answer.id, "gen_ai.response.time_to_first_chunk": times[0]}
             )
-            span.set_attribute("gen_ai.response.finish_reasons", [c.finish_reason or "error" for c in answer.choices])
+            missing = "error" if isinstance(outcome, Exception) else None  # to be left by its reader is no error
+            if reasons := list(filter(None, (choice.finish_reason or missing for choice in answer.choices))):
+                span.set_attribute("gen_ai.response.finish_reasons", reasons)
         for earlier, later in pairwise(times):
             next_chunk.record(later - earlier, labels)
         for kind, count in (("input", usage.prompt_tokens), ("output", usage.completion_tokens)) if usage else ():
