@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import runpy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from tensorloop_stream import AsyncChatStream, ChatStream
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,6 +45,21 @@ def cleared_up() -> Iterator[None]:
         # An async client goes with its event loop, which the page has ended.
         warnings.simplefilter("ignore", ResourceWarning)
         collect()
+
+
+def hurry(patch: pytest.MonkeyPatch, times: float) -> None:
+    """Make the timeouts that pages give to streams so many times shorter."""
+
+    def shortened(begin: Callable[..., None]) -> Callable[..., None]:
+        def begun(stream: object, *arguments: Any, **settings: Any) -> None:
+            for name in settings.keys() & {"first_chunk_timeout", "idle_timeout"}:
+                settings[name] = settings[name] and settings[name] / times
+            begin(stream, *arguments, **settings)
+
+        return begun
+
+    for kind in (ChatStream, AsyncChatStream):
+        patch.setattr(kind, "__init__", shortened(kind.__init__))
 
 
 def collect() -> None:

@@ -29,7 +29,7 @@ from tensorloop_stream import Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parent.parent
-FLOWS = ["tool_loop", "structured_output", "usage_and_cost", "limits", "keep_partial_text", "stop_early"]
+FLOWS = ["tool_loop", "structured_output", "usage_and_cost", "limits", "restart", "keep_partial_text", "stop_early"]
 HAIKU = recorded.text("chat/haiku")
 GO_ON = {"role": "user", "content": "You were cut off. Go on where you stopped, and repeat nothing."}
 
@@ -68,6 +68,10 @@ class Runner:
         )
         self._monkeypatch.setattr(tensorloop_stream, "Tensorloop", client)
 
+    def hurry(self) -> None:
+        """Make the timeouts of streams, seconds in a recipe, parts of one."""
+        pages.hurry(self._monkeypatch, 20)
+
     def run(self, recipe: str) -> str:
         """Return what it prints; `status` is what it exits with, `err` what it says beside."""
         try:
@@ -82,6 +86,14 @@ class Runner:
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
     return Runner(monkeypatch, capsys)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Make waiting take no time, and return how long it would have taken."""
+    seconds: list[float] = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
 
 
 def answer_of(*chunks: Any, done: bool = True) -> Body:
@@ -340,14 +352,6 @@ def test_a_broken_answer_may_have_no_id(runner: Runner) -> None:
 # Limits
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make waiting take no time, and return how long it would have taken."""
-    seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
-    return seconds
-
-
 @pytest.mark.parametrize(
     ("name", "seconds"), [("errors/rate_limit_by_key", 60.0), ("errors/rate_limit_by_upstream", 3.0)]
 )
@@ -404,6 +408,52 @@ def test_the_limits_can_be_seen_in_a_replay(runner: Runner) -> None:
 
 
 # Broken streams
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "end_after", "error_after", "stall_after"])
+@pytest.mark.parametrize("events", [0, 1])
+def test_an_answer_that_breaks_before_it_is_shown_is_asked_for_again(
+    fault: str, events: int, runner: Runner, waits: list[float]
+) -> None:
+    """A cut, an early end, an error and silence, before the first chunk or after the role."""
+    runner.hurry()
+    begun = time.monotonic()
+    faults: Any = {fault: events, "fails": 1}
+    with ReplayServer([cassette.FOLDER], **faults) as server:
+        runner.serve(server)
+        out = runner.run("restart")
+
+    assert out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
+    assert runner.status is None
+    assert len(server.requests) == 2
+    assert len(waits) == 1
+    assert time.monotonic() - begun < NEVER
+
+
+@pytest.mark.parametrize(
+    ("faults", "asked", "out"),
+    [
+        ({"cut_after": 0}, 3, ""),
+        ({"cut_after": 2}, 1, "In"),
+        ({"stall_after": 2}, 1, "In"),
+        ({"status": 429, "error_type": "budget_exceeded"}, 1, ""),
+    ],
+    ids=["each time", "later", "stalls later", "spent"],
+)
+def test_an_answer_is_not_asked_for_again(
+    faults: Any, asked: int, out: str, runner: Runner, waits: list[float]
+) -> None:
+    """For ever, after its first word, or in vain."""
+    runner.hurry()
+    begun = time.monotonic()
+    with ReplayServer([cassette.FOLDER], **faults) as server:
+        runner.serve(server)
+
+        assert runner.run("restart") == out
+    assert runner.status
+    assert len(server.requests) == asked
+    assert len(waits) == asked - 1
+    assert time.monotonic() - begun < NEVER
 
 
 def test_a_broken_answer_is_continued(runner: Runner, cassettes: ReplayServer) -> None:
