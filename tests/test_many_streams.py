@@ -7,14 +7,17 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import cassette
 import needs
 import pages
 import pytest
 import recorded
+from sockets import NEVER
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -87,6 +90,25 @@ def test_one_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     assert re.fullmatch(r"298 answers, .* s; 2 failed PermissionDeniedError\n", capsys.readouterr().out)
     assert len(server.requests) == STREAMS
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [{"first_delay": NEVER, "ping": 0.2}, {"stall_after": 3}],
+    ids=["before the first chunk", "between two chunks"],
+)
+def test_silence_is_not_waited_for(
+    faults: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor do keep-alive comments break it."""
+    pages.hurry(monkeypatch, 100)
+    begun = time.monotonic()
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        pages.run("many_streams")
+
+    assert capsys.readouterr().out == "0 answers, all begun within 0.00 s; 300 failed StreamTimeoutError\n"
+    assert time.monotonic() - begun < NEVER
 
 
 def test_without_aiohttp_it_says_what_to_install() -> None:

@@ -12,9 +12,9 @@ import cassette
 import pages
 import pytest
 import recorded
-from streams import DONE, chunk, event, finish, sse, text, tool
+from streams import DONE, chunk, event, finish, sse, text, tool, usage
 
-from tensorloop_stream import ChatAccumulator
+from tensorloop_stream import ChatAccumulator, StreamTiming
 from tensorloop_stream.replay import ReplayServer
 
 HAIKU = recorded.text("chat/haiku")
@@ -72,6 +72,51 @@ def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert re.fullmatch(r"first chunk \d+ ms, first token \d+ ms", lines[1])
     assert re.fullmatch(r"between chunks \d+ ms, one in a hundred \d+ ms or more", lines[2])
     assert re.fullmatch(r"[1-9]\d* tokens/s from gpt-4o-mini, request \S+", lines[3])
+
+
+def test_each_number_is_what_it_is_said_to_be(
+    run_on: RunOn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of them another one, to be told apart."""
+    monkeypatch.setattr(StreamTiming, "gap", lambda _, quantile: quantile)
+    monkeypatch.setattr(StreamTiming, "time_to_first_chunk", 99.0)
+    monkeypatch.setattr(StreamTiming, "tokens_per_second", 7.0)
+    ended = run_on("how_fast", "chat/usage", sse(text("Hello"), finish(), usage()))
+    _, first, between, tokens = capsys.readouterr().out.splitlines()
+
+    assert ended == ""
+    assert re.fullmatch(r"first chunk 99000 ms, first token \d{1,4} ms", first)
+    assert between == "between chunks 500 ms, one in a hundred 990 ms or more"
+    assert tokens.startswith("7 tokens/s from gpt-4o-mini, request ")
+
+
+def test_what_was_not_measured_is_a_dash(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither tokens nor gaps nor chunks, and no traceback."""
+    ended = run_on("how_fast", "chat/usage", sse())
+
+    assert ended == ""
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "first chunk -, first token -",
+        "between chunks -, one in a hundred - or more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("details", "thoughts"), [({}, "None"), ({"completion_tokens_details": {"reasoning_tokens": 1}}, "1")]
+)
+def test_a_refusal_and_the_usage_stand_apart_too(
+    details: dict[str, Any], thoughts: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no answer goes to standard error; what the thoughts cost is told once, where the model says so."""
+    spent = usage()
+    spent["usage"] |= details
+    chunks = [chunk({"reasoning": "Hm."}), chunk({"refusal": "I can"}), chunk({"refusal": "not."}), finish(), spent]
+    ended = run_on("reasoning", "reasoning/reasoning_content", sse(*chunks))
+    out, err = capsys.readouterr()
+
+    assert ended == ""
+    assert err == "Hm.I cannot."
+    assert out == f"\n--- 2 tokens, {thoughts} of them thoughts\n\n"
 
 
 def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,23 +236,55 @@ def test_one_call_at_the_end(
 
 
 @pytest.mark.parametrize(
-    ("faults", "advice"),
+    ("faults", "error", "advice"),
     [
-        ({"cut_after": 7}, "a part is missing: keep what came, and ask again"),
-        ({"end_after": 7}, "a part is missing: keep what came, and ask again"),
-        ({"error_after": 7}, "the gateway gave up: ask again"),
+        ({"cut_after": 7}, "connection cut", "a part is missing: keep what came, and ask again"),
+        ({"end_after": 7}, "no finish_reason", "a part is missing: keep what came, and ask again"),
+        ({"error_after": 7}, "litellm.APIConnectionError", "the gateway gave up: ask again"),
+        ({"stall_after": 7}, "(idle_timeout)", "nothing came for too long: ask again, or wait longer"),
     ],
-    ids=["cut", "ended", "error"],
+    ids=["cut", "ended", "error", "stalled"],
 )
-def test_what_went_wrong(faults: dict[str, Any], advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_went_wrong(faults: dict[str, Any], error: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came, the request to name, the sentence of the error, and what to do."""
+    pages.hurry(monkeypatch, 10)
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
         said = run("what_went_wrong", server, monkeypatch)
 
     text, _, rest = said.partition("\n--- request ")
     assert text
     assert HAIKU.startswith(text)
+    assert error in rest
     assert rest.endswith(f"\n{advice}")
+
+
+def test_what_went_wrong_with_an_event(run_on: RunOn) -> None:
+    """No JSON is as good as a part that is missing."""
+    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + b"data: {\n\n")
+
+    assert said.startswith("Ca\n--- request ")
+    assert said.endswith("\na part is missing: keep what came, and ask again")
+
+
+@pytest.mark.parametrize(
+    ("faults", "out", "said"),
+    [
+        ({"cut_after": 7}, "In a world where time is", "the connection broke"),
+        ({"error_after": 7}, "In a world where time is", "the gateway says: litellm.APIConnectionError"),
+        ({"end_after": 7}, "In a world where time is", "the gateway says: stream ended after 7 chunks"),
+        ({"status": 403}, "", "the gateway says: Error code: 403"),
+    ],
+    ids=["cut", "error", "ended", "refused"],
+)
+def test_existing_code_keeps_its_except_clauses(
+    faults: dict[str, Any], out: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What breaks a stream comes to them, as what the gateway refuses does."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        ended = run("existing_code", server, monkeypatch)
+
+    assert capsys.readouterr().out == out
+    assert ended.startswith(said)
 
 
 @pytest.mark.parametrize(
