@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -119,10 +120,25 @@ def test_every_block_of_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) 
         assert all(request.path.startswith("/v1/") for request in server.requests)
 
 
+def extras() -> set[str]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return set(tomllib.load(file)["project"]["optional-dependencies"])
+
+
 def test_every_extra_is_in_the_table() -> None:
     """An extra that nobody finds installs nothing."""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        extras = tomllib.load(file)["project"]["optional-dependencies"]
     install = README[README.index("## Install") : README.index("## Recipes")]
 
-    assert set(re.findall(r"`([a-z]+)`", install)) >= extras.keys() - {"fuzz", "peers"}
+    assert set(re.findall(r"`([a-z]+)`", install)) >= extras() - {"fuzz", "peers"}
+
+
+def test_every_recipe_names_its_extra() -> None:
+    """What it imports beyond the package and what that brings is installed by the extra in its row."""
+    brought = {*sys.stdlib_module_names, "tensorloop_stream", "openai", "httpx2", "pydantic", "jiter", "dotenv"}
+    rows = dict(re.findall(r"\]\(recipes/(\w+\.py)\) \| ?(?:`([a-z,]+)` )?\|", README))
+    for path in ROOT.glob("recipes/*.py"):
+        imported = set(re.findall(r"(?m)^ *(?:from|import) (\w+)", path.read_text("utf-8"))) - brought
+        named = set(filter(None, rows[path.name].split(",")))
+
+        assert bool(imported) == bool(named), (path.name, imported)
+        assert named <= extras()
