@@ -51,7 +51,6 @@ NOT_FOR_RECIPES = {
     "ReplayServer.disconnects": "for tests of programs that leave early",
     "ReplayServer.requests": "for tests of what a program asks",
     "ForwardApp.background": "FastAPI sets it",
-    "ReplayServer.unmatched": "for tests of what a program asks",
     "ReplayServer.wait_until_idle": "for tests of programs that leave early",
     "ReplayServer.served": "what the command prints",
     "ResumableStreams.aclose": "a with block does it",
