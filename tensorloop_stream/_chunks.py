@@ -79,11 +79,10 @@ def built(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
     # The SDK's constructor would take these for its own parameters.
     taken = {name: values[name] for name in _PARAMETERS if name in values}
     rest = {name: value for name, value in values.items() if name not in taken}
-    try:
-        model = kind.model_construct(**rest)
-    except (AttributeError, TypeError):
+    if _hold_parameters(rest):
         # So it does in the objects inside, where nothing can be put back.
-        model = kind.model_construct(**_without_parameters(rest))
+        rest = _without_parameters(rest)
+    model = kind.model_construct(**rest)
     if taken and model.model_extra is not None:
         model.model_extra.update(taken)
     return model
@@ -163,6 +162,20 @@ def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
+
+
+def _hold_parameters(values: Mapping[str, Any]) -> bool:
+    # Not recursive, since a completion never raises, however deep it is.
+    left = [*values.values()]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if not value.keys().isdisjoint(_PARAMETERS):
+                return True
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return False
 
 
 def _without_parameters(value: Any) -> Any:

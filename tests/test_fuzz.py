@@ -460,6 +460,7 @@ RESERVED = {"_fields_set": [], "_BaseModel__cls": 1, "a": 1}
         chunk({"tool_calls": [{"index": 0, "function": RESERVED}], "annotations": [RESERVED], "audio": RESERVED}),
         chunk({}, logprobs={"content": [{"token": "a", "top_logprobs": [RESERVED]}]}),
         {**ENVELOPE, "choices": [], "usage": {**RESERVED, "completion_tokens_details": RESERVED}},
+        {**ENVELOPE, "choices": [], "usage": {"_fields_set": {"a": 1}}},
     ],
 )
 def test_names_of_the_sdks_own_parameters_inside(body: Any) -> None:

@@ -255,7 +255,10 @@ def main() -> None:
             check(path.read_bytes(), everything=True)
         return
     # An error made inside, which the core replaces by one with all facts, would cost more than reading the input.
-    StreamError.__init__.__kwdefaults__ = {"partial": NOTHING, "request": REQUEST, "body": None}
+    StreamError.__init__.__kwdefaults__ = dict.fromkeys(("request_id", "body")) | {
+        "partial": NOTHING,
+        "request": REQUEST,
+    }
     CORPUS.mkdir(parents=True, exist_ok=True)
     for seed in seeds():
         (CORPUS / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
