@@ -294,6 +294,8 @@ class EndlessGateway:
         try:
             while True:
                 connection, _ = self._listener.accept()
+                # As much as the system likes would wait there: then the answer so far is most of a forwarder's memory.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
                 self._connections.append(connection)
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
         except OSError:
