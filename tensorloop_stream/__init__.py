@@ -1,9 +1,9 @@
 """Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast."""
 
-from ._accumulator import ChatAccumulator
-from ._async_stream import AsyncChatStream
 from ._callbacks import Callbacks
+from ._chat.accumulator import ChatAccumulator
 from ._client import AsyncTensorloop, Tensorloop
+from ._display.printer import print_stream
 from ._errors import (
     StreamConnectionError,
     StreamDecodeError,
@@ -12,12 +12,12 @@ from ._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from ._forward import aforward_chat, forward_chat
-from ._forward_app import ForwardApp
-from ._passage import SSE_HEADERS
-from ._printer import print_stream
+from ._forward.asgi import ForwardApp
+from ._forward.observer import SSE_HEADERS
+from ._forward.responses import aforward_chat, forward_chat
 from ._sse import ServerSentEvent, SSEDecoder
-from ._stream import ChatStream
+from ._stream.async_stream import AsyncChatStream
+from ._stream.sync_stream import ChatStream
 from ._timing import StreamTiming
 
 __all__ = [

@@ -11,7 +11,7 @@ import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 
-from ._settings import StreamSettings
+from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -106,7 +106,7 @@ class Tensorloop(_Gateway, OpenAI):
     @cached_property
     def chat(self) -> Chat:
         """Chat completions, whose streams are `ChatStream`s."""
-        from ._resources import TensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+        from ._stream_classes import TensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
 
         return TensorloopChat(self)
 
@@ -147,7 +147,7 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
     @cached_property
     def chat(self) -> AsyncChat:
         """Chat completions, whose streams are `AsyncChatStream`s."""
-        from ._resources import AsyncTensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+        from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
 
         return AsyncTensorloopChat(self)
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
-from ._chunks import built
+from ._chat.models import built
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
-    from ._accumulation import Accumulation
     from ._callbacks import Call, Callbacks
-    from ._tool_calls import ToolCall
+    from ._chat.accumulation import Accumulation
+    from ._chat.tool_calls import ToolCall
 
 
 class Telling:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from . import _picture
+from . import _timing_chart
 
 __all__ = ["StreamTiming"]
 
@@ -70,11 +70,11 @@ class StreamTiming:
         }
 
     def __str__(self) -> str:
-        return _picture.sparkline(self)
+        return _timing_chart.sparkline(self)
 
     def _repr_svg_(self) -> str:
         """Show the picture (IPython's protocol)."""
-        return _picture.svg(self)
+        return _timing_chart.svg(self)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
         """Show the line: the representation would bring a saved notebook thousands of numbers."""

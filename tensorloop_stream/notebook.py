@@ -14,18 +14,18 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ._async_stream import AsyncChatStream
-from ._printer import aprint_stream, print_stream
-from ._shown import ShownAnswer, require_interval
-from ._stream import ChatStream
+from ._display.answer_view import ShownAnswer, require_interval
+from ._display.printer import aprint_stream, print_stream
+from ._stream.async_stream import AsyncChatStream
+from ._stream.sync_stream import ChatStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openai.types.chat import ChatCompletion
 
-    from ._async_stream import AsyncOpened
-    from ._stream import Chunks
+    from ._stream.async_stream import AsyncOpened
+    from ._stream.sync_stream import Chunks
 
     # Takes Markdown and, of the last time, the same as plain text.
     Show = Callable[[str, str], object]

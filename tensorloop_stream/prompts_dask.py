@@ -23,9 +23,9 @@ import openai
 from distributed import Semaphore, WorkerPlugin, as_completed, get_worker
 
 from ._client import AsyncTensorloop
-from ._limits import CLOCKS, check_limit
-from ._prompts import Answer, Prompt, answer_to
-from .prompts import ask
+from .prompts.ask import ask
+from .prompts.jsonl import Answer, Prompt, answer_to
+from .prompts.limits import CLOCKS, check_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

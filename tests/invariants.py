@@ -12,8 +12,8 @@ import streams
 from openai.types.chat import ChatCompletion
 
 from tensorloop_stream import Callbacks, SSEDecoder, StreamError
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 # Small enough that a fuzzer finds it.
 SMALL_EVENT = 64

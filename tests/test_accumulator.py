@@ -7,7 +7,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from streams import ENVELOPE, HELLO, accumulate, chunk, finish, message_of, text, tool, usage
 
 from tensorloop_stream import ChatAccumulator
-from tensorloop_stream._accumulation import Accumulation
+from tensorloop_stream._chat.accumulation import Accumulation
 
 
 def test_an_empty_accumulator_has_an_empty_completion() -> None:

@@ -15,7 +15,7 @@ DOCS = Path(__file__).parent.parent / ".docs"
 BESIDES = {
     "tensorloop_stream.AsyncOpened",
     "tensorloop_stream.Chunks",
-    *(f"tensorloop_stream._forward.{kind}" for kind in ("AsyncForwardedChat", "ForwardedChat")),
+    *(f"tensorloop_stream._forward.responses.{kind}" for kind in ("AsyncForwardedChat", "ForwardedChat")),
 }
 
 

@@ -24,14 +24,14 @@ from tensorloop_stream import (
     SSEDecoder,
     StreamDecodeError,
     StreamError,
-    _core,
-    _fields,
     _sse,
 )
-from tensorloop_stream._accumulation import Accumulation
-from tensorloop_stream._chunks import parse_object
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._chat import merge
+from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.models import parse_object
+from tensorloop_stream._stream import state
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -119,7 +119,7 @@ def test_an_endless_event_in_the_smallest_reads_costs_no_more_than_its_bytes(rea
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_endless_event_breaks_the_stream(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that sends one event for ever is closed at the bound, with what had arrived."""
-    monkeypatch.setattr(_core, "EventSplitter", lambda: _sse.EventSplitter(MIB))
+    monkeypatch.setattr(state, "EventSplitter", lambda: _sse.EventSplitter(MIB))
     parts = itertools.chain([sse(*HELLO[:3], done=False)], itertools.repeat(b"data: " + b"x" * 4090))
     outcome = read_endless(kind, parts)
 
@@ -142,7 +142,7 @@ def test_the_bound_is_64_mib() -> None:
 
 def test_an_event_beyond_the_bound_is_told_at_the_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put off behind the events before it, it must not be forgotten when nothing more is read."""
-    monkeypatch.setattr(_core, "EventSplitter", lambda: _sse.EventSplitter(KIB))
+    monkeypatch.setattr(state, "EventSplitter", lambda: _sse.EventSplitter(KIB))
     outcome = read("sync", [sse(*HELLO, done=False) + b"data: " + b"x" * 2 * KIB])
 
     assert isinstance(outcome.error, StreamDecodeError)
@@ -310,7 +310,7 @@ def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:
     """5,000 readings join twice as many parts, not the square of them."""
     joined = 0
 
-    class Counted(_fields.Text):
+    class Counted(merge.Text):
         __slots__ = ()
 
         def __str__(self) -> str:

@@ -17,8 +17,8 @@ from odd_streams import ODD_STREAMS
 from streams import DONE, ENVELOPE, HELLO, accumulate, chunk, event, finish, message_of, read, sse, text, tool
 
 from tensorloop_stream import StreamDecodeError, StreamError, StreamProviderError, StreamTruncatedError
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 # The same examples in every run: what is looked for anew each time is looked for by tests/fuzz/fuzz.py.
 repeatable = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -596,9 +596,9 @@ def test_ctrl_c_while_the_end_is_awaited(
     server: ReplayServer, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same in sync code."""
-    from tensorloop_stream import _stream
+    from tensorloop_stream._stream import sync_stream
 
-    monkeypatch.setattr(_stream, "DRAIN_SECONDS", NEVER)
+    monkeypatch.setattr(sync_stream, "DRAIN_SECONDS", NEVER)
     held = descriptors()
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**ask(f"linger={NEVER}")), telling(told))

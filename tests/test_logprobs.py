@@ -9,9 +9,9 @@ import pytest
 import recorded
 from streams import HELLO, accumulate, chunk, event, finish, text
 
-from tensorloop_stream._accumulation import Accumulation
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 
 def entry(token: str, **more: Any) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from sockets import soon
 from streams import ASK, HELLO, Body, event, finish, sse, text
 
 from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
-from tensorloop_stream._prompts import read_answers, verdict
 from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
+from tensorloop_stream.prompts.jsonl import read_answers, verdict
 from tensorloop_stream.replay import ReplayServer
 
 _T = TypeVar("_T")

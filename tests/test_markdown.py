@@ -11,7 +11,7 @@ import needs
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from tensorloop_stream._markdown import closing_fence, code_block, harmless, plain
+from tensorloop_stream._display.markdown import closing_fence, code_block, harmless, plain
 
 TAGS = [
     "<img src=u>",

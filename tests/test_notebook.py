@@ -16,7 +16,7 @@ import pytest
 from streams import ASK, ENVELOPE, HELLO, Body, chunk, finish, sse, sync_client, text, tool, usage
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
-from tensorloop_stream._shown import ShownAnswer
+from tensorloop_stream._display.answer_view import ShownAnswer
 from tensorloop_stream.notebook import _ticking, adisplay_stream, display_stream
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     updates: list[tuple[str, str]] = []
     monkeypatch.setattr("tensorloop_stream.notebook._front_end", lambda: lambda *both: updates.append(both))
     # A quick machine has the next chunk sooner than an update of five characters is due.
-    monkeypatch.setattr("tensorloop_stream._shown._CHARACTERS_PER_SECOND", float("inf"))
+    monkeypatch.setattr("tensorloop_stream._display.answer_view._CHARACTERS_PER_SECOND", float("inf"))
     return updates
 
 

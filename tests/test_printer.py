@@ -13,7 +13,7 @@ import pytest
 from streams import ASK, HELLO, Body, finish, sse, sync_client, text
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError, print_stream
-from tensorloop_stream._printer import aprint_stream
+from tensorloop_stream._display.printer import aprint_stream
 
 # What a program prints when nothing sees to it that it prints at once.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}

@@ -12,9 +12,9 @@ from openai.types.chat import ChatCompletionChunk
 from streams import DONE, ENVELOPE, accumulate, anatomy, chunk, read, sse, usage
 
 from tensorloop_stream import ChatAccumulator, SSEDecoder, StreamError
-from tensorloop_stream._chunks import lenient_chunk, parse_object, typed_chunk
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._chat.models import lenient_chunk, parse_object, typed_chunk
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 # Characters of every length in UTF-8, with the line ends of other standards.
 texts = st.text(st.sampled_from('ab {}"\\é日😀\u2028\x85\ufeff'), max_size=8)

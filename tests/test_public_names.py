@@ -147,7 +147,7 @@ def text_of(node: ast.AST) -> str | None:
 
 
 def constant_doc(name: str) -> str | None:
-    for path in PACKAGE.glob("_*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node, following in pairwise([*ast.parse(path.read_text("utf-8")).body, ast.Pass()]):
             if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith((f"{name} =", f"{name}:")):
                 return text_of(following)

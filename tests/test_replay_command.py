@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import tensorloop_stream
-from tensorloop_stream.replay._command import main
+from tensorloop_stream.replay._cli import main
 
 ROOT = Path(__file__).parent.parent
 # `python -m tensorloop_stream.replay` without the top of the package: that imports the SDK, which takes a second and
@@ -24,7 +24,7 @@ RUNNER = """
 import sys, types
 package = sys.modules["tensorloop_stream"] = types.ModuleType("tensorloop_stream")
 package.__path__ = [sys.argv.pop(1)]
-from tensorloop_stream.replay._command import main
+from tensorloop_stream.replay._cli import main
 sys.exit(main())
 """
 REPLAY = [sys.executable, "-c", RUNNER, str(Path(tensorloop_stream.__file__).parent)]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from tensorloop_stream.resumable import ResumableStreams
-    from tensorloop_stream.resumable._log import Log
+    from tensorloop_stream.resumable._log_store import Log
 
 # A lease that no busy machine lets run out; and one that is waited for.
 LONG, SHORT = 30.0, 0.3
@@ -135,10 +135,10 @@ async def read_some(streams: ResumableStreams, name: str, events: int, last_even
 
 async def claim(streams: ResumableStreams, name: str, owner: str, lease: int) -> Log | None:
     """Begin a log that no producer of this process writes."""
-    from tensorloop_stream.resumable import _keys, _log
+    from tensorloop_stream.resumable import _log_store
 
-    key = _keys.log_key(name)
-    return await _log.Log.claim(streams._commands, streams._writer, key, owner, expires=60_000, lease=lease)
+    key = _log_store.log_key(name)
+    return await _log_store.Log.claim(streams._commands, streams._writer, key, owner, expires=60_000, lease=lease)
 
 
 async def until(ask: Callable[[], Any], least: int, most: int) -> None:
@@ -509,20 +509,20 @@ async def test_an_answer_expires(redis: Redis, redis_port: int, name: str) -> No
 
 async def test_a_dead_producer_is_told(redis: Redis, redis_port: int, name: str) -> None:
     """To who reads, and who comes later, with the same bytes; nothing can be written any more."""
-    from tensorloop_stream.resumable import _entries, _log
+    from tensorloop_stream.resumable import _log_format, _log_store
 
     async with replicas(redis_port, lease=SHORT) as both:
         # As a process leaves it that is killed.
         log = await claim(both[0], name, "dead:1", int(1000 * SHORT))
         assert log is not None
-        await log.begin(_entries.Head(200, {"Content-Type": "text/event-stream"}))
+        await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream"}))
         await log.append([b"data: {}"])
         reads = await asyncio.gather(*(read(streams, name) for streams in both * 10))
         reads += [await read(streams, name) for streams in both]
         await log.append([b"data: too late"])
-        with pytest.raises(_log.LostError):
+        with pytest.raises(_log_store.LostError):
             await log.settle()
-        assert await _log.renew(redis, [log]) == [False]
+        assert await _log_store.renew(redis, [log]) == [False]
         reads += [await read(streams, name) for streams in both]
         rest = await read(both[1], name, reads[0].ids[0])
 
@@ -533,7 +533,7 @@ async def test_a_dead_producer_is_told(redis: Redis, redis_port: int, name: str)
 
 async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: int, name: str) -> None:
     """A pipeline whose replies were lost is sent again."""
-    from tensorloop_stream.resumable import _entries
+    from tensorloop_stream.resumable import _log_format
 
     async with replicas(redis_port, 1) as (streams,):
         claims = [await claim(streams, name, owner, 60_000) for owner in ("p:1", "p:1", "p:2")]
@@ -541,7 +541,7 @@ async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: 
         assert log is not None
         for _ in range(2):
             log.number = 0
-            await log.begin(_entries.Head(200, {"Content-Type": "text/event-stream"}))
+            await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream"}))
         for _ in range(2):
             log.number = 1
             await log.append([b"data: 1", b"data: 2"])
@@ -555,22 +555,22 @@ async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: 
 
 async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis, redis_port: int, name: str) -> None:
     """Its stream expired meanwhile, and the id was started again."""
-    from tensorloop_stream.resumable import _log
+    from tensorloop_stream.resumable import _log_store
 
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as (stale, fresh):
         log = await claim(stale, name, "stale:1", 60_000)
         assert log is not None
         await redis.flushall()
         await log.append([b"data: stale"])
-        with pytest.raises(_log.LostError):
+        with pytest.raises(_log_store.LostError):
             await log.settle()
         assert not await redis.keys()
         await fresh.start(name, client, SENT)
         before = await read_some(fresh, name, 3)
         await log.append([b"data: stale"] * 9)
-        with pytest.raises(_log.LostError):
+        with pytest.raises(_log_store.LostError):
             await log.settle()
-        assert await _log.renew(redis, [log]) == [False]
+        assert await _log_store.renew(redis, [log]) == [False]
         await log.end(b"stale")
         assert len([key for key in await redis.keys() if name.encode() in key]) == 2
         after = await read_some(fresh, name, 3)
@@ -581,7 +581,7 @@ async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis
 
 async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
     """Nor does what it has not read gather in the process: it is in Redis, and is read when it is wanted."""
-    from tensorloop_stream.resumable import _follower
+    from tensorloop_stream.resumable import _chat
 
     pieces = [f"{number}:{'x' * 10_000}" for number in range(100)]
     path = cassette(tmp_path / "long.yaml", *answer(*pieces))
@@ -598,7 +598,7 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
         event.data for event in SSEDecoder().feed(b"".join(answer(*pieces)))
     ][:100]
     # The events of one read may be more.
-    assert waiting <= _follower.BUFFER + 10_200
+    assert waiting <= _chat.BUFFER + 10_200
 
 
 async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, name: str) -> None:

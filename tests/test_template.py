@@ -11,11 +11,11 @@ import recorded
 from hypothesis import example, given, settings, strategies as st
 from streams import ENVELOPE, anatomy, chunk, event
 
-from tensorloop_stream._accumulation import Accumulation
-from tensorloop_stream._chunks import typed_chunk
-from tensorloop_stream._core import StreamCore
-from tensorloop_stream._settings import StreamSettings
-from tensorloop_stream._template import template_of
+from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.fast_path.template import template_of
+from tensorloop_stream._chat.models import typed_chunk
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.state import StreamCore
 
 # As JSON, between its quotes: escapes, half a pair, quotes that end the string, line ends that JSON forbids.
 PIECES = ["a", " b", "", "\\n", '\\"', "\\\\", "é", "😀", "\\ud83d", "\\ude00"]

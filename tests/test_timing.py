@@ -10,7 +10,7 @@ from tensorloop_stream import ChatStream, StreamTiming
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that the test sets, in its only element."""
     now = [100.0]
-    monkeypatch.setattr("tensorloop_stream._core.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tensorloop_stream._stream.state.time.monotonic", lambda: now[0])
     return now
 
 

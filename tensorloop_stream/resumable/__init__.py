@@ -18,7 +18,7 @@ except ModuleNotFoundError:
     _MESSAGE = 'resumable streams are kept in Redis, which needs redis-py: pip install "tensorloop_stream[redis]"'
     raise ModuleNotFoundError(_MESSAGE, name="redis") from None
 
-from ._follower import FollowedChat
+from ._chat import FollowedChat
 from ._streams import ResumableStreams
 
 __all__ = ["FollowedChat", "ResumableStreams"]

@@ -11,17 +11,16 @@ from weakref import WeakSet
 
 from redis.exceptions import RedisError
 
-from ._commands import WINDOW, persist
-from ._entries import GONE, LAST, STOPPED, UNAVAILABLE, position_of
-from ._keys import end, inbox_key, is_refused, lease_key, send
-from ._reading import COUNT, streams_of
+from ._log_format import GONE, LAST, STOPPED, UNAVAILABLE, position_of
+from ._log_store import COUNT, end, inbox_key, is_refused, lease_key, send, streams_of
+from ._pipeline import WINDOW, persist
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from ._commands import Commands
-    from ._entries import Entry
-    from ._follower import FollowedChat
+    from ._chat import FollowedChat
+    from ._log_format import Entry
+    from ._pipeline import Commands
     from ._producer import Producers
 
 # Seconds of silence after which readers get a comment; the HTML standard recommends them (section 9.2.7).

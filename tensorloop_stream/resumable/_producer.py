@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 
 from tensorloop_stream._sse import EventSplitter
 
-from ._commands import persist
-from ._entries import FAILED, STOPPED, Head, is_comment, too_large
-from ._log import LostError, renew
+from ._log_format import FAILED, STOPPED, Head, is_comment, too_large
+from ._log_store import LostError, renew
+from ._pipeline import persist
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import openai
     from redis.asyncio import Redis
 
-    from tensorloop_stream._forward import AsyncForwardedChat
+    from tensorloop_stream._forward.responses import AsyncForwardedChat
 
-    from ._log import Log
+    from ._log_store import Log
 
 
 class Producers:

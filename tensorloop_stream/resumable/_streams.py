@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis as SyncRedis
 
-from tensorloop_stream._forward import AsyncForwardedChat, require_async
-from tensorloop_stream._passage import request_body
-from tensorloop_stream._settings import StreamSettings
+from tensorloop_stream._forward.observer import request_body
+from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
+from tensorloop_stream._stream.settings import StreamSettings
 
-from ._commands import Commands
-from ._entries import CANCELLED, require_id
-from ._follower import FollowedChat
+from ._chat import FollowedChat
 from ._hub import Hub
-from ._keys import end, is_refused, log_key, send
-from ._log import Log, Writer, owner_of, release
+from ._log_format import CANCELLED, require_id
+from ._log_store import Log, Writer, end, is_refused, log_key, owner_of, release, send
+from ._pipeline import Commands
 from ._producer import Producers, produce
 
 if TYPE_CHECKING:

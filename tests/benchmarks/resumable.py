@@ -44,7 +44,7 @@ from streams import DONE, event, finish, text  # noqa: E402
 from web import ASKED, PATIENCE, running, unused_port  # noqa: E402
 
 from tensorloop_stream.replay import ReplayServer  # noqa: E402
-from tensorloop_stream.resumable import ResumableStreams, _entries, _keys, _log  # noqa: E402
+from tensorloop_stream.resumable import ResumableStreams, _log_format, _log_store  # noqa: E402
 
 REDIS, GATEWAY = unused_port(), unused_port()
 ENVIRONMENT = {
@@ -199,10 +199,10 @@ async def memory() -> int:
         before = (await redis.info("memory"))["used_memory"]
         line = event(text("x" * 58)).removesuffix(b"\n\n")
         for _ in range(1000):
-            key, writes = _keys.log_key(str(uuid.uuid4())), (streams._commands, streams._writer)
-            log = await _log.Log.claim(*writes, key, "p:1", expires=600_000, lease=4000)
+            key, writes = _log_store.log_key(str(uuid.uuid4())), (streams._commands, streams._writer)
+            log = await _log_store.Log.claim(*writes, key, "p:1", expires=600_000, lease=4000)
             assert log is not None
-            await log.begin(_entries.Head(200, {"Content-Type": "text/event-stream; charset=utf-8"}))
+            await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream; charset=utf-8"}))
             await log.append([line] * 100)
             await log.settle()
             await log.end()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from ._chunks import valid_logprobs
+from tensorloop_stream._chat.models import valid_logprobs
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from ._forward import AsyncForwardedChat, require_async
-from ._passage import request_body
-from ._settings import StreamSettings
+from tensorloop_stream._stream.settings import StreamSettings
+
+from .observer import request_body
+from .responses import AsyncForwardedChat, require_async
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     import openai
 
-    from ._callbacks import Callbacks
+    from tensorloop_stream._callbacks import Callbacks
 
     Message = MutableMapping[str, Any]
 

@@ -1,13 +1,4 @@
-"""Many prompts on one key: streamed at once, under its limit of requests, each answer in a file when it is whole.
-
-    prompts = read_prompts(Path("prompts.jsonl").open("rb"), model="gpt-4o-mini")
-    with AnswerFile("answers.jsonl") as answers:
-        missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
-        async with AsyncTensorloop() as client:
-            await ask_all(client, missing, RollingLimit(30), answers.write)
-
-`recipes/many_prompts.py` is the same as a program, `recipes/many_prompts_dask.py` for many machines.
-"""
+"""Stream the answers to many prompts at once, under the limit of one key."""
 
 from __future__ import annotations
 
@@ -16,17 +7,19 @@ from typing import TYPE_CHECKING
 
 import openai
 
-from ._answer_file import AnswerFile
-from ._async_stream import AsyncChatStream
-from ._limits import Limit, RollingLimit
-from ._prompts import Answer, Prompt, answer_to, backoff, read_prompts, verdict
+from tensorloop_stream._stream.async_stream import AsyncChatStream
+
+from .jsonl import answer_to, backoff, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from openai.types.chat import ChatCompletion
 
-__all__ = ["Answer", "AnswerFile", "Limit", "Prompt", "RollingLimit", "ask", "ask_all", "read_prompts"]
+    from .jsonl import Answer, Prompt
+    from .limits import Limit
+
+__all__ = ["ask", "ask_all"]
 
 
 async def ask(

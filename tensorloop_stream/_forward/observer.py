@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from ._callbacks import Callbacks
-from ._core import StreamCore
-from ._errors import StreamError, StreamTimeoutError
+from tensorloop_stream._callbacks import Callbacks
+from tensorloop_stream._errors import StreamError, StreamTimeoutError
+from tensorloop_stream._stream.state import StreamCore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._callbacks import Call
-    from ._settings import StreamSettings
+    from tensorloop_stream._callbacks import Call
+    from tensorloop_stream._stream.settings import StreamSettings
 
 SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",

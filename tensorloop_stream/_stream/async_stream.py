@@ -10,11 +10,12 @@ import anyio
 from openai import AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
-from ._core import StreamCore
-from ._errors import StreamError, StreamTimeoutError
-from ._settings import StreamSettings
-from ._sources import DRAIN_SECONDS, END, AsyncSource, can_drain, in_time, no_source, open_async_source
-from ._view import UNCLOSED, StreamView
+from tensorloop_stream._errors import StreamError, StreamTimeoutError
+
+from .base import UNCLOSED, StreamView
+from .settings import StreamSettings
+from .sources import DRAIN_SECONDS, END, AsyncSource, can_drain, in_time, no_source, open_async_source
+from .state import StreamCore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-    from ._callbacks import Call, Callbacks
+    from tensorloop_stream._callbacks import Call, Callbacks
 
     Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
     AsyncChunks: TypeAlias = AsyncIterable[ChatCompletionChunk] | AsyncIterable[Mapping[str, Any]] | Chunks

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ._prompts import Answer, encoded, read_answers
+from .jsonl import Answer, encoded, read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,16 +11,17 @@ import httpx2
 import openai
 from openai import AsyncStream, Stream
 
-from ._passage import Passage, SilentPassage, refusal, request_body, stream_headers
-from ._settings import StreamSettings
-from ._sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
+from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
+
+from .observer import Passage, SilentPassage, refusal, request_body, stream_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
     from types import TracebackType
 
-    from ._callbacks import Call, Callbacks
-    from ._watchdog import Alarm
+    from tensorloop_stream._callbacks import Call, Callbacks
+    from tensorloop_stream._stream.watchdog import Alarm
 
 __all__ = ["AsyncForwardedChat", "ForwardedChat", "aforward_chat", "forward_chat"]
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from ._chunks import parse_object
-from ._errors import (
+from tensorloop_stream._chat.models import parse_object
+from tensorloop_stream._errors import (
     StreamConnectionError,
     StreamDecodeError,
     StreamError,

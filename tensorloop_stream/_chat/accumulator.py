@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._accumulation import Accumulation
-from ._chunks import as_mapping
+from .accumulation import Accumulation
+from .models import as_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

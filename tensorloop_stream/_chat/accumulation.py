@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
-from ._choice import ChoiceState
-from ._chunks import built
-from ._fields import plain
-from ._tool_calls import as_index
+from .choice import ChoiceState
+from .merge import plain
+from .models import built
+from .tool_calls import as_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
-    from ._template import Template
-    from ._tool_calls import ToolCall
+    from .fast_path.template import Template
+    from .tool_calls import ToolCall
 
 _FIRST = frozenset({"id", "created", "model"})
 # The result has its own `object`; `obfuscation` is padding against traffic analysis.

@@ -13,7 +13,7 @@ from openai.types.chat.chat_completion import ChoiceLogprobs
 from pydantic_core import to_json
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
-from ._chunks import built, json_validator, parse_object
+from .models import built, json_validator, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

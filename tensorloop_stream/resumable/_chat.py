@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Self
 
 from redis.exceptions import RedisError
 
-from ._entries import UNAVAILABLE, Playhead, RefusedError
-from ._reading import COUNT, entries_after, open_log
+from ._log_format import UNAVAILABLE, Playhead, RefusedError
+from ._log_store import COUNT, entries_after, open_log
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ._commands import Commands
-    from ._entries import Entry
     from ._hub import Hub
+    from ._log_format import Entry
+    from ._pipeline import Commands
 
 # Bytes that wait here for a reader. One that lets more come reads on from Redis, at its own pace.
 BUFFER = 256 * 1024

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ._chunks import parse_object
-from ._copies import Mould, mould_of
-from ._logprobs import is_plain_json
-from ._template import Template, template_of
+from tensorloop_stream._chat.logprobs import is_plain_json
+from tensorloop_stream._chat.models import parse_object
+
+from .prototype import Mould, mould_of
+from .template import Template, template_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from openai.types.chat import ChatCompletionChunk
 
-    from ._accumulation import Accumulation
+    from tensorloop_stream._chat.accumulation import Accumulation
 
 # For a chunk that nobody wants to see: only its piece was read.
 _UNSEEN: Mapping[str, Any] = {}

@@ -13,7 +13,7 @@ import pydantic
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
 
-from ._errors import StreamDecodeError
+from tensorloop_stream._errors import StreamDecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

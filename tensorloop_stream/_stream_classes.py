@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from openai import AsyncStream, Stream
 from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
 
-from ._async_stream import AsyncChatStream
-from ._stream import ChatStream
+from ._stream.async_stream import AsyncChatStream
+from ._stream.sync_stream import ChatStream
 
 
 class TensorloopCompletions(Completions):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-from ._core import StreamCore
+from .state import StreamCore
 
 if TYPE_CHECKING:
     import httpx2
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-    from ._callbacks import Callbacks
-    from ._settings import StreamSettings
-    from ._timing import StreamTiming
+    from tensorloop_stream._callbacks import Callbacks
+    from tensorloop_stream._timing import StreamTiming
+
+    from .settings import StreamSettings
 
 UNCLOSED = "{!r} was dropped with its connection open: read it to the end, or in a with block"
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from openai import Stream
 from openai.types.chat import ChatCompletionChunk
 
-from ._core import StreamCore
-from ._errors import StreamError
-from ._settings import StreamSettings
-from ._sources import DRAIN_SECONDS, END, Source, alarm_of, can_drain, no_source, open_source
-from ._view import UNCLOSED, StreamView
+from tensorloop_stream._errors import StreamError
+
+from .base import UNCLOSED, StreamView
+from .settings import StreamSettings
+from .sources import DRAIN_SECONDS, END, Source, alarm_of, can_drain, no_source, open_source
+from .state import StreamCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletion, ChatCompletionMessage
 
-    from ._callbacks import Call, Callbacks
-    from ._watchdog import Alarm
+    from tensorloop_stream._callbacks import Call, Callbacks
+
+    from .watchdog import Alarm
 
     Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
 

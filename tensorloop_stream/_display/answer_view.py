@@ -8,14 +8,14 @@ from contextlib import suppress
 from numbers import Real
 from typing import TYPE_CHECKING
 
-from ._markdown import closing_fence, code_block, harmless, plain
+from .markdown import closing_fence, code_block, harmless, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai.types.chat import ChatCompletionMessageToolCallUnion
 
-    from ._view import StreamView
+    from tensorloop_stream._stream.base import StreamView
 
 __all__ = ["ShownAnswer", "require_interval"]
 

@@ -14,7 +14,7 @@ import anyio
 import pydantic
 from openai import AsyncStream, Stream
 
-from ._watchdog import Alarm
+from .watchdog import Alarm
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

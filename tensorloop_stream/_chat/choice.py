@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
-from ._chunks import built
-from ._fields import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
-from ._logprobs import JSONChunk, Logprobs, is_plain
-from ._tool_calls import ToolCall, ToolCalls
+from .logprobs import JSONChunk, Logprobs, is_plain
+from .merge import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
+from .models import built
+from .tool_calls import ToolCall, ToolCalls
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import openai
 
-from ._errors import StreamError
-from ._failures import may_restart
+from tensorloop_stream._errors import StreamError
+from tensorloop_stream._stream.translate import may_restart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,27 +7,16 @@ from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Any
 
-from ._accumulation import Accumulation
-from ._alike import Alikes
-from ._callbacks import Callbacks, require_callbacks
-from ._chunks import (
-    as_chunk,
-    as_mapping,
-    lenient_chunk,
-    parse_object,
-    typed_chunk,
-    valid_chunk,
-)
-from ._errors import (
-    StreamDecodeError,
-    StreamProviderError,
-    StreamTimeoutError,
-    StreamTruncatedError,
-)
-from ._failures import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
-from ._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
-from ._telling import Telling
-from ._timing import StreamTiming
+from tensorloop_stream._callbacks import Callbacks, require_callbacks
+from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.fast_path.matcher import Alikes
+from tensorloop_stream._chat.models import as_chunk, as_mapping, lenient_chunk, parse_object, typed_chunk, valid_chunk
+from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
+from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
+from tensorloop_stream._telling import Telling
+from tensorloop_stream._timing import StreamTiming
+
+from .translate import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +24,10 @@ if TYPE_CHECKING:
     import httpx2
     from openai.types.chat import ChatCompletionChunk
 
-    from ._callbacks import Call
-    from ._settings import StreamSettings
-    from ._sources import Kind
+    from tensorloop_stream._callbacks import Call
+
+    from .settings import StreamSettings
+    from .sources import Kind
 
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25

@@ -6,7 +6,7 @@ import json
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from ._fields import Text, as_text, merge, plain
+from .merge import Text, as_text, merge, plain
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall

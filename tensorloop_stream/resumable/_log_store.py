@@ -1,4 +1,4 @@
-"""One stream's log, as its producer writes it."""
+"""The log of one stream in Redis: its keys, what its producer writes, and what any process reads of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from ._commands import Batched
-from ._entries import CANCELLED, CLAIM, END, EVENT, HEAD, LAST, Head, position_of
-from ._keys import end, is_refused, lease_key
+from ._log_format import (
+    CANCELLED,
+    CLAIM,
+    END,
+    EVENT,
+    HEAD,
+    LAST,
+    Head,
+    Playhead,
+    not_of_this_stream,
+    position_of,
+    require_event_id,
+    unknown,
+)
+from ._pipeline import Batched
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from ._commands import Commands
+    from ._log_format import Entry
+    from ._pipeline import Command, Commands
 
     # Key, id, kind, value.
     NewEntry = tuple[str, str, bytes, bytes]
 
+# How many entries of a stream are read at a time.
+COUNT = 100
 # Bytes of a stream that may be on their way to Redis; what a gateway sends beyond waits in its socket.
 UNDER_WAY = 256 * 1024
 # Milliseconds for which a cancel waits for its stream: a "Stop" may overtake its question, and anybody may send one.
@@ -82,6 +97,41 @@ for i = 1, #KEYS, 2 do
 end
 return renewed
 """
+
+
+def log_key(stream_id: str) -> str:
+    """Return the key of a stream's log."""
+    return f"tensorloop:stream:{stream_id}"
+
+
+def lease_key(log: str, stream: int) -> str:
+    """Return the key that lives as long as the producer does; of this stream, not of a later one of the same id."""
+    return f"{log}:{stream}"
+
+
+def inbox_key(process: str) -> str:
+    """Return the key of the messages to a process."""
+    return f"tensorloop:inbox:{process}"
+
+
+def send(process: str, owner: str = "") -> tuple[Command, ...]:
+    """Return the commands that wake a process, and have it stop the producer that is meant."""
+    key = inbox_key(process)
+    return ("XADD", key, "MAXLEN", "~", 1000, "*", b"o", owner), ("PEXPIRE", key, 60_000)
+
+
+def end(key: str, stream: int, error: bytes, expires: int) -> tuple[Command, ...]:
+    """Return the commands that end a log, the first of which is refused if it has ended; `expires` in milliseconds."""
+    return (
+        ("XADD", key, "NOMKSTREAM", f"{stream}-{LAST}", END, error),
+        ("PEXPIRE", key, expires),
+        ("DEL", lease_key(key, stream)),
+    )
+
+
+def is_refused(error: object) -> bool:
+    """Tell whether an entry was refused because the log is past it."""
+    return "equal or smaller" in str(error)
 
 
 class LostError(Exception):
@@ -199,3 +249,40 @@ async def run_script(redis: Redis, script: str, keys: list[str], *values: str | 
     """Run a script by itself, not with the other commands: it must not wait for them."""
     running: Any = redis.execute_command("EVAL", script, len(keys), *keys, *values)  # type: ignore[no-untyped-call]
     return await running
+
+
+async def open_log(commands: Commands, key: str, last_event_id: str | None) -> Playhead:
+    """Return the place in a log that a reader has reached; raises `RefusedError`."""
+    after = None if last_event_id is None else require_event_id(last_event_id)
+    ranges: list[Command] = [("XRANGE", key, "-", "+", "COUNT", 2)]
+    if after is not None:
+        at = "{}-{}".format(*after)
+        ranges.append(("XRANGE", key, at, at))
+    [start, *reached] = await commands.run(*ranges)
+    if not start:
+        raise unknown()
+    playhead = Playhead(position_of(start[0][0])[0])
+    if after is None:
+        return playhead
+    if not reached[0] or EVENT not in reached[0][0][1]:
+        raise not_of_this_stream(last_event_id)
+    playhead.take(start)
+    if playhead.head is None or not playhead.head.is_stream:
+        raise not_of_this_stream(last_event_id)
+    playhead.number = after[1]
+    return playhead
+
+
+async def entries_after(commands: Commands, key: str, stream: int, number: int) -> list[Entry]:
+    """Return the next entries that are there, `COUNT` at most."""
+    [entries] = await commands.run(("XRANGE", key, f"{stream}-{number + 1}", "+", "COUNT", COUNT))
+    return list(entries)
+
+
+def streams_of(reply: Any) -> list[tuple[str, list[Entry]]]:
+    """Return what an XREAD brought, by key, in whichever of its shapes redis-py returns it (RESP2, RESP3)."""
+    found = []
+    for key, entries in reply.items() if isinstance(reply, dict) else reply or ():
+        nested = bool(entries) and isinstance(entries[0], list)
+        found.append((key.decode(), entries[0] if nested else entries))
+    return found

@@ -1,0 +1,1 @@
+"""Chat completions: chunks to one `ChatCompletion`."""

@@ -1,0 +1,1 @@
+"""Answers on terminals and in notebooks, while they arrive."""

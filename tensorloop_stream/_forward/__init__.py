@@ -1,0 +1,1 @@
+"""A gateway's stream to a browser, byte for byte."""
