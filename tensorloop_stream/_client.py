@@ -40,13 +40,13 @@ class _Gateway(_SDKClient):
     A spent budget, and how long its upstream wants rest.
     """
 
-    _stream_limits: dict[str, float | None]
+    _stream_timeouts: dict[str, float | None]
 
     if not TYPE_CHECKING:  # the SDK's signature stays what type checkers see
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
             """Return the same client with other settings, as the SDK does."""
-            return super().copy(_extra_kwargs={**self._stream_limits, **(_extra_kwargs or {})}, **kwargs)
+            return super().copy(_extra_kwargs={**self._stream_timeouts, **(_extra_kwargs or {})}, **kwargs)
 
         with_options = copy
 
@@ -97,10 +97,10 @@ class Tensorloop(_Gateway, OpenAI):
         idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        self._stream_limits = _limits(first_chunk_timeout, idle_timeout)
-        filled = _filled_in(api_key, base_url, kwargs)
+        self._stream_timeouts = _timeouts(first_chunk_timeout, idle_timeout)
+        filled = _resolve_credentials(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
-        _forget_openai(self, default_headers, kwargs)
+        _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
@@ -111,7 +111,7 @@ class Tensorloop(_Gateway, OpenAI):
         return TensorloopChat(self)
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        return _with_patience(super()._prepare_options(options), self.timeout)
+        return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
 
     def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
         response = super()._send_request(request, **kwargs)
@@ -138,10 +138,10 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
         idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        self._stream_limits = _limits(first_chunk_timeout, idle_timeout)
-        filled = _filled_in(api_key, base_url, kwargs)
+        self._stream_timeouts = _timeouts(first_chunk_timeout, idle_timeout)
+        filled = _resolve_credentials(api_key, base_url, kwargs)
         super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
-        _forget_openai(self, default_headers, kwargs)
+        _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
@@ -152,7 +152,7 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
         return AsyncTensorloopChat(self)
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        return _with_patience(await super()._prepare_options(options), self.timeout)
+        return _unstreamed_timeout(await super()._prepare_options(options), self.timeout)
 
     async def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
         response = await super()._send_request(request, **kwargs)
@@ -165,13 +165,13 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
         return response
 
 
-def _limits(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
+def _timeouts(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
     """Return the limits of all streams of a client; raises `ValueError` for one that makes no sense."""
     StreamSettings(first_chunk_timeout, idle_timeout)
     return {"first_chunk_timeout": first_chunk_timeout, "idle_timeout": idle_timeout}
 
 
-def _filled_in(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the key and the base URL to use, whoever gave them."""
     if any(given.get(name) is not None for name in _OTHER_WAYS_IN):
         return {"api_key": api_key, "base_url": base_url}
@@ -224,7 +224,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _forget_openai(
+def _drop_openai_settings(
     client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, given: Mapping[str, Any]
 ) -> None:
     """Drop what the SDK took from the OPENAI_* variables, which are for another service."""
@@ -251,7 +251,7 @@ def _is_budget_spent(body: object) -> bool:
     return isinstance(error, dict) and _BUDGET_SPENT in (error.get("type"), error.get("code"))
 
 
-def _with_patience(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:
+def _unstreamed_timeout(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:
     """Give requests that are not streamed the SDK's own timeout: their first byte is the whole answer."""
     body = options.json_data
     streamed = isinstance(body, dict) and body.get("stream")

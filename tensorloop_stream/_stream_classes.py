@@ -27,7 +27,7 @@ class TensorloopCompletions(Completions):
             # Not so for with_raw_response and with_streaming_response, whose results are responses.
             if not isinstance(result, Stream):
                 return result
-            return ChatStream(result, **self._client._stream_limits).sent_at(started)  # noqa: SLF001 - as below
+            return ChatStream(result, **self._client._stream_timeouts).sent_at(started)  # noqa: SLF001 - as below
 
 
 class AsyncTensorloopCompletions(AsyncCompletions):
@@ -41,7 +41,7 @@ class AsyncTensorloopCompletions(AsyncCompletions):
             result = await super().create(*args, **kwargs)
             if not isinstance(result, AsyncStream):
                 return result
-            return AsyncChatStream(result, **self._client._stream_limits).sent_at(started)  # noqa: SLF001 - of our client
+            return AsyncChatStream(result, **self._client._stream_timeouts).sent_at(started)  # noqa: SLF001 - of our client
 
 
 class TensorloopChat(Chat):

@@ -14,7 +14,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ._display.answer_view import ShownAnswer, require_interval
+from ._display.answer_view import AnswerView, require_interval
 from ._display.printer import aprint_stream, print_stream
 from ._stream.async_stream import AsyncChatStream
 from ._stream.sync_stream import ChatStream
@@ -61,7 +61,7 @@ def display_stream(
     if (show := _front_end()) is None:
         return print_stream(stream)
     chat = stream if isinstance(stream, ChatStream) else ChatStream(stream)
-    answer = ShownAnswer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
+    answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
     with _kept(answer, show), chat:
         for _ in chat:
             if (markdown := answer.update()) is not None:
@@ -84,7 +84,7 @@ async def adisplay_stream(
     if (show := _front_end()) is None:
         return await aprint_stream(stream)
     chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)
-    answer = ShownAnswer(chat, min_interval=min_interval, footer=footer, trusted=trusted)
+    answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
 
     def update() -> None:
         if (markdown := answer.update()) is not None:
@@ -98,7 +98,7 @@ async def adisplay_stream(
 
 
 @contextmanager
-def _kept(answer: ShownAnswer, show: Show) -> Iterator[None]:
+def _kept(answer: AnswerView, show: Show) -> Iterator[None]:
     """Show that something is to come, and what came, however the block ends."""
     # At once: of several streams in one cell, the first token to come would decide their order.
     show("…", "")

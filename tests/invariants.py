@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 
 from tensorloop_stream import Callbacks, SSEDecoder, StreamError
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 # Small enough that a fuzzer finds it.
 SMALL_EVENT = 64
@@ -62,21 +62,21 @@ def decoded(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str
 # Bytes to a completion
 
 
-class HastyCore(StreamCore):
-    """A core whose errors do not carry what had arrived, since building it costs more than all the rest."""
+class HastyCore(StreamState):
+    """A state whose errors do not carry what had arrived, since building it costs more than all the rest."""
 
     @property
-    def _facts(self) -> dict[str, Any]:
+    def _error_context(self) -> dict[str, Any]:
         return {"partial": NOTHING, "request": REQUEST}
 
 
 def check_read(stream: bytes, places: Sequence[int], *, typed: bool) -> None:
     """Reading raises an error of the family or none, and what is handed out is the text."""
-    core = HastyCore(None, StreamSettings())
-    read_core(cut(stream, places) if sum(places) % 4 == 0 else events(stream), core=core, typed=typed)
+    state = HastyCore(None, StreamSettings())
+    read_core(cut(stream, places) if sum(places) % 4 == 0 else events(stream), state=state, typed=typed)
 
 
-def check_core(stream: bytes, places: Sequence[int]) -> None:
+def check_state(stream: bytes, places: Sequence[int]) -> None:
     """Neither cuts nor reading on the way changes what comes of a stream."""
     whole = outcome([stream])
 
@@ -95,37 +95,37 @@ def check_typed(stream: bytes) -> None:
 
 
 def outcome(reads: Sequence[bytes], *, typed: bool = False, looks: bool = False) -> Any:
-    """Feed the core, and return all that can be seen of it; `looks` reads completions on the way."""
+    """Feed the state, and return all that can be seen of it; `looks` reads completions on the way."""
     read: list[tuple[ChatCompletion, str]] = []
 
     def look(completion: ChatCompletion) -> None:
         if len(read) < READ_ON_THE_WAY:
             read.append((completion, told(completion)))
 
-    core, texts, reasoning, error = read_core(reads, typed=typed, look=look if looks else None)
-    completion = core.accumulation.completion if error is None else error.partial
+    state, texts, reasoning, error = read_core(reads, typed=typed, look=look if looks else None)
+    completion = state.accumulation.completion if error is None else error.partial
     for earlier, then in read:
         assert told(earlier) == then, "a completion read earlier has changed"
     check_completion(completion)
-    return texts, reasoning, told(completion), core.done, told_of(error)
+    return texts, reasoning, told(completion), state.done, told_of(error)
 
 
 def read_core(
     reads: Sequence[bytes],
     *,
-    core: StreamCore | None = None,
+    state: StreamState | None = None,
     typed: bool = False,
     look: Callable[[ChatCompletion], None] | None = None,
-) -> tuple[StreamCore, list[str], list[str], StreamError | None]:
-    """Feed the core as the streams do; any other exception than a `StreamError` passes."""
-    core = core or StreamCore(None, StreamSettings())
-    accumulator = core.accumulation
+) -> tuple[StreamState, list[str], list[str], StreamError | None]:
+    """Feed the state as the streams do; any other exception than a `StreamError` passes."""
+    state = state or StreamState(None, StreamSettings())
+    accumulator = state.accumulation
     texts: list[str] = []
     reasoning: list[str] = []
     error: StreamError | None = None
 
     try:
-        for _ in taken(core, reads, typed=typed):
+        for _ in taken(state, reads, typed=typed):
             texts.append(accumulator.text_delta)
             reasoning.append(accumulator.reasoning_delta)
             if look is not None:
@@ -135,21 +135,21 @@ def read_core(
     # A chunk that is half a chunk is not handed out; what it brought is in the partial.
     assert is_joined(texts, accumulator.text, whole=error is None), f"{texts} are not {accumulator.text!r}"
     assert is_joined(reasoning, accumulator.reasoning, whole=error is None), f"{reasoning}: {accumulator.reasoning!r}"
-    return core, texts, reasoning, error
+    return state, texts, reasoning, error
 
 
-def taken(core: StreamCore, reads: Sequence[bytes], *, typed: bool, ends: bool = True) -> Iterator[Any]:
-    """Yield the chunks of these reads, asking the core as the streams do."""
+def taken(state: StreamState, reads: Sequence[bytes], *, typed: bool, ends: bool = True) -> Iterator[Any]:
+    """Yield the chunks of these reads, asking the state as the streams do."""
     for data in reads:
-        if core.done:
+        if state.done:
             return
-        chunk = core.take(data, "bytes", typed)
+        chunk = state.feed_one(data, "bytes", typed)
         while chunk is not None:
             yield chunk
-            chunk = core.next(typed)
-    while ends and not core.done:
-        core.receive_end()
-        while (chunk := core.next(typed)) is not None:
+            chunk = state.next(typed)
+    while ends and not state.done:
+        state.receive_end()
+        while (chunk := state.next(typed)) is not None:
             yield chunk
 
 
@@ -232,7 +232,7 @@ def through(kind: str, reads: list[bytes]) -> Any:
     for name in ("text", "reasoning"):
         deltas = [argument for called, argument in calls if called == f"on_{name}"]
         assert all(deltas)
-        assert is_joined(deltas, getattr(seen.stream._core.accumulation, name), whole=error is None)
+        assert is_joined(deltas, getattr(seen.stream._state.accumulation, name), whole=error is None)
     items = [repr(item) for item in seen.items]
     return items, [(name, repr(argument)) for name, argument in calls], told_of(error), told(seen.stream.completion)
 

@@ -31,7 +31,7 @@ from tensorloop_stream._chat.accumulation import Accumulation
 from tensorloop_stream._chat.models import parse_object
 from tensorloop_stream._stream import state
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -163,13 +163,13 @@ def read_endless(kind: str, parts: Iterator[bytes]) -> Any:
 )
 def test_events_that_say_nothing_cost_no_memory(frame: bytes) -> None:
     """A gateway may keep a connection alive for hours."""
-    core, decoder = StreamCore(None, StreamSettings()), SSEDecoder()
+    state, decoder = StreamState(None, StreamSettings()), SSEDecoder()
 
     def keep_alive() -> None:
         for _ in range(600):
             decoder.feed(frame)
-            core.receive(frame, "bytes")
-            assert core.next(typed=False) is None
+            state.receive(frame, "bytes")
+            assert state.next(typed=False) is None
 
     keep_alive()
 
@@ -199,13 +199,13 @@ def test_a_decoder_keeps_nothing_of_a_complete_event() -> None:
 
 def test_read_chunks_are_not_kept() -> None:
     """Of a chunk that was handed out only its text stays, and the moment it came."""
-    core = StreamCore(None, StreamSettings())
+    state = StreamState(None, StreamSettings())
     one = event(text("x", own="y" * KIB, logprobs=None))
 
     def stream() -> None:
         for _ in range(2_000):
-            core.receive(one, "bytes")
-            assert core.next(typed=False) is not None
+            state.receive(one, "bytes")
+            assert state.next(typed=False) is not None
 
     assert grown(stream) < 500 * KIB
 
@@ -268,13 +268,13 @@ def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
     listening = Callbacks(on_text=len, on_reasoning=len, on_refusal=len, on_tool_call=repr)
 
     def run(size: int) -> None:
-        core = StreamCore(listening, StreamSettings())
+        state = StreamState(listening, StreamSettings())
         for one in chunks_of(kind, size):
-            core.receive(one, "chunks")
-            taken = core.next(typed=False)
+            state.receive(one, "chunks")
+            taken = state.next(typed=False)
             assert taken is not None
-            core.calls(taken)
-        assert core.accumulation.completion.choices
+            state.calls(taken)
+        assert state.accumulation.completion.choices
 
     assert is_linear(run, needs.many(600))
 
@@ -310,7 +310,7 @@ def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:
     """5,000 readings join twice as many parts, not the square of them."""
     joined = 0
 
-    class Counted(merge.Text):
+    class Counted(merge.TextBuffer):
         __slots__ = ()
 
         def __str__(self) -> str:
@@ -417,6 +417,6 @@ def test_closing_in_the_middle_of_a_large_event_frees_it() -> None:
     )
     stream.until_done()
 
-    assert not stream._core.pending
-    assert stream._core._splitter.pending == 0
+    assert not stream._state.pending
+    assert stream._state._splitter.pending == 0
     assert accumulate(*HELLO[:2]).text == stream.text

@@ -11,7 +11,7 @@ from streams import ENVELOPE, chunk, text
 
 from tensorloop_stream import StreamDecodeError
 from tensorloop_stream._chat import models
-from tensorloop_stream._chat.models import as_chunk, as_mapping, lenient_chunk, parse_object, typed_chunk
+from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, parse_object, typed_chunk
 
 RECORDED = sorted(
     path.relative_to(cassette.FOLDER).with_suffix("").as_posix()
@@ -28,7 +28,7 @@ def make(value: Any) -> ChatCompletionChunk:
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_recorded_chunk_takes_the_fast_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a real gateway sends validates; none of it needs the SDK's lenient construction."""
-    monkeypatch.setattr(models, "lenient_chunk", None)
+    monkeypatch.setattr(models, "construct_chunk", None)
     chunks = [one for one in recorded.chunks(name) if "error" not in one]
 
     assert [make(one).to_dict() for one in chunks] == chunks
@@ -39,7 +39,7 @@ def test_what_does_not_validate_is_built_as_the_sdk_does() -> None:
     odd = {**text("Hi"), "created": "yesterday", "choices": [{"index": "0", "delta": {"content": 5}}]}
 
     made = make(odd)
-    assert made == lenient_chunk(odd)
+    assert made == construct_chunk(odd)
     assert made.to_dict(warnings=False) == odd
 
 

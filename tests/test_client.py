@@ -210,7 +210,7 @@ def test_limits_of_all_streams_of_a_client(client: Any) -> None:
     """They stay with copies, and one that makes no sense is refused at once."""
     limited = client(api_key=KEY, first_chunk_timeout=120, idle_timeout=30).with_options(max_retries=1).copy()
 
-    assert limited._stream_limits == {"first_chunk_timeout": 120, "idle_timeout": 30}
+    assert limited._stream_timeouts == {"first_chunk_timeout": 120, "idle_timeout": 30}
     with pytest.raises(ValueError, match="idle_timeout is 0"):
         client(api_key=KEY, idle_timeout=0)
 

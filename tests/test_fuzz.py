@@ -12,13 +12,13 @@ import needs
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from invariants import check_clients, check_completion, check_core, check_decoder, check_typed, cut, taken, told
+from invariants import check_clients, check_completion, check_decoder, check_state, check_typed, cut, taken, told
 from odd_streams import ODD_STREAMS
 from streams import DONE, ENVELOPE, HELLO, accumulate, chunk, event, finish, message_of, read, sse, text, tool
 
 from tensorloop_stream import StreamDecodeError, StreamError, StreamProviderError, StreamTruncatedError
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 # The same examples in every run: what is looked for anew each time is looked for by tests/fuzz/fuzz.py.
 repeatable = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -127,9 +127,9 @@ class Grammar(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stream = b""
-        self.core = StreamCore(None, StreamSettings())
+        self.state = StreamState(None, StreamSettings())
         # Reads the same with chunk objects, an event at a time.
-        self.typed = StreamCore(None, StreamSettings())
+        self.typed = StreamState(None, StreamSettings())
         self.error: StreamError | None = None
         self.texts: list[str] = []
         self.thoughts: list[str] = []
@@ -151,9 +151,9 @@ class Grammar(RuleBasedStateMachine):
         """Feed bytes to both readers: to the one in pieces, to the other as they are."""
         self.stream += data
         try:
-            for _ in taken(self.core, cut(data, places), typed=False, ends=False):
-                self.texts.append(self.core.accumulation.text_delta)
-                self.thoughts.append(self.core.accumulation.reasoning_delta)
+            for _ in taken(self.state, cut(data, places), typed=False, ends=False):
+                self.texts.append(self.state.accumulation.text_delta)
+                self.thoughts.append(self.state.accumulation.reasoning_delta)
         except StreamError as error:
             self.error = error
         try:
@@ -308,7 +308,7 @@ class Grammar(RuleBasedStateMachine):
         self.feed(data.draw(st.sampled_from([b"", b"data: {", event(text("more"))]), "after it"), [])
 
         assert self.error is None
-        assert self.core.done
+        assert self.state.done
 
     def in_band_error(self, data: st.DataObject) -> None:
         self.say(data.draw(st.sampled_from(IN_BAND_ERRORS), "error"), data)
@@ -324,11 +324,11 @@ class Grammar(RuleBasedStateMachine):
         rest = st.sampled_from([b"", b"data: ", b'data: {"choices":[{"index":0,"delta":{"content":"'])
         self.feed(data.draw(rest, "unfinished"), [])
         if any(choice.finish_reason for choice in self.choices.values()):
-            self.core.receive_end()
-            assert self.core.done
+            self.state.receive_end()
+            assert self.state.done
         else:
             with pytest.raises(StreamTruncatedError) as raised:
-                self.core.receive_end()
+                self.state.receive_end()
             self.error = raised.value
 
     @precondition(lambda self: not self.goes_on)
@@ -340,7 +340,7 @@ class Grammar(RuleBasedStateMachine):
 
     @invariant()
     def said_is_what_came(self) -> None:
-        completion = self.core.accumulation.completion
+        completion = self.state.accumulation.completion
         now = told(completion)
         check_completion(completion)
         assert told(self.typed.accumulation.completion) == now
@@ -366,8 +366,8 @@ class Grammar(RuleBasedStateMachine):
     def deltas_are_the_text(self) -> None:
         choice = self.choices.get(0, ChoiceModel())
         for deltas, pieces, shown in (
-            (self.texts, choice.content, self.core.accumulation.text),
-            (self.thoughts, choice.thoughts, self.core.accumulation.reasoning),
+            (self.texts, choice.content, self.state.accumulation.text),
+            (self.thoughts, choice.thoughts, self.state.accumulation.reasoning),
         ):
             whole = glued(pieces)
             assert shown == whole
@@ -375,7 +375,7 @@ class Grammar(RuleBasedStateMachine):
             assert "".join(deltas) == (whole[:-1] if "\ud800" <= whole[-1:] <= "\udbff" else whole)
 
     def teardown(self) -> None:
-        check_core(self.stream, [7, 70, 700])
+        check_state(self.stream, [7, 70, 700])
         check_clients(self.stream, [5, 50])
 
 
@@ -416,7 +416,7 @@ places = st.lists(st.integers(0, 2000), max_size=5)
 def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) -> None:
     """No exception outside the family, and neither cuts nor chunk objects change what comes of the bytes."""
     check_decoder(stream, where)
-    check_core(stream, where)
+    check_state(stream, where)
     check_typed(stream)
 
 
@@ -474,11 +474,11 @@ def test_names_of_the_sdks_own_parameters_inside(body: Any) -> None:
 
 def test_a_chunk_that_is_half_right_is_not_lost() -> None:
     """A chunk that turns out to be none is not handed out; what it had brought is in the partial."""
-    core = StreamCore(None, StreamSettings())
-    core.receive(sse({**ENVELOPE, "choices": [text("Hi")["choices"][0], ["?"]]}), "bytes")
+    state = StreamState(None, StreamSettings())
+    state.receive(sse({**ENVELOPE, "choices": [text("Hi")["choices"][0], ["?"]]}), "bytes")
 
     with pytest.raises(StreamDecodeError, match="a choice is") as raised:
-        core.next(typed=False)
+        state.next(typed=False)
     assert raised.value.partial.choices[0].message.content == "Hi"
 
 

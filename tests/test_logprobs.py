@@ -11,7 +11,7 @@ from streams import HELLO, accumulate, chunk, event, finish, text
 
 from tensorloop_stream._chat.accumulation import Accumulation
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 
 def entry(token: str, **more: Any) -> dict[str, Any]:
@@ -30,12 +30,12 @@ def said(*entries: Any, **more: Any) -> dict[str, Any]:
 
 def read(chunks: list[Any], *, typed: bool) -> Accumulation:
     """Read the chunks one event at a time, as they come from a gateway."""
-    core = StreamCore(None, StreamSettings())
-    core.take(b": hello\n\n", "bytes", typed=False)
+    state = StreamState(None, StreamSettings())
+    state.feed_one(b": hello\n\n", "bytes", typed=False)
     for one in chunks:
         # In ASCII: half a pair has no UTF-8.
-        core.take(b"data: " + json.dumps(one).encode() + b"\n\n", "bytes", typed)
-    return core.accumulation
+        state.feed_one(b"data: " + json.dumps(one).encode() + b"\n\n", "bytes", typed)
+    return state.accumulation
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -69,15 +69,15 @@ def test_however_they_are_read_they_are_the_same(chunks: list[Any], typed: bool)
 def test_reading_the_completion_after_every_chunk(typed: bool) -> None:
     """A look at what has come changes nothing that comes, and what was shown does not grow."""
     chunks = recorded.chunks("chat/logprobs")
-    core = StreamCore(None, StreamSettings())
-    core.take(b": hello\n\n", "bytes", typed=False)
+    state = StreamState(None, StreamSettings())
+    state.feed_one(b": hello\n\n", "bytes", typed=False)
     shown = []
     for one in chunks:
-        core.take(event(one), "bytes", typed)
-        logprobs = core.accumulation.completion.choices[0].logprobs
+        state.feed_one(event(one), "bytes", typed)
+        logprobs = state.accumulation.completion.choices[0].logprobs
         shown.append((logprobs, len(logprobs.content or []) if logprobs else 0))
 
-    assert core.accumulation.completion == accumulate(*chunks).completion
+    assert state.accumulation.completion == accumulate(*chunks).completion
     assert [number for _, number in shown] == sorted(number for _, number in shown)
     assert all(logprobs is None or len(logprobs.content or []) == number for logprobs, number in shown)
 

@@ -28,7 +28,7 @@ from streams import ASK, HELLO, Body, event, finish, sse, text
 
 from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
 from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
-from tensorloop_stream.prompts.jsonl import read_answers, verdict
+from tensorloop_stream.prompts.jsonl import classify_error, read_answers
 from tensorloop_stream.replay import ReplayServer
 
 _T = TypeVar("_T")
@@ -395,7 +395,7 @@ def status_error(status: int, kind: str = "", **more: Any) -> openai.APIStatusEr
 )
 def test_what_an_error_means(error: openai.APIError, means: str) -> None:
     """A spent budget and a refused key end the run, a limit is waited for, what may pass is asked again."""
-    assert verdict(error) == means
+    assert classify_error(error) == means
 
 
 # Asking

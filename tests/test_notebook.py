@@ -16,17 +16,17 @@ import pytest
 from streams import ASK, ENVELOPE, HELLO, Body, chunk, finish, sse, sync_client, text, tool, usage
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
-from tensorloop_stream._display.answer_view import ShownAnswer
+from tensorloop_stream._display.answer_view import AnswerView
 from tensorloop_stream.notebook import _ticking, adisplay_stream, display_stream
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "recipes/notebook.ipynb"
 
 
-def answer(*chunks: Any, **settings: Any) -> ShownAnswer:
+def answer(*chunks: Any, **settings: Any) -> AnswerView:
     """Return what is to be shown of a stream that was read to its end."""
     stream = ChatStream(list(chunks), require_finish=False).until_done()
-    return ShownAnswer(stream, **{"min_interval": 0.1, "footer": False, "trusted": False, **settings})
+    return AnswerView(stream, **{"min_interval": 0.1, "footer": False, "trusted": False, **settings})
 
 
 def shown(*chunks: Any, **settings: Any) -> str:
@@ -153,7 +153,7 @@ def test_updates_are_throttled_by_time() -> None:
     now = [0.0]
     pieces: list[Any] = [text("word ") for _ in range(1000)]
     stream = ChatStream(pieces, require_finish=False)
-    seen = ShownAnswer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
+    seen = AnswerView(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
     updates = []
     for _ in stream:
         if (update := seen.update()) is not None:
@@ -168,7 +168,7 @@ def test_long_answers_are_updated_less_often() -> None:
     """A second per 50,000 characters: each update sends and renders all of it."""
     now = [0.0]
     stream = ChatStream([text("a" * 100_000), text("b")], require_finish=False)
-    seen = ShownAnswer(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
+    seen = AnswerView(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
     next(stream)
     first = seen.update()
     next(stream)
@@ -186,7 +186,7 @@ def test_nothing_is_updated_before_the_first_token() -> None:
     stream = ChatStream(list(HELLO))
     next(stream)
 
-    assert ShownAnswer(stream, min_interval=0, footer=False, trusted=False).update() is None
+    assert AnswerView(stream, min_interval=0, footer=False, trusted=False).update() is None
 
 
 # The two loops

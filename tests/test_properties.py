@@ -12,9 +12,9 @@ from openai.types.chat import ChatCompletionChunk
 from streams import DONE, ENVELOPE, accumulate, anatomy, chunk, read, sse, usage
 
 from tensorloop_stream import ChatAccumulator, SSEDecoder, StreamError
-from tensorloop_stream._chat.models import lenient_chunk, parse_object, typed_chunk
+from tensorloop_stream._chat.models import construct_chunk, parse_object, typed_chunk
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 # Characters of every length in UTF-8, with the line ends of other standards.
 texts = st.text(st.sampled_from('ab {}"\\é日😀\u2028\x85\ufeff'), max_size=8)
@@ -94,18 +94,20 @@ def cut(draw: Any, stream: bytes) -> list[bytes]:
 
 
 def outcome(reads: list[bytes], *, typed: bool) -> Any:
-    """Feed the core and return all that can be seen of it."""
-    core = StreamCore(None, StreamSettings())
+    """Feed the state and return all that can be seen of it."""
+    state = StreamState(None, StreamSettings())
     seen: list[Any] = []
     try:
         for data in reads:
-            core.receive(data, "bytes")
-            while (item := core.next(typed)) is not None:
-                seen.append((core.accumulation.text_delta, core.accumulation.reasoning_delta, item if typed else None))
-        core.receive_end()
+            state.receive(data, "bytes")
+            while (item := state.next(typed)) is not None:
+                seen.append(
+                    (state.accumulation.text_delta, state.accumulation.reasoning_delta, item if typed else None)
+                )
+        state.receive_end()
     except StreamError as error:
         return [text for text, _, _ in seen], type(error), error.message, error.partial.to_dict()
-    return [text for text, _, _ in seen], core.done, core.accumulation.completion.to_dict()
+    return [text for text, _, _ in seen], state.done, state.accumulation.completion.to_dict()
 
 
 @given(st.data())
@@ -153,7 +155,7 @@ def test_any_bytes_decode_or_raise_one_error(reads: list[bytes]) -> None:
 def test_both_ways_of_building_a_chunk_agree(one: Any) -> None:
     """On what validates, the fast way and the SDK's own make the same object: fields, types, extras, what is set."""
     data = wire(one)
-    fast, slow = typed_chunk(data, parse_object(data)), lenient_chunk(json.loads(data))
+    fast, slow = typed_chunk(data, parse_object(data)), construct_chunk(json.loads(data))
 
     assert anatomy(fast) == anatomy(slow)
 
@@ -164,7 +166,7 @@ def test_reading_in_between_changes_nothing(sequence: list[Any], data: st.DataOb
     """The completion may be read after any chunk; models and mappings make the same."""
     watched, unwatched = ChatAccumulator(), accumulate(*sequence)
     for one in sequence:
-        watched.add(lenient_chunk(one) if data.draw(st.booleans()) else one)
+        watched.add(construct_chunk(one) if data.draw(st.booleans()) else one)
         assert watched.completion.to_dict() is not None
 
     assert watched.completion.to_dict() == unwatched.completion.to_dict()

@@ -12,10 +12,10 @@ from hypothesis import example, given, settings, strategies as st
 from streams import ENVELOPE, anatomy, chunk, event
 
 from tensorloop_stream._chat.accumulation import Accumulation
-from tensorloop_stream._chat.fast_path.template import template_of
+from tensorloop_stream._chat.fast_path.template import build_template
 from tensorloop_stream._chat.models import typed_chunk
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 # As JSON, between its quotes: escapes, half a pair, quotes that end the string, line ends that JSON forbids.
 PIECES = ["a", " b", "", "\\n", '\\"', "\\\\", "é", "😀", "\\ud83d", "\\ude00"]
@@ -83,8 +83,8 @@ def payload(choice: Any, envelope: Any, *, spaced: bool, piece: str) -> bytes:
     return whole.replace(b"?", piece.encode(), 1)
 
 
-def new_core() -> StreamCore:
-    return StreamCore(None, StreamSettings())
+def new_state() -> StreamState:
+    return StreamState(None, StreamSettings())
 
 
 TEXT, PARTS = (SHAPES[0], ENVELOPE, False), (SHAPES[9], ENVELOPE, False)
@@ -97,13 +97,13 @@ ONE, TWO = (SHAPES[0], ENVELOPES[1], False), (SHAPES[0], ENVELOPES[2], False)
 @example([(kind, "a", False) for kind in (ONE, TWO, ONE, TWO, ONE)])
 def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
     """Whatever follows, as models or not: the same pieces one by one, the same completion or error at the end."""
-    core, slow = new_core(), Slow()
-    core.take(b": hello\n\n", "bytes", typed=False)
+    state, slow = new_state(), Slow()
+    state.feed_one(b": hello\n\n", "bytes", typed=False)
     said = [(json.dumps({**ENVELOPE, "choices": [HEAD]}).encode(), False)]
     said += [(payload(one, on, spaced=spaced, piece=piece), typed) for (one, on, spaced), piece, typed in runs]
     for data, typed in said:
         try:
-            came = core.take(b"data: " + data + b"\n\n", "bytes", typed)
+            came = state.feed_one(b"data: " + data + b"\n\n", "bytes", typed)
         except ValueError:
             break
         # What jiter refuses, half a pair, the standard library reads.
@@ -112,10 +112,10 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
             assert anatomy(came) == anatomy(typed_chunk(data, json.loads(data)))
 
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
-            assert getattr(core.accumulation, name) == getattr(slow, name)
+            assert getattr(state.accumulation, name) == getattr(slow, name)
 
-    assert core.accumulation.completion == slow.completion
-    assert core.accumulation.completion.model_extra == slow.completion.model_extra
+    assert state.accumulation.completion == slow.completion
+    assert state.accumulation.completion.model_extra == slow.completion.model_extra
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -132,54 +132,54 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
 )
 def test_recorded_chunks_are_alike(name: str, least: int, typed: bool) -> None:
     """Of what the gateway sends nearly every chunk is taken by its piece alone, and is what the SDK makes of it."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed)
     for one in recorded.chunks(name):
-        came = core.take(event(one), "bytes", typed)
+        came = state.feed_one(event(one), "bytes", typed)
 
         assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
 
-    assert core._alikes.taken >= least
+    assert state._fast_path.hits >= least
 
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_choices_in_turn_are_alike(typed: bool) -> None:
     """Each of several choices is expected when it is its turn."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed)
     for number in range(200):
-        core.take(event(chunk({"content": "x"}, index=number % 4)), "bytes", typed)
+        state.feed_one(event(chunk({"content": "x"}, index=number % 4)), "bytes", typed)
 
-    assert core._alikes.made == 4
-    assert core._alikes.taken > 180
-    assert [choice.message.content for choice in core.accumulation.completion.choices] == ["x" * 50] * 4
+    assert state._fast_path.templates_built == 4
+    assert state._fast_path.hits > 180
+    assert [choice.message.content for choice in state.accumulation.completion.choices] == ["x" * 50] * 4
 
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_padded_chunks_are_alike(typed: bool) -> None:
     """OpenAI's padding is of another length in every chunk, and LiteLLM passes it on; log probabilities before it."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed)
-    core.take(event(chunk({"role": "assistant", "content": "x"})), "bytes", typed)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed)
+    state.feed_one(event(chunk({"role": "assistant", "content": "x"})), "bytes", typed)
     for number in range(50):
         plain = chunk({"content": "x"}, logprobs={"content": [LOGPROB]}) if number < 25 else chunk({"content": "x"})
         one = {**plain, "obfuscation": "aB3dE5gH"[: number % 9]}
-        came = core.take(event(one), "bytes", typed)
+        came = state.feed_one(event(one), "bytes", typed)
         assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
 
-    assert core._alikes.taken == 48
+    assert state._fast_path.hits == 48
 
 
 @pytest.mark.parametrize("typed", [False, True])
 def test_what_is_never_alike_does_not_cost_a_template_each(typed: bool) -> None:
     """Templates that are never of use are no longer made."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed)
     for number in range(200):
-        core.take(event({**chunk({"content": "x"}), "own": number}), "bytes", typed)
+        state.feed_one(event({**chunk({"content": "x"}), "own": number}), "bytes", typed)
 
-    assert core._alikes.taken == 0
-    assert core._alikes.made == 3
+    assert state._fast_path.hits == 0
+    assert state._fast_path.templates_built == 3
 
 
 SHARED = [
@@ -202,12 +202,12 @@ def containers(value: Any) -> list[int]:
 @pytest.mark.parametrize("one", SHARED, ids=["content", "reasoning", "arguments", "logprobs", "padding"])
 def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
     """A caller who changes a chunk changes no other, and not what is accumulated."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed=True)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed=True)
     head = chunk({"role": "assistant", "content": "x", "tool_calls": CALLS})
-    came = [core.take(event(each), "bytes", typed=True) for each in (head, one, one, one)]
+    came = [state.feed_one(event(each), "bytes", typed=True) for each in (head, one, one, one)]
 
-    assert core._alikes.taken == 2
+    assert state._fast_path.hits == 2
     parts = [part for each in came for part in containers(each)]
     assert len(parts) == len(set(parts))
 
@@ -223,13 +223,13 @@ def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
 )
 def test_chunks_with_objects_of_their_own_are_built(one: Any) -> None:
     """What copies would share is not copied."""
-    core = new_core()
-    core.take(b": hello\n\n", "bytes", typed=True)
+    state = new_state()
+    state.feed_one(b": hello\n\n", "bytes", typed=True)
     for _ in range(4):
-        came = core.take(event(one), "bytes", typed=True)
+        came = state.feed_one(event(one), "bytes", typed=True)
         assert anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
 
-    assert core._alikes.taken == 0
+    assert state._fast_path.hits == 0
 
 
 @pytest.mark.parametrize(
@@ -246,4 +246,4 @@ def test_what_has_no_template(choice: Any) -> None:
     """Where more than the piece matters, or it cannot be told where it stands."""
     one = {**ENVELOPE, "choices": [choice]}
 
-    assert template_of(json.dumps(one).encode(), one) is None
+    assert build_template(json.dumps(one).encode(), one) is None

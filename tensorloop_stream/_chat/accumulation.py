@@ -9,8 +9,8 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
 from .choice import ChoiceState
-from .merge import plain
-from .models import built
+from .merge import snapshot
+from .models import build_model
 from .tool_calls import as_index
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
-    from .fast_path.template import Template
+    from .fast_path.template import EventTemplate
     from .tool_calls import ToolCall
 
 _FIRST = frozenset({"id", "created", "model"})
@@ -117,7 +117,7 @@ class Accumulation:
             self._add_envelope(extra)
         return True
 
-    def go_on(self, template: Template, piece: str, logprobs: bytes) -> None:
+    def extend(self, template: EventTemplate, piece: str, logprobs: bytes) -> None:
         """Take the piece of a chunk that is otherwise the same as the last one, from which the template is.
 
         `logprobs` are its log probabilities as JSON, empty if it has none.
@@ -200,12 +200,12 @@ class Accumulation:
     @property
     def completion(self) -> ChatCompletion:
         """The completion so far; never raises, not even with nothing added."""
-        values = {name: plain(value) for name, value in self._envelope.items()}
+        values = {name: snapshot(value) for name, value in self._envelope.items()}
         values["object"] = "chat.completion"
         values["choices"] = []
         if (usage := self._last_usage) is not None:
             values["usage"] = usage
-        completion = built(ChatCompletion, values)
+        completion = build_model(ChatCompletion, values)
         completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
         return completion
 
@@ -233,7 +233,7 @@ class Accumulation:
     def usage(self) -> CompletionUsage | None:
         """The last usage that came."""
         usage = self._last_usage
-        return None if usage is None else built(CompletionUsage, usage)
+        return None if usage is None else build_model(CompletionUsage, usage)
 
     @property
     def _last_usage(self) -> dict[str, Any] | None:

@@ -9,8 +9,8 @@ from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
 from .logprobs import JSONChunk, Logprobs, is_plain
-from .merge import PARTS_DEPTH, Text, as_text, grow, merge, merge_parts, part_texts, plain
-from .models import built
+from .merge import PARTS_DEPTH, TextBuffer, append_texts, as_text, merge, merge_parts, part_texts, snapshot
+from .models import build_model
 from .tool_calls import ToolCall, ToolCalls
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class ChoiceState:
     def __init__(self, index: int) -> None:
         self.index = index
         self.finish_reason: str | None = None
-        self.content = Text()
-        self.refusal = Text()
-        self.reasoning = Text()
+        self.content = TextBuffer()
+        self.refusal = TextBuffer()
+        self.reasoning = TextBuffer()
         self.text_delta = ""
         self.reasoning_delta = ""
         self.refusal_delta = ""
@@ -68,7 +68,7 @@ class ChoiceState:
         self._empty_content = False
         # Content as a list of parts, if any piece of it came as one.
         self.parts: list[Any] | None = None
-        self._texts: dict[str, Text] = {}
+        self._texts: dict[str, TextBuffer] = {}
         self._message: dict[str, Any] = {}
         self._calls: ToolCalls | None = None
         self._calls_seen = 0
@@ -114,7 +114,7 @@ class ChoiceState:
             text = self.content.append(text)
         elif "tool_calls" in delta:
             pieces, text = delta["tool_calls"], ""
-            if self._calls is None or type(pieces) is not list or len(pieces) != 1 or not self._calls.go_on(pieces[0]):
+            if self._calls is None or type(pieces) is not list or len(pieces) != 1 or not self._calls.extend(pieces[0]):
                 return False
         else:
             name, text = *delta, ""
@@ -145,7 +145,7 @@ class ChoiceState:
             text = self.content.append(text)
         elif pieces and text is None and not extra:
             text = ""
-            if self._calls is None or len(pieces) != 1 or not self._calls.go_on_typed(pieces[0]):
+            if self._calls is None or len(pieces) != 1 or not self._calls.extend_typed(pieces[0]):
                 return False
         elif extra and len(extra) == 1 and text is None and pieces is None:
             name, text = *extra, ""
@@ -162,7 +162,7 @@ class ChoiceState:
     def add_arguments(self, call: int, piece: str) -> None:
         """Take more arguments of the newest call at an index."""
         assert self._calls is not None
-        self._calls.go_on_at(call, piece)
+        self._calls.extend_at(call, piece)
 
     def reason_on(self, name: str, piece: str) -> str:
         """Take more reasoning, and return what a reader may be shown of it."""
@@ -243,10 +243,10 @@ class ChoiceState:
     def _add_reasoning(self, name: str, value: Any) -> str:
         if isinstance(value, dict):
             # Bedrock's, through Envoy: text in pieces, then its signature (ai-gateway#1222).
-            grow(self._message.setdefault(name, {}), value, ("text",))
+            append_texts(self._message.setdefault(name, {}), value, ("text",))
             return as_text(value.get("text") or "")
         text = as_text(value)
-        self._texts.setdefault(name, Text()).append(text)
+        self._texts.setdefault(name, TextBuffer()).append(text)
         return text
 
     def _add_other(self, name: str, value: Any) -> None:
@@ -255,7 +255,7 @@ class ChoiceState:
             if not isinstance(known, dict):
                 # Perhaps it came as something else before.
                 known = self._message[name] = {}
-            grow(known, value, _GROWING_OBJECTS[name])
+            append_texts(known, value, _GROWING_OBJECTS[name])
             self.has_token = True
         else:
             merge(self._message, name, value)
@@ -291,12 +291,12 @@ class ChoiceState:
 
     def to_choice(self) -> Choice:
         """Return the choice of the finished message, as far as it has come."""
-        content = str(self.content) if self.parts is None else plain(self.parts, PARTS_DEPTH)
+        content = str(self.content) if self.parts is None else snapshot(self.parts, PARTS_DEPTH)
         message: dict[str, Any] = {"role": self._role or "assistant", "content": content}
         if self.refusal:
             message["refusal"] = str(self.refusal)
         message.update((name, str(text)) for name, text in self._texts.items())
-        message.update((name, plain(value)) for name, value in self._message.items())
+        message.update((name, snapshot(value)) for name, value in self._message.items())
         if self._calls is not None and self._calls.calls:
             # Not an empty list, which no API takes back in the next turn.
             message["tool_calls"] = [call.to_dict() for call in self._calls.ordered()]
@@ -304,13 +304,13 @@ class ChoiceState:
             not self._empty_content or any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))
         ):
             message["content"] = None
-        extra = {name: plain(value) for name, value in self._extra.items()}
+        extra = {name: snapshot(value) for name, value in self._extra.items()}
         rest = {
             "index": self.index,
-            "message": built(ChatCompletionMessage, message),
+            "message": build_model(ChatCompletionMessage, message),
             "finish_reason": self.finish_reason,
         }
-        choice = built(Choice, {**extra, **rest})
+        choice = build_model(Choice, {**extra, **rest})
         if self._logprobs is not None:
             choice.logprobs = self._logprobs.to_model()
         return choice

@@ -13,7 +13,7 @@ from openai.types.chat.chat_completion import ChoiceLogprobs
 from pydantic_core import to_json
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
-from .models import built, json_validator, parse_object
+from .models import build_model, json_validator, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,4 +127,4 @@ def _typed_entry(entry: Any) -> Any:
         # As the SDK does with an optional field: by validation, which is in Rust, else as it came.
         return ChatCompletionTokenLogprob.model_validate(entry)
     except ValueError:
-        return built(ChatCompletionTokenLogprob, entry)
+        return build_model(ChatCompletionTokenLogprob, entry)

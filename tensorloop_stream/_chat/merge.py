@@ -16,7 +16,7 @@ _JOINED_PARTS = ("text", "thinking")
 PARTS_DEPTH = 5
 
 
-class Text:
+class TextBuffer:
     """Text in pieces, joined on demand and at most once per reading."""
 
     __slots__ = ("_high", "_parts")
@@ -84,13 +84,13 @@ def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:
     _LIST_RULES.get(name, list.extend)(old, pieces)
 
 
-def grow(into: dict[str, Any], piece: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
+def append_texts(into: dict[str, Any], piece: dict[str, Any], texts: tuple[str, ...]) -> dict[str, Any]:
     """Merge a piece of an object: the fields named in `texts` are appended, of the rest the last not empty stays."""
     for key, value in piece.items():
         if key in texts and isinstance(value, str):
             old = into.get(key)
-            if not isinstance(old, Text):
-                old = into[key] = Text()
+            if not isinstance(old, TextBuffer):
+                old = into[key] = TextBuffer()
             if value:
                 old.append(value)
         elif value is not None and (value != "" or not into.get(key)):
@@ -108,9 +108,9 @@ def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
         if not (isinstance(piece, dict) and piece.get("type", "thinking") == "thinking"):
             blocks.append(piece)
         elif isinstance(last, dict) and last.get("type", "thinking") == "thinking" and not last.get("signature"):
-            grow(last, piece, ("thinking",))
+            append_texts(last, piece, ("thinking",))
         else:
-            blocks.append(grow({}, piece, ("thinking",)))
+            blocks.append(append_texts({}, piece, ("thinking",)))
 
 
 def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) -> None:
@@ -130,7 +130,7 @@ def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) ->
             if isinstance(known, list):
                 merge_parts(known, thoughts, nested=True)
             part = {name: value for name, value in part.items() if name != "thinking"}
-        grow(last, part, _JOINED_PARTS)
+        append_texts(last, part, _JOINED_PARTS)
 
 
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
@@ -169,7 +169,7 @@ def merge_reasoning_details(details: _Details, pieces: list[Any]) -> None:
         if known is None or (piece.get("index") is None and known is not details[-1]):
             known = details.known[key] = {}
             details.append(known)
-        grow(known, piece, _DETAIL_TEXTS)
+        append_texts(known, piece, _DETAIL_TEXTS)
 
 
 _LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
@@ -178,15 +178,15 @@ _LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
 }
 
 
-def plain(value: Any, depth: int = 3) -> Any:
+def snapshot(value: Any, depth: int = 3) -> Any:
     """Return a growing field as it stands: a copy whose lists and objects nobody else grows.
 
     Only so deep as anything grows, a field of a block of a list: what lies deeper may be deep without end.
     """
-    if isinstance(value, Text):
+    if isinstance(value, TextBuffer):
         return str(value)
     if depth and isinstance(value, dict):
-        return {key: plain(item, depth - 1) for key, item in value.items()}
+        return {key: snapshot(item, depth - 1) for key, item in value.items()}
     if depth and isinstance(value, list):
-        return [plain(item, depth - 1) for item in value]
+        return [snapshot(item, depth - 1) for item in value]
     return value

@@ -43,7 +43,7 @@ def typed_chunk(data: bytes, value: dict[str, Any]) -> ChatCompletionChunk:
 
     Raises `StreamDecodeError` if the SDK cannot build one.
     """
-    return valid_chunk(data) or lenient_chunk(value)
+    return valid_chunk(data) or construct_chunk(value)
 
 
 def valid_chunk(data: bytes) -> ChatCompletionChunk | None:
@@ -74,7 +74,7 @@ def valid_logprobs(data: bytes) -> ChoiceLogprobs | None:
     return None if logprobs.__pydantic_extra__ else logprobs
 
 
-def built(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
+def build_model(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
     """Build a model the SDK's way, which takes fields of any type, whatever they are called."""
     # The SDK's constructor would take these for its own parameters.
     taken = {name: values[name] for name in _PARAMETERS if name in values}
@@ -88,10 +88,10 @@ def built(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
     return model
 
 
-def lenient_chunk(value: Mapping[str, Any]) -> ChatCompletionChunk:
+def construct_chunk(value: Mapping[str, Any]) -> ChatCompletionChunk:
     """Build a chunk the SDK's way; slower than by validation by a factor of twenty."""
     try:
-        return built(ChatCompletionChunk, value)
+        return build_model(ChatCompletionChunk, value)
     except (TypeError, AttributeError, ValueError, RecursionError) as error:
         raise StreamDecodeError(f"not a chunk ({error}): {reprlib.repr(value)}") from error
 
@@ -113,7 +113,7 @@ def as_mapping(chunk: ChatCompletionChunk | Mapping[str, Any]) -> Mapping[str, A
 
 def as_chunk(chunk: ChatCompletionChunk | Mapping[str, Any]) -> ChatCompletionChunk:
     """Return what a caller is given for a chunk of any origin: models as they are, mappings built."""
-    return lenient_chunk(chunk) if isinstance(chunk, Mapping) else chunk
+    return construct_chunk(chunk) if isinstance(chunk, Mapping) else chunk
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 import reprlib
 from typing import TYPE_CHECKING, Any
 
-from .merge import Text, as_text, merge, plain
+from .merge import TextBuffer, as_text, merge, snapshot
 
 if TYPE_CHECKING:
     from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
@@ -28,7 +28,7 @@ class ToolCall:
         self.id = ""
         self.type = ""
         self.name = ""
-        self.input = Text()
+        self.input = TextBuffer()
         self.extra: dict[str, Any] = {}
         self.inner_extra: dict[str, Any] = {}
         self.announced = False
@@ -105,7 +105,7 @@ class ToolCalls:
                 continue
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
-            if self.go_on(piece):
+            if self.extend(piece):
                 continue
             call = self._call_of(piece)
             call.add(piece)
@@ -113,7 +113,7 @@ class ToolCalls:
             if call.id:
                 self._by_id.setdefault(call.id, call)
 
-    def go_on(self, piece: Any) -> bool:
+    def extend(self, piece: Any) -> bool:
         """Take the commonest piece the short way, and tell whether it was one: more arguments, and nothing else."""
         if type(piece) is not dict:
             return False
@@ -126,11 +126,11 @@ class ToolCalls:
         # LiteLLM repeats the type in every piece.
         if len(piece) == 3 and piece.get("type") != (call.type or "function"):
             return False
-        self.go_on_at(index, text)
+        self.extend_at(index, text)
         return True
 
-    def go_on_typed(self, piece: ChoiceDeltaToolCall) -> bool:
-        """Take a validated piece as `go_on` does."""
+    def extend_typed(self, piece: ChoiceDeltaToolCall) -> bool:
+        """Take a validated piece as `extend` does."""
         call, inner = self._at_index.get(piece.index), piece.function
         if call is None or inner is None or not inner.arguments or piece.id is not None or inner.name is not None:
             return False
@@ -138,10 +138,10 @@ class ToolCalls:
             return False
         if piece.type is not None and piece.type != (call.type or "function"):
             return False
-        self.go_on_at(piece.index, inner.arguments)
+        self.extend_at(piece.index, inner.arguments)
         return True
 
-    def go_on_at(self, index: int, text: str) -> None:
+    def extend_at(self, index: int, text: str) -> None:
         """Take more arguments for the newest call at an index."""
         call = self._at_index[index]
         call.input.append(text)
@@ -241,7 +241,7 @@ def _call_id(piece: dict[str, Any]) -> str:
 
 
 def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: plain(value) for name, value in fields.items()}
+    return {name: snapshot(value) for name, value in fields.items()}
 
 
 def _parsed(text: str) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tensorloop_stream._stream.base import StreamView
 
-__all__ = ["ShownAnswer", "require_interval"]
+__all__ = ["AnswerView", "require_interval"]
 
 # A front end renders the whole answer at each update: long ones come less often.
 _CHARACTERS_PER_SECOND = 50_000
@@ -27,7 +27,7 @@ _FINISHES = {
 }
 
 
-class ShownAnswer:
+class AnswerView:
     """What of a stream is to be shown, as Markdown, and when; it knows no front end."""
 
     def __init__(
@@ -49,10 +49,10 @@ class ShownAnswer:
 
     def update(self) -> str | None:
         """Return what there is to show, `None` while there is nothing new or it is too early for it."""
-        core = self._chat._core  # noqa: SLF001 - of this package
-        if core.chunks == self._seen or not core.accumulation.has_token or self._clock() < self._due:
+        state = self._chat._state  # noqa: SLF001 - of this package
+        if state.chunks == self._seen or not state.accumulation.has_token or self._clock() < self._due:
             return None
-        self._seen = core.chunks
+        self._seen = state.chunks
         markdown = "\n\n".join(self._parts())
         if not markdown:
             return None
@@ -62,7 +62,7 @@ class ShownAnswer:
     def last(self, error: BaseException | None = None) -> tuple[str, str]:
         """Return what is to stay, as Markdown and as plain text."""
         parts, notes = self._parts(), self._notes(error)
-        so_far = self._chat._core.accumulation  # noqa: SLF001 - of this package
+        so_far = self._chat._state.accumulation  # noqa: SLF001 - of this package
         calls = [f"{name}({given})" for name, given, _ in map(_called, so_far.tool_calls)]
         text = "\n\n".join(filter(None, (so_far.text or so_far.refusal, *calls, *notes)))
         parts += [f"> ⚠️ {_as_text(note)}" for note in notes]
@@ -71,7 +71,7 @@ class ShownAnswer:
         return "\n\n".join(parts), text
 
     def _parts(self) -> list[str]:
-        so_far = self._chat._core.accumulation  # noqa: SLF001 - of this package
+        so_far = self._chat._state.accumulation  # noqa: SLF001 - of this package
         parts = []
         if text := so_far.text or so_far.refusal:
             parts.append(text + closing_fence(text) if self._trusted else harmless(text))

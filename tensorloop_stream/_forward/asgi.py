@@ -62,7 +62,7 @@ class ForwardApp:
     ) -> None:
         failed: list[Exception] = []
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_leave_with, receive, tasks.cancel_scope)
+            tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
             try:
                 await self._answer(send)
             except Exception as error:  # noqa: BLE001 - raised below, not in a group
@@ -71,7 +71,7 @@ class ForwardApp:
         if failed:
             raise failed[0]
         if not self._has_started:
-            await _send_for_nobody(send)
+            await _send_client_closed_request(send)
         if self.background is not None:
             await self.background()
 
@@ -87,13 +87,13 @@ class ForwardApp:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _leave_with(receive: Callable[[], Awaitable[Message]], scope: anyio.CancelScope) -> None:
+async def _cancel_on_disconnect(receive: Callable[[], Awaitable[Message]], scope: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
 
 
-async def _send_for_nobody(send: Callable[[Message], Awaitable[None]]) -> None:
+async def _send_client_closed_request(send: Callable[[Message], Awaitable[None]]) -> None:
     """Answer a browser that left before the first byte (nginx's 499): middlewares wait for an answer."""
     with suppress(OSError):  # what ASGI servers may raise for a browser that is gone
         await send({"type": "http.response.start", "status": 499, "headers": []})

@@ -11,7 +11,7 @@ import openai
 
 from tensorloop_stream._callbacks import Callbacks
 from tensorloop_stream._errors import StreamError, StreamTimeoutError
-from tensorloop_stream._stream.state import StreamCore
+from tensorloop_stream._stream.state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,78 +83,78 @@ def _error_json(message: str, status: int) -> bytes:
     return json.dumps({"error": error}, ensure_ascii=False).encode()
 
 
-class Passage:
+class StreamObserver:
     """Told of the bytes that pass, it makes the calls they ask for, and writes an end where the upstream had none."""
 
     def __init__(self, callbacks: Callbacks, settings: StreamSettings) -> None:
-        self._core = StreamCore(callbacks, settings)
+        self._state = StreamState(callbacks, settings)
         self._end_of_data = b""
 
     def wait_until(self) -> float | None:
         """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit."""
-        core = self._core
-        return core.wait_until() if core.has_timeout and not core.ended else None
+        state = self._state
+        return state.wait_until() if state.has_timeout and not state.ended else None
 
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for a chunk that did not come in time."""
-        return self._core.timed_out()
+        return self._state.timed_out()
 
-    def sent_to(self, response: Any) -> None:
+    def set_response(self, response: Any) -> None:
         """Note the response, for the errors."""
-        self._core.response = response
+        self._state.response = response
 
-    def pass_on(self, data: bytes) -> list[Call]:
+    def feed(self, data: bytes) -> list[Call]:
         """Take bytes that are passed on; return the calls to make."""
         self._end_of_data = (self._end_of_data + data)[-2:]
-        return [] if self._core.ended else self._look_at(data)
+        return [] if self._state.ended else self._look_at(data)
 
     def _look_at(self, data: bytes) -> list[Call]:
-        core = self._core
+        state = self._state
         calls: list[Call] = []
         try:
-            core.receive(data, "bytes")
-            while (chunk := core.next(typed=False)) is not None:
-                if core.tells:
-                    calls += core.calls(chunk)
+            state.receive(data, "bytes")
+            while (chunk := state.next(typed=False)) is not None:
+                if state.has_chunk_callbacks:
+                    calls += state.calls(chunk)
         except StreamError as error:
             # An error of the gateway's is on its way in these bytes; what cannot be read is the reader's to judge.
-            calls += core.broken(error)
+            calls += state.failed_with(error)
         return calls
 
     def end(self) -> tuple[bytes, list[Call]]:
         """Take the end of the upstream; return the bytes that make an unfinished one visible, and the calls."""
-        core = self._core
-        if core.ended:
+        state = self._state
+        if state.ended:
             return b"", []
         try:
-            while not core.done:
-                core.receive_end()
-                core.next(typed=False)
+            while not state.done:
+                state.receive_end()
+                state.next(typed=False)
         except StreamError as error:
-            return self._visible(error), core.broken(error)
-        return b"", core.finished()
+            return self._visible(error), state.failed_with(error)
+        return b"", state.finished()
 
-    def cut(self, error: Exception) -> tuple[bytes, list[Call]]:
+    def read_failed(self, error: Exception) -> tuple[bytes, list[Call]]:
         """Take what a read raised; return the bytes that make it visible, and the calls; raises what is no cut.
 
         After `[DONE]` a cut is nothing to be seen.
         """
-        broke = error if isinstance(error, StreamTimeoutError) else self._core.failed(error, "bytes")
+        broke = error if isinstance(error, StreamTimeoutError) else self._state.failed(error, "bytes")
         if not isinstance(broke, StreamError):
             raise error
-        if self._core.done:
-            return b"", self._core.finished()
+        if self._state.done:
+            return b"", self._state.finished()
         if broke is not error:
             broke.__cause__ = error
-        return self._visible(broke), self._core.broken(broke)
+        return self._visible(broke), self._state.failed_with(broke)
 
-    def refused(self, error: Exception) -> list[Call]:
+    def open_failed(self, error: Exception) -> list[Call]:
         """Return the calls for a stream that did not begin, or whose callback raised."""
-        return self._core.broken(error)
+        return self._state.failed_with(error)
 
-    def left(self) -> list[Call]:
+    def abandoned(self) -> list[Call]:
         """Return the calls for a reader who left."""
-        return self._core.left()
+        return self._state.abandoned()
 
     def _visible(self, error: StreamError) -> bytes:
         # Half an event must not swallow the one that explains it.
@@ -165,22 +165,22 @@ class Passage:
         return gap + b"data: " + _error_json(message, status) + b"\n\n"
 
 
-class SilentPassage(Passage):
+class EndObserver(StreamObserver):
     """A passage nobody is told of: looks for the end alone, so that it is cheap and its memory flat."""
 
     def __init__(self, settings: StreamSettings) -> None:
         super().__init__(Callbacks(), settings)
-        self._core: _Unread = _Unread(None, settings)
+        self._state: _Unread = _Unread(None, settings)
 
     def _look_at(self, data: bytes) -> list[Call]:
         try:
-            self._core.pass_by(data)
+            self._state.pass_by(data)
         except StreamError:
-            return self._core.left()
+            return self._state.abandoned()
         return []
 
 
-class _Unread(StreamCore):
+class _Unread(StreamState):
     """The state of a stream whose chunks nobody reads, but the last if it comes without its blank line."""
 
     _passed = 0
@@ -207,7 +207,7 @@ class _Unread(StreamCore):
         return self._passed
 
     @property
-    def _so_far(self) -> str:
+    def _progress(self) -> str:
         return f"{self._passed} event{'' if self._passed == 1 else 's'}"
 
 

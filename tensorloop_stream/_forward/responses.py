@@ -14,7 +14,7 @@ from openai import AsyncStream, Stream
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
-from .observer import Passage, SilentPassage, refusal, request_body, stream_headers
+from .observer import EndObserver, StreamObserver, refusal, request_body, stream_headers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -40,7 +40,7 @@ class _Forwarded:
     """For the browser: `SSE_HEADERS` or an error's content type, and the gateway's ids and `retry-after`."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        self._passage = SilentPassage(settings) if callbacks is None else Passage(callbacks, settings)
+        self._observer = EndObserver(settings) if callbacks is None else StreamObserver(callbacks, settings)
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
@@ -57,7 +57,7 @@ class _Forwarded:
 
     def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
         self.status_code, self.headers, self._first = refusal(error, client.api_key)
-        return self._passage.refused(error)
+        return self._observer.open_failed(error)
 
 
 class ForwardedChat(_Forwarded):
@@ -77,7 +77,7 @@ class ForwardedChat(_Forwarded):
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
             response: Any = client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=Stream[Any])
             self._source = Source("bytes", bytes_of(response), response, None)
-            self._passage.sent_to(response)
+            self._observer.set_response(response)
             self._alarm = alarm_of(self._source, is_needed=settings.has_timeout)
             with _as_openai_errors(response):
                 first = self._read()
@@ -96,22 +96,22 @@ class ForwardedChat(_Forwarded):
         if self._first:
             data, self._first = self._first, b""
             if self._source is not None:
-                self._run(self._passage.pass_on(data))
+                self._run(self._observer.feed(data))
             return data
         if self._source is None:
             raise StopIteration
         try:
             read = self._read()
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
-            last, calls = self._passage.cut(error)
+            last, calls = self._observer.read_failed(error)
         except BaseException:
             self.close()
             raise
         else:
             if read is not END:
-                self._run(self._passage.pass_on(read))
+                self._run(self._observer.feed(read))
                 return bytes(read)
-            last, calls = self._passage.end()
+            last, calls = self._observer.end()
         self._close_source()
         self._run(calls)
         if not last:
@@ -119,7 +119,7 @@ class ForwardedChat(_Forwarded):
         return last
 
     def _read(self) -> Any:
-        until = self._passage.wait_until()
+        until = self._observer.wait_until()
         if until is None or self._alarm is None:
             return next(self._source.reads, END)
         self._alarm.set(until)
@@ -127,16 +127,16 @@ class ForwardedChat(_Forwarded):
             read = next(self._source.reads, END)
         except Exception:
             if self._alarm.clear():
-                raise self._passage.timed_out() from None
+                raise self._observer.timed_out() from None
             raise
         if self._alarm.clear() and read is END:
-            raise self._passage.timed_out()
+            raise self._observer.timed_out()
         return read
 
     def close(self) -> None:
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
         self._close_source()
-        self._run(self._passage.left())
+        self._run(self._observer.abandoned())
 
     def __enter__(self) -> Self:
         return self
@@ -152,7 +152,7 @@ class ForwardedChat(_Forwarded):
                 function(argument)
             except Exception as error:
                 self._close_source()
-                self._run(self._passage.refused(error))
+                self._run(self._observer.open_failed(error))
                 raise
 
     def _close_source(self) -> None:
@@ -175,7 +175,7 @@ class AsyncForwardedChat(_Forwarded):
                 client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any])
             )
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
-            self._passage.sent_to(response)
+            self._observer.set_response(response)
             with _as_openai_errors(response):
                 first = await self._in_time(anext(self._source.reads, END))
             self._begin(first)
@@ -195,22 +195,22 @@ class AsyncForwardedChat(_Forwarded):
         if self._first:
             data, self._first = self._first, b""
             if self._source is not None:
-                await self._run(self._passage.pass_on(data))
+                await self._run(self._observer.feed(data))
             return data
         if self._source is None:
             raise StopAsyncIteration
         try:
             read = await self._in_time(anext(self._source.reads, END))
         except Exception as error:  # noqa: BLE001 - raised again, if it is no cut
-            last, calls = self._passage.cut(error)
+            last, calls = self._observer.read_failed(error)
         except BaseException:
             await self.aclose()
             raise
         else:
             if read is not END:
-                await self._run(self._passage.pass_on(read))
+                await self._run(self._observer.feed(read))
                 return bytes(read)
-            last, calls = self._passage.end()
+            last, calls = self._observer.end()
         await self._close_source()
         await self._run(calls)
         if not last:
@@ -218,15 +218,15 @@ class AsyncForwardedChat(_Forwarded):
         return last
 
     async def _in_time(self, waiting: Awaitable[_T]) -> _T:
-        until = self._passage.wait_until()
-        return await waiting if until is None else await in_time(waiting, until, self._passage.timed_out)
+        until = self._observer.wait_until()
+        return await waiting if until is None else await in_time(waiting, until, self._observer.timed_out)
 
     async def aclose(self) -> None:
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
         # Shielded, because the task of a browser that left is cancelled, and must still close and tell.
         with anyio.CancelScope(shield=True):
             await self._close_source()
-            await self._run(self._passage.left())
+            await self._run(self._observer.abandoned())
 
     async def __aenter__(self) -> Self:
         return self
@@ -244,7 +244,7 @@ class AsyncForwardedChat(_Forwarded):
                     await result
             except Exception as error:
                 await self._close_source()
-                await self._run(self._passage.refused(error))
+                await self._run(self._observer.open_failed(error))
                 raise
 
     async def _close_source(self) -> None:

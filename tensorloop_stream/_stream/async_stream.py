@@ -15,7 +15,7 @@ from tensorloop_stream._errors import StreamError, StreamTimeoutError
 from .base import UNCLOSED, StreamView
 from .settings import StreamSettings
 from .sources import DRAIN_SECONDS, END, AsyncSource, can_drain, in_time, no_source, open_async_source
-from .state import StreamCore
+from .state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -53,7 +53,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         restarts: int = 0,
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
-        self._core = StreamCore(callbacks, settings)
+        self._state = StreamState(callbacks, settings)
         self._source: AsyncSource | None = None
         self._opens: Callable[[], AsyncOpened] | None = None
         self._opening: Awaitable[AsyncChunks] | None = None
@@ -84,7 +84,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         chunk = await self._advance(True)
         if chunk is None:
             raise StopAsyncIteration
-        self._core.handed_out = True
+        self._state.delivered = True
         return chunk  # type: ignore[return-value] # typed=True
 
     @property
@@ -94,9 +94,9 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def _next_text(self) -> str:
         while await self._advance(False) is not None:
-            text = self._core.accumulation.text_delta
+            text = self._state.accumulation.text_delta
             if text:
-                self._core.handed_out = True
+                self._state.delivered = True
                 return text
         return ""
 
@@ -126,7 +126,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def close(self) -> None:
         """Close the connection now; a stream left before its end calls `on_abort`."""
-        calls = self._core.left()
+        calls = self._state.abandoned()
         # Shielded, because a cancelled task must still close and tell.
         with anyio.CancelScope(shield=True):
             await self._close_source()
@@ -137,11 +137,11 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
         await self.close()
 
     async def __aenter__(self) -> Self:
-        while self._source is None and not self._core.ended:
+        while self._source is None and not self._state.ended:
             try:
                 await self._open()
             except Exception as error:
-                if self._core.ended:
+                if self._state.ended:
                     raise
                 await self._recover(error)
             except BaseException:
@@ -161,59 +161,59 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk, waiting for it; `None` at the end."""
-        core = self._core
-        while not core.ended:
+        state = self._state
+        while not state.ended:
             try:
-                chunk = core.next(typed) if core.pending else None
-                while chunk is None and not core.done:
+                chunk = state.next(typed) if state.pending else None
+                while chunk is None and not state.done:
                     chunk = await self._read(typed)
                 if chunk is None:
                     await self._drain()
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
-                if core.ended:
+                if state.ended:
                     # Closed under the read, by another task.
-                    core.interrupted()
+                    state.interrupted()
                     break
                 await self._recover(error)
                 continue
             except BaseException:
                 # A cancelled task: the connection must not stay open until the garbage is collected.
                 await self.close()
-                core.interrupted()
+                state.interrupted()
                 raise
             if chunk is None:
                 await self._close_source()
-                await self._run(core.finished())
+                await self._run(state.finished())
                 break
-            if core.tells:
-                await self._run(core.calls(chunk))
+            if state.has_chunk_callbacks:
+                await self._run(state.calls(chunk))
             return chunk
-        if core.error is not None:
-            raise core.error
+        if state.error is not None:
+            raise state.error
         return None
 
     async def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
-        core, source = self._core, self._source or await self._open()
-        until = core.wait_until() if core.has_timeout and source.waits else None
+        """Bring the state the next read, whenever it comes, and return the chunk that it completes."""
+        state, source = self._state, self._source or await self._open()
+        until = state.wait_until() if state.has_timeout and source.waits else None
         try:
             if not source.waits:
                 data = next(source.reads, END)
             elif until is None:
                 data = await anext(source.reads, END)
             else:
-                data = await in_time(anext(source.reads, END), until, core.timed_out)
+                data = await in_time(anext(source.reads, END), until, state.timed_out)
         except StreamTimeoutError:
             raise
         except Exception as error:
-            broke = core.failed(error, source.kind)
+            broke = state.failed(error, source.kind)
             if broke is error:
                 raise
             raise broke from error
         if data is not END:
-            return core.take(data, source.kind, typed)
-        core.receive_end()
-        return core.next(typed)
+            return state.feed_one(data, source.kind, typed)
+        state.receive_end()
+        return state.next(typed)
 
     async def _open(self) -> AsyncSource:
         opened: Any = self._opens() if self._opens is not None else self._opening
@@ -230,14 +230,14 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
 
     async def _opened(self, opening: Awaitable[_T]) -> _T:
         """Wait for what opens the stream, until another task closes it."""
-        until = self._core.wait_until()
+        until = self._state.wait_until()
         with anyio.CancelScope() as self._opening_scope:
-            return await (opening if until is None else in_time(opening, until, self._core.timed_out))
-        raise self._core.unfinished()
+            return await (opening if until is None else in_time(opening, until, self._state.timed_out))
+        raise self._state.unfinished()
 
     def _begin(self, source: AsyncSource) -> AsyncSource:
         self._source = source
-        self._core.response = source.response
+        self._state.response = source.response
         return source
 
     async def _drain(self) -> None:
@@ -251,23 +251,23 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
                     pass
         except Exception as error:
             # The answer is whole; only its connection is lost.
-            if not isinstance(self._core.failed(error, source.kind), StreamError):
+            if not isinstance(self._state.failed(error, source.kind), StreamError):
                 raise
 
     async def _recover(self, error: Exception) -> None:
         """Return if the stream is to be opened anew, else end it with `error`."""
         await self._close_source()
-        core = self._core
-        delay = core.restart_delay(error)
+        state = self._state
+        delay = state.restart_delay(error)
         if delay is None or self._opens is None:
-            await self._run(core.broken(error))
+            await self._run(state.failed_with(error))
             raise error
         try:
             await anyio.sleep(delay)
         except BaseException:
             await self.close()
             raise
-        core.renew()
+        state.reset()
 
     async def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -277,7 +277,7 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
                     await result
             except Exception as error:
                 await self._close_source()
-                await self._run(self._core.broken(error))
+                await self._run(self._state.failed_with(error))
                 raise
             except BaseException:
                 await self.close()

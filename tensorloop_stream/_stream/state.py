@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._callbacks import Callbacks, require_callbacks
 from tensorloop_stream._chat.accumulation import Accumulation
-from tensorloop_stream._chat.fast_path.matcher import Alikes
-from tensorloop_stream._chat.models import as_chunk, as_mapping, lenient_chunk, parse_object, typed_chunk, valid_chunk
+from tensorloop_stream._chat.fast_path.matcher import FastPath
+from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, parse_object, typed_chunk, valid_chunk
 from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
-from tensorloop_stream._telling import Telling
+from tensorloop_stream._telling import CallbackPlan
 from tensorloop_stream._timing import StreamTiming
 
 from .translate import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
@@ -33,41 +33,41 @@ if TYPE_CHECKING:
 _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
 
 
-class StreamCore:
+class StreamState:
     """The state of one stream: fed with bytes or chunks, it hands out chunks, calls to make and errors."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
         require_callbacks(callbacks)
-        self._telling = Telling(callbacks or Callbacks())
+        self._plan = CallbackPlan(callbacks or Callbacks())
         self.configure(None, settings)
         self.response: httpx2.Response | None = None
         self.error: Exception | None = None
         # Whether the terminal call was made: nothing more is read, called or raised after it.
         self.ended = False
         # Whether a chunk, a text or a callback's argument reached the caller: then nothing may be repeated.
-        self.handed_out = False
+        self.delivered = False
         self.restarted = 0
         # The clock of the timing; earlier than now where it is known when the request was sent.
         self.started = time.monotonic()
         self._stopped: float | None
-        self.renew()
+        self.reset()
 
     def configure(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
         """Set who is told of what comes, unless it is to be as before, and the limits."""
         if callbacks is not None:
-            self._telling = Telling(callbacks, self._telling)
+            self._plan = CallbackPlan(callbacks, self._plan)
         # Whether a chunk has anybody to be told to.
-        self.tells = self._telling.wants_any
+        self.has_chunk_callbacks = self._plan.has_chunk_callbacks
         self.settings = settings
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
         # Whether there is any use in asking `wait_until`.
         self.has_timeout = settings.has_timeout
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """Begin anew, as before the first byte; the clock runs on."""
         self.accumulation = Accumulation()
-        self._alikes = Alikes(self.accumulation)
+        self._fast_path = FastPath(self.accumulation)
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
         self._splitter = EventSplitter()
@@ -111,14 +111,14 @@ class StreamCore:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
                 rest += self._of_another_kind
                 raise StreamTruncatedError(
-                    f"stream ended after {self._so_far} with no finish_reason and no [DONE]{rest}",
-                    **self._facts,
+                    f"stream ended after {self._progress} with no finish_reason and no [DONE]{rest}",
+                    **self._error_context,
                 )
         self.done = True
 
     # What the edge gets
 
-    def take(self, data: Any, kind: Kind, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+    def feed_one(self, data: Any, kind: Kind, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Take one read and return the first chunk that it completes: `receive` and `next` in one.
 
         Nearly every read of a gateway is one whole event of one line, which goes a short way; the result is the
@@ -132,9 +132,9 @@ class StreamCore:
         ):
             self.receive(data, kind)
             return self.next(typed)
-        typed = typed or self._telling.wants_chunks
+        typed = typed or self._plan.wants_items
         self._arrival = time.monotonic()
-        alike = self._alikes.take(data, typed)
+        alike = self._fast_path.match(data, typed)
         if alike is not None:
             self._arrivals.append(self._arrival)
             self._deadline = None
@@ -156,10 +156,10 @@ class StreamCore:
             mapping = parse_object(data)
             if typed or not accumulation.add_plain_mapping(mapping, data):
                 self._accept(mapping)
-                return (chunk or lenient_chunk(mapping)) if typed else mapping
+                return (chunk or construct_chunk(mapping)) if typed else mapping
         self._arrivals.append(self._arrival)
         self._deadline = None
-        self._alikes.learn(data, mapping, chunk)
+        self._fast_path.learn(data, mapping, chunk)
         return chunk or mapping  # type: ignore[return-value] # one of them there is
 
     def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
@@ -167,7 +167,7 @@ class StreamCore:
 
         Raises `StreamProviderError` and `StreamDecodeError`.
         """
-        typed = typed or self._telling.wants_chunks
+        typed = typed or self._plan.wants_items
         while self.pending and not self.done:
             item = self.pending.popleft()
             try:
@@ -177,7 +177,7 @@ class StreamCore:
                     return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
                 if item.startswith(b"data: {") and b"\n" not in item:
                     # Nearly all events are one line; only the others need the whole grammar.
-                    alike = self._alikes.take(item + b"\n\n", typed)
+                    alike = self._fast_path.match(item + b"\n\n", typed)
                     if alike is None:
                         return self._take_line(item, typed)
                     self._arrivals.append(self._arrival)
@@ -201,7 +201,7 @@ class StreamCore:
         # A StreamDecodeError is a ValueError too.
         if isinstance(error, StreamDecodeError):
             return self.failed(error, "bytes")
-        return StreamDecodeError(f"not a chunk after {self._so_far}: {error}", **self._facts)
+        return StreamDecodeError(f"not a chunk after {self._progress}: {error}", **self._error_context)
 
     def _data_of(self, event: bytes) -> bytes:
         # A blank line too many between two events must not hide what the second one is.
@@ -230,10 +230,10 @@ class StreamCore:
                 raise StreamDecodeError(
                     f"{chunk['type']} is an event of the Responses API, and this reads chat completions: iterate what "
                     "responses.create(..., stream=True) returned as it is",
-                    **self._facts,
+                    **self._error_context,
                 )
         accumulation = self.accumulation
-        self._alikes.forget()
+        self._fast_path.reset()
         accumulation.add(chunk)
         self._arrivals.append(self._arrival)
         self._deadline = None
@@ -255,8 +255,8 @@ class StreamCore:
 
     def calls(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> list[Call]:
         """Return the calls that the chunk just taken asks for, in order."""
-        calls = self._telling.of_chunk(chunk, self.accumulation)
-        self.handed_out = self.handed_out or bool(calls)
+        calls = self._plan.for_chunk(chunk, self.accumulation)
+        self.delivered = self.delivered or bool(calls)
         return calls
 
     # The end, in one of three ways, once
@@ -265,26 +265,26 @@ class StreamCore:
         """Return the last calls of a stream that ended whole."""
         if self.ended:
             return []
-        calls = self._telling.of_tool_calls(self.accumulation, ended=True)
-        return calls + self._last(self._telling.callbacks.on_finish)
+        calls = self._plan.for_tool_calls(self.accumulation, ended=True)
+        return calls + self._last(self._plan.callbacks.on_finish)
 
-    def left(self) -> list[Call]:
+    def abandoned(self) -> list[Call]:
         """Return the last calls of a stream that the caller left: finished if its finish reason had come."""
         if self.ended:
             return []
-        return self._last(self._telling.callbacks.on_finish if self.is_whole else self._telling.callbacks.on_abort)
+        return self._last(self._plan.callbacks.on_finish if self.is_whole else self._plan.callbacks.on_abort)
 
-    def broken(self, error: Exception) -> list[Call]:
+    def failed_with(self, error: Exception) -> list[Call]:
         """Return the last calls of a stream that broke."""
-        if self._telling.is_over:
+        if self._plan.is_finished:
             return []
         self.error = error
-        return self._last(self._telling.callbacks.on_error, error)
+        return self._last(self._plan.callbacks.on_error, error)
 
     def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
         self.ended = True
         self._stopped = self._stopped or time.monotonic()
-        return self._telling.of_end(self.accumulation, terminal, argument)
+        return self._plan.for_end(self.accumulation, terminal, argument)
 
     @property
     def chunks(self) -> int:
@@ -298,7 +298,7 @@ class StreamCore:
         return headers.get("x-request-id") or headers.get("x-litellm-call-id")
 
     @property
-    def begun(self) -> bool:
+    def has_started(self) -> bool:
         """Whether anything was read."""
         return bool(self._arrivals or self.pending or self._splitter.pending)
 
@@ -318,33 +318,33 @@ class StreamCore:
         """Return the error of this family for what a read raised; `error` itself if it is the caller's own."""
         if timed_out:
             return self.timed_out()
-        return error if kind == "chunks" else translated(error, self._so_far, **self._facts)
+        return error if kind == "chunks" else translated(error, self._progress, **self._error_context)
 
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for a chunk that did not come in time."""
         settings = self.settings
         if self.chunks:
-            text = f"no chunk for {settings.idle_timeout:g} s (idle_timeout), after {self._so_far}"
+            text = f"no chunk for {settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
         else:
             text = f"no first chunk within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
-        return StreamTimeoutError(text, **self._facts)
+        return StreamTimeoutError(text, **self._error_context)
 
     def unfinished(self) -> StreamTruncatedError:
         """Return the error for asking the final answer of a stream that was left."""
         return StreamTruncatedError(
-            f"the stream was closed after {self._so_far}, before its end: what came is in .completion",
-            **self._facts,
+            f"the stream was closed after {self._progress}, before its end: what came is in .completion",
+            **self._error_context,
         )
 
     def no_choice(self) -> StreamTruncatedError:
         """Return the error for asking the message of a completion that has none."""
-        return StreamTruncatedError(f"the stream ended after {self._so_far} without a choice", **self._facts)
+        return StreamTruncatedError(f"the stream ended after {self._progress} without a choice", **self._error_context)
 
     def _provider_error(self, body: Any) -> StreamProviderError:
-        return provider_error(body, self._so_far, **self._facts)
+        return provider_error(body, self._progress, **self._error_context)
 
     @property
-    def _so_far(self) -> str:
+    def _progress(self) -> str:
         chunks, text = self.chunks, len(self.accumulation.text)
         return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
 
@@ -356,7 +356,7 @@ class StreamCore:
         return f"; it is {kind.partition(';')[0]} and no event stream: is the base URL right?"
 
     @property
-    def _facts(self) -> dict[str, Any]:
+    def _error_context(self) -> dict[str, Any]:
         request = None if self.response is None else self.response.request
         return {"partial": self.accumulation.completion, "request": request, "request_id": self.request_id}
 
@@ -364,7 +364,7 @@ class StreamCore:
 
     def restart_delay(self, error: Exception) -> float | None:
         """Return the seconds to wait before the stream is opened anew, `None` if it must not be."""
-        if self.handed_out or self.restarted >= self.settings.restarts or not may_restart(error):
+        if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
         delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
         self.restarted += 1

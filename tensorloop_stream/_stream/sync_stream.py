@@ -1,4 +1,4 @@
-"""The stream that synchronous callers hold: it waits, calls back and closes; what to do is decided in `_core`."""
+"""The stream that synchronous callers hold: it waits, calls back and closes; what to do is decided in `_state`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tensorloop_stream._errors import StreamError
 from .base import UNCLOSED, StreamView
 from .settings import StreamSettings
 from .sources import DRAIN_SECONDS, END, Source, alarm_of, can_drain, no_source, open_source
-from .state import StreamCore
+from .state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -55,7 +55,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         restarts: int = 0,
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
-        self._core = StreamCore(callbacks, settings)
+        self._state = StreamState(callbacks, settings)
         if callbacks is not None:
             callbacks.require_sync()
         self._source: Source | None = None
@@ -84,16 +84,16 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         chunk = self._advance(True)
         if chunk is None:
             raise StopIteration
-        self._core.handed_out = True
+        self._state.delivered = True
         return chunk  # type: ignore[return-value] # typed=True
 
     @property
     def text_stream(self) -> Iterator[str]:
         """The text deltas of choice 0 that are not empty; may be left and taken up again."""
         while self._advance(False) is not None:
-            text = self._core.accumulation.text_delta
+            text = self._state.accumulation.text_delta
             if text:
-                self._core.handed_out = True
+                self._state.delivered = True
                 yield text
 
     def until_done(self) -> Self:
@@ -122,16 +122,16 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def close(self) -> None:
         """Close the connection now; a stream left before its end calls `on_abort`."""
-        calls = self._core.left()
+        calls = self._state.abandoned()
         self._close_source()
         self._run(calls)
 
     def __enter__(self) -> Self:
-        while self._source is None and not self._core.ended:
+        while self._source is None and not self._state.ended:
             try:
                 self._open()
             except Exception as error:
-                if self._core.ended:
+                if self._state.ended:
                     raise
                 self._recover(error)
             except BaseException:
@@ -152,41 +152,41 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
 
     def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
         """Return the next chunk, waiting for it; `None` at the end."""
-        core = self._core
-        while not core.ended:
+        state = self._state
+        while not state.ended:
             try:
-                chunk = core.next(typed) if core.pending else None
-                while chunk is None and not core.done:
+                chunk = state.next(typed) if state.pending else None
+                while chunk is None and not state.done:
                     chunk = self._read(typed)
                 if chunk is None:
                     self._drain()
             except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
-                if core.ended:
+                if state.ended:
                     # Closed under the read, by another thread.
-                    core.interrupted()
+                    state.interrupted()
                     break
                 self._recover(error)
                 continue
             except BaseException:
                 # Ctrl-C while waiting: the connection must not stay open until the garbage is collected.
                 self.close()
-                core.interrupted()
+                state.interrupted()
                 raise
             if chunk is None:
                 self._close_source()
-                self._run(core.finished())
+                self._run(state.finished())
                 break
-            if core.tells:
-                self._run(core.calls(chunk))
+            if state.has_chunk_callbacks:
+                self._run(state.calls(chunk))
             return chunk
-        if core.error is not None:
-            raise core.error
+        if state.error is not None:
+            raise state.error
         return None
 
     def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Bring the core the next read, whenever it comes, and return the chunk that it completes."""
-        core, source = self._core, self._source or self._open()
-        until = core.wait_until() if core.has_timeout else None
+        """Bring the state the next read, whenever it comes, and return the chunk that it completes."""
+        state, source = self._state, self._source or self._open()
+        until = state.wait_until() if state.has_timeout else None
         alarm = None if until is None else self._alarm
         rang = False
         try:
@@ -199,17 +199,17 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 finally:
                     rang = alarm.clear()
         except Exception as error:
-            broke = core.failed(error, source.kind, timed_out=rang)
+            broke = state.failed(error, source.kind, timed_out=rang)
             if broke is error:
                 raise
             # The end of the connection that the alarm has shut is no cause.
             raise broke from (None if rang else error)
         if data is not END:
-            return core.take(data, source.kind, typed)
+            return state.feed_one(data, source.kind, typed)
         if rang:
-            raise core.failed(EOFError(), source.kind, timed_out=True)
-        core.receive_end()
-        return core.next(typed)
+            raise state.failed(EOFError(), source.kind, timed_out=True)
+        state.receive_end()
+        return state.next(typed)
 
     def _open(self) -> Source:
         if self._opens is None:
@@ -222,17 +222,17 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
         if source is None:
             raise no_source(opened)
         self._begin(source)
-        if self._core.ended:
+        if self._state.ended:
             # Closed meanwhile, by another thread, which had nothing to close yet.
             self._close_source()
-            raise self._core.unfinished()
+            raise self._state.unfinished()
         return source
 
     def _begin(self, source: Source) -> Source:
         self._source = source
-        self._core.response = source.response
+        self._state.response = source.response
         try:
-            self._alarm = alarm_of(source, is_needed=self._core.has_timeout)
+            self._alarm = alarm_of(source, is_needed=self._state.has_timeout)
         except ValueError:
             self._close_source()
             raise
@@ -249,7 +249,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 pass
         except Exception as error:
             # The answer is whole; only its connection is lost.
-            if not isinstance(self._core.failed(error, source.kind), StreamError):
+            if not isinstance(self._state.failed(error, source.kind), StreamError):
                 raise
         finally:
             alarm.clear()
@@ -257,17 +257,17 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     def _recover(self, error: Exception) -> None:
         """Return if the stream is to be opened anew, else end it with `error`."""
         self._close_source()
-        core = self._core
-        delay = core.restart_delay(error)
+        state = self._state
+        delay = state.restart_delay(error)
         if delay is None or self._opens is None:
-            self._run(core.broken(error))
+            self._run(state.failed_with(error))
             raise error
         try:
             time.sleep(delay)
         except BaseException:
             self.close()
             raise
-        core.renew()
+        state.reset()
 
     def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -275,7 +275,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 _require_done(function(argument))
             except Exception as error:
                 self._close_source()
-                self._run(self._core.broken(error))
+                self._run(self._state.failed_with(error))
                 raise
             except BaseException:
                 self.close()

@@ -9,7 +9,7 @@ import openai
 
 from tensorloop_stream._stream.async_stream import AsyncChatStream
 
-from .jsonl import answer_to, backoff, verdict
+from .jsonl import answer_to, backoff, classify_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,7 +43,7 @@ async def ask(
     """
     _require_one(requests=requests)
     client = _without_retries(client)
-    timeout = _patient(client, idle_timeout)
+    timeout = with_read_timeout(client, idle_timeout)
     body = prompt.request
     stream: AsyncChatStream | None = None
     failures = 0
@@ -58,23 +58,23 @@ async def ask(
                 async with stream:
                     await stream.until_done()
             except openai.APIError as error:
-                means, told = verdict(error), _told(client, error)
-                failures += means != "wait" or told is None
+                means, wait = classify_error(error), retry_after(client, error)
+                failures += means != "wait" or wait is None
                 if means in {"stop", "fail"} or failures == requests:
-                    if means != "stop" or _came(stream):
-                        write(answer_to(prompt, _came(stream), error))
+                    if means != "stop" or partial_completion(stream):
+                        write(answer_to(prompt, partial_completion(stream), error))
                     if means == "stop":
                         raise
                     return
             else:
                 write(answer_to(prompt, stream.completion))
                 return
-            if told is not None or means == "wait":
-                await limit.pause(told or backoff(failures))
+            if wait is not None or means == "wait":
+                await limit.pause(wait or backoff(failures))
             else:
                 await asyncio.sleep(backoff(failures))
     except asyncio.CancelledError as error:
-        if completion := _came(stream):
+        if completion := partial_completion(stream):
             write(answer_to(prompt, completion, error))
         raise
 
@@ -119,7 +119,7 @@ def _require_one(**numbers: int) -> None:
             raise ValueError(f"{name} is {number}: with fewer than 1, nothing is asked")
 
 
-def _patient(client: openai.AsyncOpenAI, seconds: float) -> openai.Timeout:
+def with_read_timeout(client: openai.AsyncOpenAI, seconds: float) -> openai.Timeout:
     """Return the client's timeout with another limit for the next byte: a model may think for long before its first."""
     timeout = openai.Timeout(client.timeout)
     return openai.Timeout(connect=timeout.connect, read=seconds, write=timeout.write, pool=timeout.pool)
@@ -130,15 +130,15 @@ def _without_retries(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
     return client.with_options(max_retries=0) if client.max_retries else client
 
 
-def _came(stream: AsyncChatStream | None) -> ChatCompletion | None:
+def partial_completion(stream: AsyncChatStream | None) -> ChatCompletion | None:
     """Return what came of an answer, if anything did."""
     completion = None if stream is None else stream.completion
     return completion if completion is not None and completion.choices else None
 
 
-def _told(client: openai.AsyncOpenAI, error: openai.APIError) -> float | None:
+def retry_after(client: openai.AsyncOpenAI, error: openai.APIError) -> float | None:
     """Return for how many seconds the gateway wants rest, if it says so."""
     if not isinstance(error, openai.APIStatusError):
         return None
-    told = client._parse_retry_after_header(error.response.headers)  # noqa: SLF001 - knows all its forms
-    return told if told is not None and told > 0 else None
+    wait = client._parse_retry_after_header(error.response.headers)  # noqa: SLF001 - knows all its forms
+    return wait if wait is not None and wait > 0 else None

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletion
 
-__all__ = ["Answer", "Prompt", "answer_to", "backoff", "encoded", "read_answers", "read_prompts", "verdict"]
+__all__ = ["Answer", "Prompt", "answer_to", "backoff", "classify_error", "encoded", "read_answers", "read_prompts"]
 
 Answer: TypeAlias = dict[str, Any]
 """`{"id": ..., "completion": {...}}`; a failure has an `"error"`, too, and its completion is as far as it came."""
-Verdict: TypeAlias = Literal["stop", "wait", "again", "fail"]
+ErrorClass: TypeAlias = Literal["stop", "wait", "again", "fail"]
 
 _LINE_BEGINS = b'{"id": "'
 _FIRST_DELAY, _MAX_DELAY = 0.5, 8.0
@@ -151,7 +151,7 @@ def encoded(answer: Answer) -> bytes:
         return json.dumps(answer).encode() + b"\n"
 
 
-def verdict(error: openai.APIError) -> Verdict:
+def classify_error(error: openai.APIError) -> ErrorClass:
     """Tell what an error means: stop the run, all wait, ask this one again, or it has failed."""
     if "budget_exceeded" in (error.type, error.code) or isinstance(error, openai.AuthenticationError):
         return "stop"

@@ -155,7 +155,7 @@ def _forward(process: subprocess.Popen[str], answers: queue.Queue[str]) -> None:
 
 
 def judge(odd: OddStream, answer: dict[str, Any] | None) -> tuple[str, str]:
-    """Return the verdict and its reason."""
+    """Return the classify_error and its reason."""
     if answer is None:
         return HANGS, f"nothing within {HANGS_AFTER} s"
     error = answer.get("error")
@@ -328,7 +328,7 @@ def table(readers: Sequence[Reader], streams: Sequence[OddStream], rows: list[li
     yield "| stream | " + " | ".join(f"{reader.name} {reader.version}" for reader in readers) + " |"
     yield "|---" * (len(readers) + 1) + "|"
     for odd, row in zip(streams, rows, strict=True):
-        yield f"| {odd.name} | " + " | ".join(verdict for verdict, _ in row) + " |"
+        yield f"| {odd.name} | " + " | ".join(classify_error for classify_error, _ in row) + " |"
     yield (
         f"| **right, of {len(rows)}** | "
         + " | ".join(f"**{count(rows, at, RIGHT)}**" for at in columns(readers))
@@ -371,9 +371,9 @@ def main() -> None:
     print(f"\nPython {sys.version.split()[0]}, {datetime.now(UTC):%Y-%m-%d}.")
     if arguments.reasons:
         for odd, row in zip(STREAMS, rows, strict=True):
-            for reader, (verdict, reason) in zip(readers, row, strict=True):
+            for reader, (classify_error, reason) in zip(readers, row, strict=True):
                 if reason:
-                    print(f"\n{odd.name}\n  {reader.name}: {verdict}: {reason}")
+                    print(f"\n{odd.name}\n  {reader.name}: {classify_error}: {reason}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 with atheris.instrument_imports(include=["tensorloop_stream"]):
-    from invariants import NOTHING, REQUEST, check_clients, check_core, check_decoder, check_read, check_typed
+    from invariants import NOTHING, REQUEST, check_clients, check_decoder, check_read, check_state, check_typed
 
     from tensorloop_stream import StreamError
 from odd_streams import ODD_STREAMS  # noqa: E402 - beside the tests
@@ -174,7 +174,7 @@ def check(data: bytes, *, everything: bool = False) -> None:
     check_read(data, places, typed=chance % 4 == 0)
     if everything or chance % COMPARED == 0:
         check_decoder(data, places)
-        check_core(data, places)
+        check_state(data, places)
     if everything or chance % TYPED == 0:
         check_typed(data)
     if everything or chance % CLIENTS == 0:
@@ -254,7 +254,7 @@ def main() -> None:
         for path in arguments.saved:
             check(path.read_bytes(), everything=True)
         return
-    # An error made inside, which the core replaces by one with all facts, would cost more than reading the input.
+    # An error made inside, which the state replaces by one with all facts, would cost more than reading the input.
     StreamError.__init__.__kwdefaults__ = dict.fromkeys(("request_id", "body")) | {
         "partial": NOTHING,
         "request": REQUEST,

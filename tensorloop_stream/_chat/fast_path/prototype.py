@@ -21,8 +21,8 @@ _set_values, _set_fields_set, _set_extra, _set_private = (
 )
 
 
-class Mould:
-    """A chunk of one choice, of which others are cast with a piece of their own."""
+class ChunkPrototype:
+    """A chunk of one choice, of which others are copy_with with a piece of their own."""
 
     __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_is_padded", "_name")
 
@@ -38,7 +38,7 @@ class Mould:
             (call,) = choice.delta.tool_calls
             self._call, self._function = _Part(call, "function"), _Part(call.function)
 
-    def cast(self, piece: str, logprobs: bytes, padding: bytes) -> ChatCompletionChunk | None:
+    def copy_with(self, piece: str, logprobs: bytes, padding: bytes) -> ChatCompletionChunk | None:
         """Return a chunk with this piece, which shares nothing that can be changed.
 
         `logprobs` are its log probabilities as JSON, empty if it has none; `None` if they are none. `padding` is its
@@ -50,30 +50,32 @@ class Mould:
             if typed is None:
                 return None
         if self._call is not None and self._function is not None:
-            delta = self._delta.cast(
-                "tool_calls", [self._call.cast("function", self._function.cast(self._name, piece))]
+            delta = self._delta.copy_with(
+                "tool_calls", [self._call.copy_with("function", self._function.copy_with(self._name, piece))]
             )
         elif self._name == "content":
-            delta = self._delta.cast("content", piece)
+            delta = self._delta.copy_with("content", piece)
         else:
-            delta = self._delta.cast_extra(self._name, piece)
-        choice = self._choice.cast("delta", delta)
+            delta = self._delta.copy_with_extra(self._name, piece)
+        choice = self._choice.copy_with("delta", delta)
         if typed is not None:
             vars(choice)["logprobs"] = typed
-        chunk = self._chunk.cast("choices", [choice])
+        chunk = self._chunk.copy_with("choices", [choice])
         if self._is_padded:
             vars(chunk)["obfuscation"] = padding.decode()
         return chunk  # type: ignore[no-any-return] # of the kind of the first
 
 
-def mould_of(chunk: ChatCompletionChunk, name: str, piece: str, logprobs: bytes, padding: bytes) -> Mould | None:
-    """Return the mould of a chunk whose piece stands in the field `name`; `None` if a copy would not be its equal."""
+def build_prototype(
+    chunk: ChatCompletionChunk, name: str, piece: str, logprobs: bytes, padding: bytes
+) -> ChunkPrototype | None:
+    """Return the prototype of a chunk whose text stands in the field `name`; `None` if a copy would not equal it."""
     try:
-        mould = Mould(chunk, name)
-        copy = mould.cast(piece, logprobs, padding)
+        prototype = ChunkPrototype(chunk, name)
+        copy = prototype.copy_with(piece, logprobs, padding)
     except (AttributeError, TypeError, ValueError):
         return None
-    return mould if copy is not None and copy == chunk and _sets(copy) == _sets(chunk) else None
+    return prototype if copy is not None and copy == chunk and _sets(copy) == _sets(chunk) else None
 
 
 class _Part:
@@ -92,7 +94,7 @@ class _Part:
             if not isinstance(value, _IMMUTABLE):
                 raise TypeError(f"{type(value).__name__} would be shared")
 
-    def cast(self, name: str, value: Any) -> Any:
+    def copy_with(self, name: str, value: Any) -> Any:
         """Return a copy with another value in one field."""
         model, values = _new(self._kind), self._values.copy()
         values[name] = value
@@ -102,7 +104,7 @@ class _Part:
         _set_private(model, None)
         return model
 
-    def cast_extra(self, name: str, value: Any) -> Any:
+    def copy_with_extra(self, name: str, value: Any) -> Any:
         """Return a copy with another value in one field that the model does not know."""
         model, extra = _new(self._kind), self._extra.copy()
         extra[name] = value

@@ -23,13 +23,13 @@ _BEFORE, _AFTER = b"data: ", b"\n\n"
 # What no gateway sends.
 _MARK = rb'"\u0000 gap \u0000"'
 _PAD = b"gap"
-_UNLIKE = ("", b"", b"")
+_NO_MATCH = ("", b"", b"")
 _MARKED = jiter.from_json(_MARK)
 _decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class EventTemplate:
     """An event of one line with a gap where its piece of text, of reasoning or of arguments stands.
 
     `choice` is the index of the choice that grows, `name` the field of it, `call` the index of a tool call. Two more
@@ -47,41 +47,41 @@ class Template:
     name: str
     call: int
 
-    def cut(self, event: bytes) -> tuple[str, bytes, bytes]:
+    def match(self, event: bytes) -> tuple[str, bytes, bytes]:
         """Return what stands in the gaps: the piece, log probabilities as JSON that nobody has looked at, padding.
 
         The piece is empty for an event that differs elsewhere too, or has no string there.
         """
         if not event.startswith(self.before) or not event.endswith(self.after):
-            return _UNLIKE
+            return _NO_MATCH
         end, logprobs, padding = self.end, b"", b""
         if self.to_padding:
             found = event.rfind(self.to_padding, self.start)
             padding = event[found + len(self.to_padding) : end]
             if found < 0 or (padding and not padding.isalnum()):
-                return _UNLIKE
+                return _NO_MATCH
             end = found
         if self.to_logprobs:
             found = event.find(self.to_logprobs, self.start, end)
             if found < 0:
-                return _UNLIKE
+                return _NO_MATCH
             logprobs = event[found + len(self.to_logprobs) : end]
             end = found
         try:
             # A quote inside the gap would be an error of this string.
             piece = jiter.from_json(event[self.start : end])
         except ValueError:
-            return _UNLIKE
-        return (piece, logprobs, padding) if type(piece) is str else _UNLIKE
+            return _NO_MATCH
+        return (piece, logprobs, padding) if type(piece) is str else _NO_MATCH
 
 
-def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
+def build_template(payload: bytes, chunk: Mapping[str, Any]) -> EventTemplate | None:
     """Return what further events may have in common with this one, which went on with one choice.
 
     `None` if it says something else beside its piece that would have to be taken each time, or is not to be cut.
     """
     choice = chunk["choices"][0]
-    _, name, call = _growing(choice)
+    _, name, call = _changing_field(choice)
     found = [*_STRINGS[name].finditer(payload)] if name in _STRINGS else []
     if not found:
         return None
@@ -109,7 +109,7 @@ def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
         other = jiter.from_json(marked)
     except ValueError:  # half a pair elsewhere, which only the standard library reads
         return None
-    probe, _, _ = _growing(other["choices"][0])
+    probe, _, _ = _changing_field(other["choices"][0])
     if (
         probe[name] != _MARKED
         or (to_logprobs and other["choices"][0]["logprobs"] != _MARKED)
@@ -117,7 +117,7 @@ def template_of(payload: bytes, chunk: Mapping[str, Any]) -> Template | None:
     ):
         return None
     before, after = _BEFORE + before, after + _AFTER
-    return Template(before, to_logprobs, to_padding, after, len(before), -len(after), choice["index"], name, call)
+    return EventTemplate(before, to_logprobs, to_padding, after, len(before), -len(after), choice["index"], name, call)
 
 
 def _cut_logprobs(after: bytes) -> tuple[bytes, bytes] | None:
@@ -130,7 +130,7 @@ def _cut_logprobs(after: bytes) -> tuple[bytes, bytes] | None:
     return after[: found.end()], rest[end:].encode()
 
 
-def _growing(choice: Mapping[str, Any]) -> tuple[dict[str, Any], str, int]:
+def _changing_field(choice: Mapping[str, Any]) -> tuple[dict[str, Any], str, int]:
     """Return the object with the field that grows, its name, and the index of its call."""
     delta = choice["delta"]
     name = next(name for name, value in delta.items() if value is not None and name != "role")
