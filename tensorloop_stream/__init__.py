@@ -2,6 +2,7 @@
 
 from ._callbacks import Callbacks
 from ._chat.accumulator import ChatAccumulator
+from ._chat.streams import AsyncChatStream, ChatStream
 from ._client import AsyncTensorloop, Tensorloop
 from ._display.printer import print_stream
 from ._errors import (
@@ -13,11 +14,9 @@ from ._errors import (
     StreamTruncatedError,
 )
 from ._forward.asgi import ForwardApp
-from ._forward.observer import SSE_HEADERS
+from ._forward.headers import SSE_HEADERS
 from ._forward.responses import aforward_chat, forward_chat
 from ._sse import ServerSentEvent, SSEDecoder
-from ._stream.async_stream import AsyncChatStream
-from ._stream.sync_stream import ChatStream
 from ._timing import StreamTiming
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a program wants to be told while a stream runs."""
+"""The callbacks of a stream, and the decision which of them each item and the end of the stream trigger."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageToolCallUnion
+
+    from ._stream.dialect import Accumulation
 
 __all__ = ["Callbacks"]
 
@@ -72,3 +74,67 @@ def is_async(function: object) -> bool:
         function = function.func
     # Of its type: an object may have an async __call__.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+class CallbackPlan:
+    """Decide which callbacks each item, and the end of the stream, triggers; each terminal one once.
+
+    A plan that replaces another one, as `before`, repeats nothing that it called.
+    """
+
+    __slots__ = ("_called", "callbacks", "has_item_callbacks", "wants_items")
+
+    def __init__(self, callbacks: Callbacks, before: CallbackPlan | None = None) -> None:
+        self.callbacks = callbacks
+        self.wants_items = callbacks.on_chunk is not None
+        # Whether an item can trigger any callback at all.
+        self.has_item_callbacks = any((
+            callbacks.on_chunk,
+            callbacks.on_text,
+            callbacks.on_reasoning,
+            callbacks.on_refusal,
+            callbacks.on_tool_call,
+        ))  # fmt: skip
+        self._called: set[str] = set() if before is None else before._called  # noqa: SLF001 - of the same class
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the terminal callback was called."""
+        return "terminal" in self._called
+
+    def for_item(self, item: Any, accumulation: Accumulation) -> list[Call]:
+        """Return the calls that the item just accumulated triggers, in order."""
+        callbacks = self.callbacks
+        calls: list[Call] = []
+        if callbacks.on_chunk:
+            calls.append((callbacks.on_chunk, item))
+        if callbacks.on_reasoning and accumulation.reasoning_delta:
+            calls.append((callbacks.on_reasoning, accumulation.reasoning_delta))
+        if callbacks.on_text and accumulation.text_delta:
+            calls.append((callbacks.on_text, accumulation.text_delta))
+        if callbacks.on_refusal and accumulation.refusal_delta:
+            calls.append((callbacks.on_refusal, accumulation.refusal_delta))
+        return calls + self.for_tool_calls(accumulation, ended=False)
+
+    def for_tool_calls(self, accumulation: Accumulation, *, ended: bool) -> list[Call]:
+        """Return a call for each tool call that became whole; `ended` when no item can follow."""
+        on_tool_call = self.callbacks.on_tool_call
+        if not on_tool_call:
+            return []
+        return [(on_tool_call, call) for call in accumulation.newly_whole_calls(ended=ended)]
+
+    def for_end(self, accumulation: Accumulation, terminal: Any, argument: Any = None) -> list[Call]:
+        """Return the last calls: `on_usage` and `terminal`, which gets the result if `argument` is `None`."""
+        calls: list[Call] = []
+        usage, on_usage = accumulation.usage, self.callbacks.on_usage
+        if on_usage and usage is not None and "usage" not in self._called:
+            calls.append((functools.partial(self._call, "usage", on_usage), usage))
+        if terminal and not self.is_finished:
+            argument = accumulation.result if argument is None else argument
+            calls.append((functools.partial(self._call, "terminal", terminal), argument))
+        return calls
+
+    def _call(self, kind: str, callback: Any, argument: Any) -> object:
+        # Noted when it is called, not when it is planned: a callback before it may raise.
+        self._called.add(kind)
+        return callback(argument)

@@ -50,6 +50,14 @@ class _Gateway(_SDKClient):
 
         with_options = copy
 
+        def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
+            """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
+            if stream_cls is not None:
+                from ._stream_classes import stream_class  # noqa: PLC0415 - the SDK loads its resources late too
+
+                stream_cls = stream_class(stream_cls)
+            return super().post(path, stream_cls=stream_cls, **kwargs)
+
     def _should_retry(self, response: httpx2.Response) -> bool:
         # Its body was read when it came, because this cannot wait for it in async code.
         if response.status_code == 429 and _is_budget_spent(_body_of(response)):

@@ -1,12 +1,15 @@
-"""What can go wrong inside a stream: one family, each carrying what had arrived."""
+"""The errors of a stream: one family, each with the part of the answer that had arrived."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 from openai.types.chat import ChatCompletion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "StreamConnectionError",
@@ -19,21 +22,19 @@ __all__ = [
 
 
 class StreamError(openai.APIError):
-    """A stream broke; what had arrived is in `partial`, what was asked in `request`.
+    """A stream broke; `partial` holds the part of the answer that had arrived, `request` the request.
 
     `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
     """
 
-    partial: ChatCompletion
-    """The completion as far as it had arrived."""
     request_id: str | None
-    """The gateway's id of the request, to be told to those who look after it; `None` if it gave none."""
+    """The gateway's id of the request, for its support; `None` if it sent none."""
 
     def __init__(
         self,
         message: str,
         *,
-        partial: ChatCompletion | None = None,
+        partial: ChatCompletion | Callable[[], ChatCompletion] | None = None,
         request: httpx2.Request | None = None,
         request_id: str | None = None,
         body: object = None,
@@ -43,18 +44,27 @@ class StreamError(openai.APIError):
         # Before openai 3.14 a number stays one.
         self.code: str | None = None if self.code is None else str(self.code)
         self.request_id = request_id
-        self.partial = ChatCompletion.construct(choices=[]) if partial is None else partial
+        self._partial = partial
+
+    @property
+    def partial(self) -> ChatCompletion:
+        """The completion as far as it had arrived; built when it is first asked for."""
+        if self._partial is None:
+            self._partial = ChatCompletion.construct(choices=[])
+        elif not isinstance(self._partial, ChatCompletion):
+            self._partial = self._partial()
+        return self._partial
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
         # headers, and a pickled error travels: to another process, a queue, a log.
         request = httpx2.Request(self.request.method, self.request.url)
-        facts = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
-        return _rebuilt, (type(self), self.message, facts)
+        context = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
+        return _rebuild, (type(self), self.message, context)
 
 
-def _rebuilt(kind: type[StreamError], message: str, facts: dict[str, Any]) -> StreamError:
-    return kind(message, **facts)
+def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> StreamError:
+    return kind(message, **context)
 
 
 class StreamTruncatedError(StreamError):

@@ -37,7 +37,7 @@ class EventSplitter:
     that returned the events completed before it.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_error", "_max", "_rest", "is_plain")
+    __slots__ = ("_after_cr", "_at_start", "_error", "_is_plain", "_max", "_rest")
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self._max = max_event_size
@@ -47,7 +47,7 @@ class EventSplitter:
         self._at_start = True
         self._error: StreamDecodeError | None = None
         # Whether the next read begins with an event, and no state of the ones before matters to it.
-        self.is_plain = False
+        self._is_plain = False
 
     @property
     def pending(self) -> int:
@@ -59,17 +59,21 @@ class EventSplitter:
         """The event that is not complete yet."""
         return bytes(self._rest)
 
+    def is_single_event(self, data: bytes) -> bool:
+        """Tell whether a read is exactly one event; its lines may end with CR, if it has any CR."""
+        return self._is_plain and 0 < data.find(b"\n\n") == len(data) - 2 and data[0] != 10 and len(data) <= self._max
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""
-        if self.is_plain and data.endswith(b"\n\n") and data[0] != 10 and b"\r" not in data and len(data) <= self._max:
+        if self._is_plain and data.endswith(b"\n\n") and data[0] != 10 and b"\r" not in data and len(data) <= self._max:
             # Nearly every read of a gateway: whole events, LF, nothing left over from before. An event after the
             # first may keep a blank line too many before it, since looking for that would cost as much again.
             events = data.split(b"\n\n")
             if not events.pop():
                 return events
-        self.is_plain = False
+        self._is_plain = False
         events = self._feed(data)
-        self.is_plain = not (self._rest or self._after_cr or self._at_start or self._error)
+        self._is_plain = not (self._rest or self._after_cr or self._at_start or self._error)
         return events
 
     def _feed(self, data: bytes) -> list[bytes]:

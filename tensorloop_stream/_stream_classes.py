@@ -1,47 +1,122 @@
-"""The SDK's chat resource, returning this package's streams."""
+"""Which of our streams the SDK makes for a request, and what a client returns where a tool wraps its streams.
+
+The SDK ends a request with `stream_cls(cast_to=, response=, client=, options=)`. The clients put a class of this module
+there, so that our stream is made inside of every tool that wraps `create`, and is wrapped as the SDK's own would be. A
+tool may return an object of its own in its place: then `create` returns a stream that is read through that object.
+"""
 
 from __future__ import annotations
 
 import functools
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncStream, Stream
 from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
+from openai.types.chat import ChatCompletionChunk
 
-from ._stream.async_stream import AsyncChatStream
-from ._stream.sync_stream import ChatStream
+from ._chat.streams import AsyncChatStream, ChatStream
+from ._stream.settings import StreamSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class _Request:
+    """One call of `create`: when it began, and the stream that the SDK made in it."""
+
+    __slots__ = ("made", "started")
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.made: Any = None
+
+
+_request: ContextVar[_Request | None] = ContextVar("_request", default=None)
+
+
+@contextmanager
+def _noted() -> Iterator[_Request]:
+    request = _Request()
+    token = _request.set(request)
+    try:
+        yield request
+    finally:
+        _request.reset(token)
+
+
+def _make(kind: Any, made_of: dict[str, Any]) -> Any:
+    """Return the stream that the SDK makes: ours, with the timeouts of its client."""
+    request = _request.get()
+    settings = StreamSettings(**made_of["client"]._stream_timeouts)  # noqa: SLF001 - of our client
+    stream = kind._from_sdk(settings, time.monotonic() if request is None else request.started, **made_of)  # noqa: SLF001 - the SDK's side of our classes
+    if request is not None:
+        request.made = stream
+    return stream
+
+
+# The SDK reads the type of the items from the first generic base of these classes; their only use is to be called.
+class _SDKChatStream(Stream[ChatCompletionChunk]):
+    def __new__(cls, **made_of: Any) -> Any:
+        return _make(ChatStream, made_of)
+
+
+class _SDKAsyncChatStream(AsyncStream[ChatCompletionChunk]):
+    def __new__(cls, **made_of: Any) -> Any:
+        return _make(AsyncChatStream, made_of)
+
+
+_OURS: dict[Any, Any] = {
+    Stream[ChatCompletionChunk]: _SDKChatStream,
+    AsyncStream[ChatCompletionChunk]: _SDKAsyncChatStream,
+}
+
+
+def stream_class(asked: Any) -> Any:
+    """Return the class that makes the streams of a request, where the SDK asks for this one."""
+    return _OURS.get(asked, asked)
+
+
+def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any]) -> Any:
+    """Return what a client's `create` returns where the SDK's, or a tool in its place, returned `result`."""
+    # By its true type: a mock answers for the class that it mocks.
+    true_type = type(result)
+    if issubclass(true_type, kind):
+        return result
+    if request.made is None:
+        # Not made by this client's request: a test's own stream is one of ours, a mock stays what it is, and so do
+        # the results of with_raw_response and with_streaming_response.
+        return kind(result, **timeouts) if issubclass(true_type, (Stream, AsyncStream)) else result
+    is_iterable = hasattr(true_type, "__iter__") or hasattr(true_type, "__aiter__")
+    return kind._behind(result, request.made) if is_iterable else result  # noqa: SLF001 - as above
 
 
 class TensorloopCompletions(Completions):
-    """`create(..., stream=True)` returns a `ChatStream`; all else is the SDK's."""
+    """`create(..., stream=True)` returns a `ChatStream`, whatever tool is in between; all else is the SDK's."""
 
     # The SDK's overloads stay what type checkers see: a ChatStream is a Stream.
     if not TYPE_CHECKING:
 
         @functools.wraps(Completions.create)
         def create(self, *args: Any, **kwargs: Any) -> Any:
-            started = time.monotonic()
-            result = super().create(*args, **kwargs)
-            # Not so for with_raw_response and with_streaming_response, whose results are responses.
-            if not isinstance(result, Stream):
-                return result
-            return ChatStream(result, **self._client._stream_timeouts).sent_at(started)  # noqa: SLF001 - as below
+            with _noted() as request:
+                result = super().create(*args, **kwargs)
+            return _returned(result, request, ChatStream, self._client._stream_timeouts)  # noqa: SLF001 - of our client
 
 
 class AsyncTensorloopCompletions(AsyncCompletions):
-    """`create(..., stream=True)` returns an `AsyncChatStream`; all else is the SDK's."""
+    """`create(..., stream=True)` returns an `AsyncChatStream`, whatever tool is in between; all else is the SDK's."""
 
     if not TYPE_CHECKING:
 
         @functools.wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
-            started = time.monotonic()
-            result = await super().create(*args, **kwargs)
-            if not isinstance(result, AsyncStream):
-                return result
-            return AsyncChatStream(result, **self._client._stream_timeouts).sent_at(started)  # noqa: SLF001 - of our client
+            with _noted() as request:
+                result = await super().create(*args, **kwargs)
+            return _returned(result, request, AsyncChatStream, self._client._stream_timeouts)  # noqa: SLF001 - as above
 
 
 class TensorloopChat(Chat):

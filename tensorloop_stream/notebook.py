@@ -14,18 +14,16 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from ._chat.streams import AsyncChatStream, ChatStream
 from ._display.answer_view import AnswerView, require_interval
 from ._display.printer import aprint_stream, print_stream
-from ._stream.async_stream import AsyncChatStream
-from ._stream.sync_stream import ChatStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from openai.types.chat import ChatCompletion
 
-    from ._stream.async_stream import AsyncOpened
-    from ._stream.sync_stream import Chunks
+    from ._chat.streams import AsyncOpened, Chunks
 
     # Takes Markdown and, of the last time, the same as plain text.
     Show = Callable[[str, str], object]

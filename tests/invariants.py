@@ -12,6 +12,7 @@ import streams
 from openai.types.chat import ChatCompletion
 
 from tensorloop_stream import Callbacks, SSEDecoder, StreamError
+from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -62,7 +63,7 @@ def decoded(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str
 # Bytes to a completion
 
 
-class HastyCore(StreamState):
+class HastyState(StreamState):
     """A state whose errors do not carry what had arrived, since building it costs more than all the rest."""
 
     @property
@@ -72,7 +73,7 @@ class HastyCore(StreamState):
 
 def check_read(stream: bytes, places: Sequence[int], *, typed: bool) -> None:
     """Reading raises an error of the family or none, and what is handed out is the text."""
-    state = HastyCore(None, StreamSettings())
+    state = HastyState(CHAT, None, StreamSettings())
     read_core(cut(stream, places) if sum(places) % 4 == 0 else events(stream), state=state, typed=typed)
 
 
@@ -103,7 +104,7 @@ def outcome(reads: Sequence[bytes], *, typed: bool = False, looks: bool = False)
             read.append((completion, told(completion)))
 
     state, texts, reasoning, error = read_core(reads, typed=typed, look=look if looks else None)
-    completion = state.accumulation.completion if error is None else error.partial
+    completion = state.accumulation.result if error is None else error.partial
     for earlier, then in read:
         assert told(earlier) == then, "a completion read earlier has changed"
     check_completion(completion)
@@ -118,23 +119,23 @@ def read_core(
     look: Callable[[ChatCompletion], None] | None = None,
 ) -> tuple[StreamState, list[str], list[str], StreamError | None]:
     """Feed the state as the streams do; any other exception than a `StreamError` passes."""
-    state = state or StreamState(None, StreamSettings())
-    accumulator = state.accumulation
+    state = state or StreamState(CHAT, None, StreamSettings())
+    accumulation = state.accumulation
     texts: list[str] = []
     reasoning: list[str] = []
     error: StreamError | None = None
 
     try:
         for _ in taken(state, reads, typed=typed):
-            texts.append(accumulator.text_delta)
-            reasoning.append(accumulator.reasoning_delta)
+            texts.append(accumulation.text_delta)
+            reasoning.append(accumulation.reasoning_delta)
             if look is not None:
-                look(accumulator.completion)
+                look(accumulation.result)
     except StreamError as raised:
         error = raised
     # A chunk that is half a chunk is not handed out; what it brought is in the partial.
-    assert is_joined(texts, accumulator.text, whole=error is None), f"{texts} are not {accumulator.text!r}"
-    assert is_joined(reasoning, accumulator.reasoning, whole=error is None), f"{reasoning}: {accumulator.reasoning!r}"
+    assert is_joined(texts, accumulation.text, whole=error is None), f"{texts} are not {accumulation.text!r}"
+    assert is_joined(reasoning, accumulation.reasoning, whole=error is None), f"{reasoning}: {accumulation.reasoning!r}"
     return state, texts, reasoning, error
 
 

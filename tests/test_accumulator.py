@@ -7,7 +7,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from streams import ENVELOPE, HELLO, accumulate, chunk, finish, message_of, text, tool, usage
 
 from tensorloop_stream import ChatAccumulator
-from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.accumulator import ChatAccumulation
 
 
 def test_an_empty_accumulator_has_an_empty_completion() -> None:
@@ -367,7 +367,7 @@ def test_audio() -> None:
 
 def test_a_character_cut_in_two_pieces() -> None:
     """Half a surrogate pair is held back until the other half has come."""
-    accumulation = Accumulation()
+    accumulation = ChatAccumulation()
     accumulation.add(text("a\ud83d"))
     first = accumulation.text_delta
     accumulation.add(text("\ude00b"))

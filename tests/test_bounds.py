@@ -27,9 +27,9 @@ from tensorloop_stream import (
     _sse,
 )
 from tensorloop_stream._chat import merge
-from tensorloop_stream._chat.accumulation import Accumulation
-from tensorloop_stream._chat.models import parse_object
-from tensorloop_stream._stream import state
+from tensorloop_stream._chat.accumulator import ChatAccumulation
+from tensorloop_stream._chat.dialect import CHAT
+from tensorloop_stream._stream.payload import parse_object
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -119,7 +119,7 @@ def test_an_endless_event_in_the_smallest_reads_costs_no_more_than_its_bytes(rea
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_endless_event_breaks_the_stream(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that sends one event for ever is closed at the bound, with what had arrived."""
-    monkeypatch.setattr(state, "EventSplitter", lambda: _sse.EventSplitter(MIB))
+    monkeypatch.setitem(StreamState.__init__.__kwdefaults__ or {}, "new_splitter", lambda: _sse.EventSplitter(MIB))
     parts = itertools.chain([sse(*HELLO[:3], done=False)], itertools.repeat(b"data: " + b"x" * 4090))
     outcome = read_endless(kind, parts)
 
@@ -142,7 +142,7 @@ def test_the_bound_is_64_mib() -> None:
 
 def test_an_event_beyond_the_bound_is_told_at_the_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put off behind the events before it, it must not be forgotten when nothing more is read."""
-    monkeypatch.setattr(state, "EventSplitter", lambda: _sse.EventSplitter(KIB))
+    monkeypatch.setitem(StreamState.__init__.__kwdefaults__ or {}, "new_splitter", lambda: _sse.EventSplitter(KIB))
     outcome = read("sync", [sse(*HELLO, done=False) + b"data: " + b"x" * 2 * KIB])
 
     assert isinstance(outcome.error, StreamDecodeError)
@@ -163,7 +163,7 @@ def read_endless(kind: str, parts: Iterator[bytes]) -> Any:
 )
 def test_events_that_say_nothing_cost_no_memory(frame: bytes) -> None:
     """A gateway may keep a connection alive for hours."""
-    state, decoder = StreamState(None, StreamSettings()), SSEDecoder()
+    state, decoder = StreamState(CHAT, None, StreamSettings()), SSEDecoder()
 
     def keep_alive() -> None:
         for _ in range(600):
@@ -199,7 +199,7 @@ def test_a_decoder_keeps_nothing_of_a_complete_event() -> None:
 
 def test_read_chunks_are_not_kept() -> None:
     """Of a chunk that was handed out only its text stays, and the moment it came."""
-    state = StreamState(None, StreamSettings())
+    state = StreamState(CHAT, None, StreamSettings())
     one = event(text("x", own="y" * KIB, logprobs=None))
 
     def stream() -> None:
@@ -268,20 +268,20 @@ def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
     listening = Callbacks(on_text=len, on_reasoning=len, on_refusal=len, on_tool_call=repr)
 
     def run(size: int) -> None:
-        state = StreamState(listening, StreamSettings())
+        state = StreamState(CHAT, listening, StreamSettings())
         for one in chunks_of(kind, size):
-            state.receive(one, "chunks")
+            state.receive(one, "items")
             taken = state.next(typed=False)
             assert taken is not None
             state.calls(taken)
-        assert state.accumulation.completion.choices
+        assert state.accumulation.result.choices
 
     assert is_linear(run, needs.many(600))
 
 
 def test_thousands_of_tool_calls() -> None:
     """Each is whole once, in order, and all are in the completion."""
-    accumulation, count = Accumulation(), needs.many(10_000)
+    accumulation, count = ChatAccumulation(), needs.many(10_000)
     whole: list[str] = []
     for one in (*chunks_of("calls", count), finish("tool_calls")):
         accumulation.add(one)

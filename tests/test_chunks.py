@@ -11,7 +11,8 @@ from streams import ENVELOPE, chunk, text
 
 from tensorloop_stream import StreamDecodeError
 from tensorloop_stream._chat import models
-from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, parse_object, typed_chunk
+from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, typed_chunk
+from tensorloop_stream._stream.payload import parse_object
 
 RECORDED = sorted(
     path.relative_to(cassette.FOLDER).with_suffix("").as_posix()
@@ -64,8 +65,8 @@ def test_fields_that_were_set() -> None:
         (b"{", r"not JSON .*: '\{'"),
         (b"", "not JSON"),
         (b"nonsense", "not JSON .*'nonsense'"),
-        (b"[1]", r"not a chunk, which is a JSON object: '\[1\]'"),
-        (b"null", "not a chunk"),
+        (b"[1]", r"not a JSON object: '\[1\]'"),
+        (b"null", "not a JSON object"),
         (b'{"a":"\xff"}', "not UTF-8: byte 0xff at position 6 of 9 bytes"),
         (b'{"a": ' + b"x" * 200 + b"}", r"not JSON .*x'\.\.\."),
     ],

@@ -249,13 +249,14 @@ def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_sett
 
 
 def test_streams_are_chat_streams() -> None:
-    """`create(..., stream=True)` returns a `ChatStream`, the raw and the plain forms stay the SDK's."""
+    """`create(..., stream=True)` returns a `ChatStream`, and so does `parse` of the raw forms."""
     with offline().chat.completions.create(**ASK) as stream:
         assert type(stream) is ChatStream
         assert stream.get_final_text() == "Hello"
 
     raw = offline().chat.completions.with_raw_response.create(**ASK)
-    assert type(raw.parse()) is openai.Stream
+    with raw.parse() as stream:
+        assert type(stream) is ChatStream
     raw.parse().close()
     with offline().chat.completions.with_streaming_response.create(**ASK) as response:
         assert b"".join(response.iter_bytes()) == sse(*HELLO)
@@ -272,7 +273,8 @@ async def test_async_streams_are_async_chat_streams() -> None:
         assert type(stream) is AsyncChatStream
         assert await stream.get_final_text() == "Hello"
     raw = await client.chat.completions.with_raw_response.create(**ASK)
-    assert type(raw.parse()) is openai.AsyncStream
+    async with raw.parse() as stream:
+        assert type(stream) is AsyncChatStream
     await raw.parse().close()
 
 

@@ -143,7 +143,7 @@ async def by_close_in_another_task(stream: AsyncChatStream) -> None:
     reading = asyncio.create_task(stream.until_done())
     await asyncio.sleep(0.03)
     await stream.close()
-    with pytest.raises(StreamTruncatedError, match="was closed after"):
+    with pytest.raises(StreamTruncatedError, match="closed early, after"):
         await reading
 
 

@@ -17,6 +17,7 @@ from odd_streams import ODD_STREAMS
 from streams import DONE, ENVELOPE, HELLO, accumulate, chunk, event, finish, message_of, read, sse, text, tool
 
 from tensorloop_stream import StreamDecodeError, StreamError, StreamProviderError, StreamTruncatedError
+from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -127,9 +128,9 @@ class Grammar(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stream = b""
-        self.state = StreamState(None, StreamSettings())
+        self.state = StreamState(CHAT, None, StreamSettings())
         # Reads the same with chunk objects, an event at a time.
-        self.typed = StreamState(None, StreamSettings())
+        self.typed = StreamState(CHAT, None, StreamSettings())
         self.error: StreamError | None = None
         self.texts: list[str] = []
         self.thoughts: list[str] = []
@@ -340,10 +341,10 @@ class Grammar(RuleBasedStateMachine):
 
     @invariant()
     def said_is_what_came(self) -> None:
-        completion = self.state.accumulation.completion
+        completion = self.state.accumulation.result
         now = told(completion)
         check_completion(completion)
-        assert told(self.typed.accumulation.completion) == now
+        assert told(self.typed.accumulation.result) == now
         # A completion read earlier does not change.
         self.read.append((completion, now))
         earlier, then = self.read[-2:][0]
@@ -474,7 +475,7 @@ def test_names_of_the_sdks_own_parameters_inside(body: Any) -> None:
 
 def test_a_chunk_that_is_half_right_is_not_lost() -> None:
     """A chunk that turns out to be none is not handed out; what it had brought is in the partial."""
-    state = StreamState(None, StreamSettings())
+    state = StreamState(CHAT, None, StreamSettings())
     state.receive(sse({**ENVELOPE, "choices": [text("Hi")["choices"][0], ["?"]]}), "bytes")
 
     with pytest.raises(StreamDecodeError, match="a choice is") as raised:

@@ -401,7 +401,7 @@ def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) 
             AsyncChatStream(client.chat.completions.create(**ask("stall-after=3"))) as stream,
         ):
             await by_cancellation_while_reading(stream)
-            with pytest.raises(StreamTruncatedError, match="closed after 3 chunks and 5 characters") as raised:
+            with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks and 5 characters") as raised:
                 await anext(stream)
 
             assert raised.value.partial.choices[0].message.content == "Hello"
@@ -417,7 +417,7 @@ def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
         with pytest.raises(KeyboardInterrupt):
             by_ctrl_c_while_reading(stream)
 
-        with pytest.raises(StreamTruncatedError, match="closed after 3 chunks"):
+        with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
             next(stream)
         assert stream.text == "Hello"
 
@@ -429,7 +429,7 @@ def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[
         begin(stream)
         threading.Timer(0.05, stream.close).start()
         before = time.monotonic()
-        with pytest.raises(StreamTruncatedError, match="closed after 3 chunks"):
+        with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
             stream.until_done()
 
         assert time.monotonic() - before < SLACK
@@ -447,7 +447,7 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
             ended: list[float] = []
 
             async def reading() -> None:
-                with pytest.raises(StreamTruncatedError, match="closed after 3 chunks"):
+                with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
                     await stream.until_done()
                 ended.append(time.monotonic())
 
@@ -472,7 +472,7 @@ def test_a_thread_can_close_what_another_opens(entered: bool, server: ReplayServ
         stream = ChatStream(lambda: client.chat.completions.create(**ask("first-delay=0.5&delay=0.05")), telling(told))
         threading.Timer(0.1, stream.close).start()
         opens = stream.__enter__ if entered else stream.until_done
-        with pytest.raises(StreamTruncatedError, match="closed after 0 chunks"):
+        with pytest.raises(StreamTruncatedError, match="closed early, after 0 chunks"):
             opens()
 
         assert noticed(server)
@@ -490,7 +490,7 @@ def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: R
 
             async def reading() -> None:
                 opens = stream.__aenter__ if entered else stream.until_done
-                with pytest.raises(StreamTruncatedError, match="closed after 0 chunks"):
+                with pytest.raises(StreamTruncatedError, match="closed early, after 0 chunks"):
                     await opens()
 
             with anyio.fail_after(SLACK):

@@ -9,7 +9,8 @@ import pytest
 import recorded
 from streams import HELLO, accumulate, chunk, event, finish, text
 
-from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.accumulator import ChatAccumulation
+from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -28,13 +29,14 @@ def said(*entries: Any, **more: Any) -> dict[str, Any]:
     return text("x", logprobs={"content": list(entries), "refusal": None, **more})
 
 
-def read(chunks: list[Any], *, typed: bool) -> Accumulation:
+def read(chunks: list[Any], *, typed: bool) -> ChatAccumulation:
     """Read the chunks one event at a time, as they come from a gateway."""
-    state = StreamState(None, StreamSettings())
+    state = StreamState(CHAT, None, StreamSettings())
     state.feed_one(b": hello\n\n", "bytes", typed=False)
     for one in chunks:
         # In ASCII: half a pair has no UTF-8.
         state.feed_one(b"data: " + json.dumps(one).encode() + b"\n\n", "bytes", typed)
+    assert isinstance(state.accumulation, ChatAccumulation)
     return state.accumulation
 
 
@@ -59,7 +61,7 @@ def read(chunks: list[Any], *, typed: bool) -> Accumulation:
 )
 def test_however_they_are_read_they_are_the_same(chunks: list[Any], typed: bool) -> None:
     """Kept as bytes or as objects, built at once or one by one."""
-    by_bytes, by_hand = read(chunks, typed=typed).completion, accumulate(*chunks).completion
+    by_bytes, by_hand = read(chunks, typed=typed).result, accumulate(*chunks).completion
 
     assert by_bytes == by_hand
     assert repr(by_bytes) == repr(by_hand)
@@ -69,15 +71,15 @@ def test_however_they_are_read_they_are_the_same(chunks: list[Any], typed: bool)
 def test_reading_the_completion_after_every_chunk(typed: bool) -> None:
     """A look at what has come changes nothing that comes, and what was shown does not grow."""
     chunks = recorded.chunks("chat/logprobs")
-    state = StreamState(None, StreamSettings())
+    state = StreamState(CHAT, None, StreamSettings())
     state.feed_one(b": hello\n\n", "bytes", typed=False)
     shown = []
     for one in chunks:
         state.feed_one(event(one), "bytes", typed)
-        logprobs = state.accumulation.completion.choices[0].logprobs
+        logprobs = state.accumulation.result.choices[0].logprobs
         shown.append((logprobs, len(logprobs.content or []) if logprobs else 0))
 
-    assert state.accumulation.completion == accumulate(*chunks).completion
+    assert state.accumulation.result == accumulate(*chunks).completion
     assert [number for _, number in shown] == sorted(number for _, number in shown)
     assert all(logprobs is None or len(logprobs.content or []) == number for logprobs, number in shown)
 

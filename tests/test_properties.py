@@ -12,7 +12,9 @@ from openai.types.chat import ChatCompletionChunk
 from streams import DONE, ENVELOPE, accumulate, anatomy, chunk, read, sse, usage
 
 from tensorloop_stream import ChatAccumulator, SSEDecoder, StreamError
-from tensorloop_stream._chat.models import construct_chunk, parse_object, typed_chunk
+from tensorloop_stream._chat.dialect import CHAT
+from tensorloop_stream._chat.models import construct_chunk, typed_chunk
+from tensorloop_stream._stream.payload import parse_object
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -95,7 +97,7 @@ def cut(draw: Any, stream: bytes) -> list[bytes]:
 
 def outcome(reads: list[bytes], *, typed: bool) -> Any:
     """Feed the state and return all that can be seen of it."""
-    state = StreamState(None, StreamSettings())
+    state = StreamState(CHAT, None, StreamSettings())
     seen: list[Any] = []
     try:
         for data in reads:
@@ -107,7 +109,7 @@ def outcome(reads: list[bytes], *, typed: bool) -> Any:
         state.receive_end()
     except StreamError as error:
         return [text for text, _, _ in seen], type(error), error.message, error.partial.to_dict()
-    return [text for text, _, _ in seen], state.done, state.accumulation.completion.to_dict()
+    return [text for text, _, _ in seen], state.done, state.accumulation.result.to_dict()
 
 
 @given(st.data())

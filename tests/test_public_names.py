@@ -24,9 +24,7 @@ MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTION
 NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
 # Spelled like public names, for the other modules of the package.
 INTERNAL = {
-    "AsyncChatStream.sent_at",
     "Callbacks.require_sync",
-    "ChatStream.sent_at",
     "FollowedChat.fail",
     "FollowedChat.give",
     "FollowedChat.key",

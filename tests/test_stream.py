@@ -313,7 +313,7 @@ def test_streams_that_are_whole(kind: str, mode: Mode, parts: list[bytes]) -> No
         ([HEL, httpx2.ReadTimeout("")], StreamTimeoutError, "client's read timeout, after 2 chunks"),
         ([HEL, httpx2.DecodingError("gzip")], StreamDecodeError, "gzip"),
         ([HEL, b"data: {\n\n"], StreamDecodeError, "not JSON .*after 2 chunks"),
-        ([HEL, b'data: "x"\n\n'], StreamDecodeError, "not a chunk, which is a JSON object"),
+        ([HEL, b'data: "x"\n\n'], StreamDecodeError, "not a JSON object"),
         ([HEL, b'data: {"choices":5}\n\n'], StreamDecodeError, "choices is 5"),
         ([HEL, b'data: {"choices":[{"delta":"\xff"}]}\n\n'], StreamDecodeError, "not UTF-8: byte 0xff"),
         ([HEL, b"data: x\ndata: \xff\n\n"], StreamDecodeError, "not UTF-8"),
@@ -439,7 +439,7 @@ def test_the_final_answer_of_a_stream_left_early_is_an_error() -> None:
 
     for ask in (stream.get_final_completion, stream.get_final_message, stream.get_final_text):
         with pytest.raises(
-            StreamTruncatedError, match="closed after 2 chunks and 3 characters of text, before its end"
+            StreamTruncatedError, match="closed early, after 2 chunks and 3 characters of text; the partial"
         ):
             ask()
     assert stream.text == "Hel"

@@ -11,7 +11,8 @@ import recorded
 from hypothesis import example, given, settings, strategies as st
 from streams import ENVELOPE, anatomy, chunk, event
 
-from tensorloop_stream._chat.accumulation import Accumulation
+from tensorloop_stream._chat.accumulator import ChatAccumulation
+from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._chat.fast_path.template import build_template
 from tensorloop_stream._chat.models import typed_chunk
 from tensorloop_stream._stream.settings import StreamSettings
@@ -67,7 +68,7 @@ runs = st.lists(kinds, min_size=1, max_size=3).flatmap(
 )
 
 
-class Slow(Accumulation):
+class Slow(ChatAccumulation):
     """What takes the long way always."""
 
     def add_plain_mapping(self, chunk: Any, data: bytes | None = None) -> bool:
@@ -84,7 +85,7 @@ def payload(choice: Any, envelope: Any, *, spaced: bool, piece: str) -> bytes:
 
 
 def new_state() -> StreamState:
-    return StreamState(None, StreamSettings())
+    return StreamState(CHAT, None, StreamSettings())
 
 
 TEXT, PARTS = (SHAPES[0], ENVELOPE, False), (SHAPES[9], ENVELOPE, False)
@@ -114,8 +115,8 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
             assert getattr(state.accumulation, name) == getattr(slow, name)
 
-    assert state.accumulation.completion == slow.completion
-    assert state.accumulation.completion.model_extra == slow.completion.model_extra
+    assert state.accumulation.result == slow.result
+    assert state.accumulation.result.model_extra == slow.result.model_extra
 
 
 @pytest.mark.parametrize("typed", [False, True])
@@ -152,7 +153,7 @@ def test_choices_in_turn_are_alike(typed: bool) -> None:
 
     assert state._fast_path.templates_built == 4
     assert state._fast_path.hits > 180
-    assert [choice.message.content for choice in state.accumulation.completion.choices] == ["x" * 50] * 4
+    assert [choice.message.content for choice in state.accumulation.result.choices] == ["x" * 50] * 4
 
 
 @pytest.mark.parametrize("typed", [False, True])

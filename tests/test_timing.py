@@ -4,13 +4,14 @@ import pytest
 from streams import HELLO, chunk, finish, text, tool, usage
 
 from tensorloop_stream import ChatStream, StreamTiming
+from tensorloop_stream._stream.state import StreamState
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that the test sets, in its only element."""
     now = [100.0]
-    monkeypatch.setattr("tensorloop_stream._stream.state.time.monotonic", lambda: now[0])
+    monkeypatch.setitem(StreamState.__init__.__kwdefaults__ or {}, "clock", lambda: now[0])
     return now
 
 

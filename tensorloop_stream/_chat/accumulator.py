@@ -2,18 +2,226 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import reprlib
+from typing import TYPE_CHECKING, Any
 
-from .accumulation import Accumulation
-from .models import as_mapping
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion
+
+from .choice import ChoiceState
+from .merge import snapshot
+from .models import as_mapping, build_model
+from .tool_calls import as_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageToolCallUnion
+    from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
-__all__ = ["ChatAccumulator"]
+__all__ = ["ChatAccumulation", "ChatAccumulator"]
+
+_FIRST = frozenset({"id", "created", "model"})
+# The result has its own `object`; `obfuscation` is padding against traffic analysis.
+_DROPPED = frozenset({"object", "obfuscation"})
+_REPEATED = _FIRST | _DROPPED | {"choices"}
+
+
+class ChatAccumulation:
+    """The completion so far, and what the last chunk brought to choice 0; for the engine (`dialect.Accumulation`)."""
+
+    __slots__ = (
+        "_choices",
+        "_envelope",
+        "_is_named",
+        "_talking",
+        "_usage",
+        "changes",
+        "has_token",
+        "reasoning_delta",
+        "refusal_delta",
+        "text_delta",
+    )
+
+    def __init__(self) -> None:
+        self._envelope: dict[str, Any] = {}
+        self._usage: dict[str, Any] | None = None
+        self._choices: dict[int, ChoiceState] = {}
+        self._is_named = False
+        # Counts the changes of envelope and usage: templates take both for granted.
+        self.changes = 0
+        # The choices that a chunk may extend by nothing but text.
+        self._talking: dict[int, ChoiceState] = {}
+        self.text_delta: str = ""
+        self.reasoning_delta: str = ""
+        self.refusal_delta: str = ""
+        self.has_token: bool = False
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """Add one chunk in its wire form; raises `ValueError` for a value that is no chunk."""
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        choices = chunk.get("choices")
+        if choices is not None:
+            self._add_choices(choices)
+        # Most chunks repeat the envelope of the first and say nothing else in it.
+        if not (self._is_named and chunk.keys() <= _REPEATED):
+            self._add_envelope(chunk)
+
+    def continues(self, chunk: Mapping[str, Any]) -> bool:
+        """Tell whether a chunk only extends one choice that has begun: its text, its reasoning or the arguments."""
+        choices = chunk.get("choices")
+        if not self._is_named or type(choices) is not list or len(choices) != 1:
+            return False
+        choice = choices[0]
+        if type(choice) is not dict:
+            return False
+        index = choice.get("index")
+        state = self._talking.get(index) if type(index) is int else None
+        return state is not None and state.continues(choice)
+
+    def extend(self, choice: int, field: str, call: int, text: str, logprobs: bytes) -> None:
+        """Extend one field by the text of a chunk that `continues`.
+
+        `call` is the index of the tool call for `arguments`; `logprobs` are log probabilities as JSON, or empty.
+        """
+        state = self._talking[choice]
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        if field == "content":
+            shown = state.content.append(text)
+            if choice == 0:
+                self.text_delta = shown
+        elif field == "arguments":
+            state.extend_arguments(call, text)
+        else:
+            shown = state.extend_reasoning(field, text)
+            if choice == 0:
+                self.reasoning_delta = shown
+        if logprobs:
+            state.add_logprobs(logprobs)
+
+    def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
+        envelope = self._envelope
+        for name, value in chunk.items():
+            if value is None or name == "choices":
+                continue
+            if name in _FIRST:
+                if not envelope.get(name):
+                    envelope[name] = value
+            elif name == "usage":
+                # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python
+                # loses it).
+                if isinstance(value, dict) and value:
+                    self._usage = value
+                    self.changes += 1
+            elif name not in _DROPPED:
+                # Not merged: Perplexity repeats all its citations in every chunk.
+                self._set(name, value)
+        self._is_named = self._is_named or all(envelope.get(name) for name in _FIRST)
+
+    def _set(self, name: str, value: Any) -> None:
+        old = self._envelope.get(name)
+        # 1 and True are equal, too.
+        if old != value or type(old) is not type(value) or isinstance(value, (dict, list)):
+            self._envelope[name] = value
+            self.changes += 1
+
+    def _add_choices(self, choices: Any) -> None:
+        if not isinstance(choices, list):
+            raise ValueError(f"choices is {reprlib.repr(choices)}, which is not a list")
+        for choice in choices:
+            if not isinstance(choice, dict):
+                if choice is None:
+                    continue
+                raise ValueError(f"a choice is {reprlib.repr(choice)}, which is not an object")
+            index = choice.get("index")
+            if type(index) is not int:
+                index = as_index(index) or 0
+            state = self._choices.get(index)
+            if state is None:
+                state = self._choices[index] = ChoiceState(index)
+            state.add(choice)
+            if not self.has_token:
+                self.has_token = state.has_token
+            if state.parts is not None:
+                self._talking.pop(index, None)
+            elif state.has_token:
+                self._talking[index] = state
+            if index == 0:
+                self.text_delta += state.text_delta
+                if state.reasoning_delta or state.refusal_delta:
+                    self.reasoning_delta += state.reasoning_delta
+                    self.refusal_delta += state.refusal_delta
+
+    @property
+    def result(self) -> ChatCompletion:
+        """The completion so far; never raises, not even with nothing added."""
+        values = {name: snapshot(value) for name, value in self._envelope.items()}
+        values["object"] = "chat.completion"
+        values["choices"] = []
+        if (usage := self._last_usage) is not None:
+            values["usage"] = usage
+        completion = build_model(ChatCompletion, values)
+        completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
+        return completion
+
+    @property
+    def text(self) -> str:
+        """The text of choice 0 so far."""
+        return str(self._choices[0].content) if 0 in self._choices else ""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning of choice 0 so far, whatever name the gateway gives it."""
+        return str(self._choices[0].reasoning) if 0 in self._choices else ""
+
+    @property
+    def refusal(self) -> str:
+        """The refusal of choice 0 so far."""
+        return str(self._choices[0].refusal) if 0 in self._choices else ""
+
+    @property
+    def tool_calls(self) -> list[ChatCompletionMessageToolCallUnion]:
+        """The tool calls of choice 0 so far; the last may be incomplete."""
+        return self._choices[0].to_choice().message.tool_calls or [] if 0 in self._choices else []
+
+    @property
+    def usage(self) -> CompletionUsage | None:
+        """The last usage that the gateway sent."""
+        usage = self._last_usage
+        return None if usage is None else build_model(CompletionUsage, usage)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The number of tokens of the answer, from the usage."""
+        usage = self.usage
+        tokens = None if usage is None else usage.completion_tokens
+        return tokens if isinstance(tokens, int) else None
+
+    @property
+    def _last_usage(self) -> dict[str, Any] | None:
+        if self._usage is not None:
+            return self._usage
+        # Moonshot sends it inside the choice (pi#2017).
+        return next((choice.usage for choice in self._choices.values() if choice.usage), None)
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of choice 0."""
+        return self._choices[0].finish_reason if 0 in self._choices else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is a choice and each has a finish reason."""
+        return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def may_end(self) -> bool:
+        """Whether some choice has a finish reason: LiteLLM may send it for one of several only."""
+        return any(choice.finish_reason for choice in self._choices.values())
+
+    def newly_whole_calls(self, *, ended: bool) -> list[ChatCompletionMessageToolCallUnion]:
+        """Return the calls of choice 0 that became whole, once each; `ended` when no chunk can follow."""
+        calls = self._choices[0].newly_whole_calls(ended=ended) if 0 in self._choices else []
+        return [call.to_model() for call in calls]
 
 
 class ChatAccumulator:
@@ -25,7 +233,7 @@ class ChatAccumulator:
     __slots__ = ("_accumulation",)
 
     def __init__(self) -> None:
-        self._accumulation = Accumulation()
+        self._accumulation = ChatAccumulation()
 
     def add(self, chunk: ChatCompletionChunk | Mapping[str, object]) -> None:
         """Take one chunk, or the equivalent mapping, into the completion.
@@ -37,7 +245,7 @@ class ChatAccumulator:
     @property
     def completion(self) -> ChatCompletion:
         """The completion so far; never raises, not even with nothing added."""
-        return self._accumulation.completion
+        return self._accumulation.result
 
     @property
     def text(self) -> str:
@@ -61,7 +269,7 @@ class ChatAccumulator:
 
     @property
     def usage(self) -> CompletionUsage | None:
-        """The last usage that came."""
+        """The last usage that the gateway sent."""
         return self._accumulation.usage
 
     @property
@@ -72,4 +280,4 @@ class ChatAccumulator:
     @property
     def finished(self) -> bool:
         """Whether there is a choice and each seen has a finish reason."""
-        return self._accumulation.finished
+        return self._accumulation.is_whole

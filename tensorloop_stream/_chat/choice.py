@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
-from .logprobs import JSONChunk, Logprobs, is_plain
+from .logprobs import Logprobs, is_plain
 from .merge import PARTS_DEPTH, TextBuffer, append_texts, as_text, merge, merge_parts, part_texts, snapshot
 from .models import build_model
 from .tool_calls import ToolCall, ToolCalls
 
-if TYPE_CHECKING:
-    from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
-
 _PLAIN_CHOICE = frozenset({"index", "delta"})
-# Of the typed chunk; what the SDK may learn beside these goes the long way.
-_CHOICE_FIELDS = frozenset({"index", "delta", "finish_reason", "logprobs"})
-_DELTA_FIELDS = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 _REASONING = ("reasoning_content", "reasoning")
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
@@ -86,11 +80,10 @@ class ChoiceState:
         if not choice.keys() <= _PLAIN_CHOICE:
             self._add_rest(choice)
 
-    def add_plain(self, choice: dict[str, Any], data: bytes | None) -> bool:
-        """Take the commonest of what follows a first token, the short way, and tell whether it was that.
+    def continues(self, choice: dict[str, Any]) -> bool:
+        """Tell whether a chunk says nothing of this choice but more text, reasoning or arguments.
 
-        More text, more reasoning or more arguments, with or without log probabilities; the result is that of `add`.
-        `data` is the JSON of the chunk, if it is at hand.
+        It may bring log probabilities, and fields that are null.
         """
         delta = choice.get("delta")
         if type(delta) is not dict:
@@ -100,74 +93,26 @@ class ChoiceState:
             delta = {name: value for name, value in delta.items() if value is not None and name != "role"}
             if len(delta) != 1 or not self._role:
                 return False
-        logprobs = None
         if len(choice) != 2:
             for name, value in choice.items():
-                if value is not None and name not in _PLAIN_CHOICE:
-                    if name != "logprobs" or not is_plain(value):
-                        return False
-                    logprobs = value
-        text, reasoning = delta.get("content"), ""
-        if text:
-            if type(text) is not str:
-                return False
-            text = self.content.append(text)
-        elif "tool_calls" in delta:
-            pieces, text = delta["tool_calls"], ""
-            if self._calls is None or type(pieces) is not list or len(pieces) != 1 or not self._calls.extend(pieces[0]):
-                return False
-        else:
-            name, text = *delta, ""
-            if not _is_plain_reasoning(name, delta[name]):
-                return False
-            reasoning = self.reason_on(name, delta[name])
-        self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
-        if logprobs is not None:
-            self.add_logprobs(JSONChunk(data) if data else logprobs)
-        return True
+                if value is not None and name not in _PLAIN_CHOICE and not (name == "logprobs" and is_plain(value)):
+                    return False
+        (name,) = delta
+        value = delta[name]
+        if name == "tool_calls":
+            calls = self._calls
+            return calls is not None and type(value) is list and len(value) == 1 and calls.continues(value[0])
+        return type(value) is str and value != "" and (name == "content" or name in _REASONING)
 
-    def add_plain_model(self, choice: ChunkChoice, data: bytes) -> bool:
-        """Take a validated choice as `add_plain` does."""
-        delta, logprobs = choice.delta, choice.logprobs
-        if (
-            choice.finish_reason is not None
-            or choice.__pydantic_extra__
-            or not choice.__pydantic_fields_set__ <= _CHOICE_FIELDS
-            or not delta.__pydantic_fields_set__ <= _DELTA_FIELDS
-            or (delta.role is not None and not self._role)
-            or delta.refusal is not None
-            or delta.function_call is not None
-            or (logprobs is not None and logprobs.__pydantic_extra__)
-        ):
-            return False
-        text, pieces, extra, reasoning = delta.content, delta.tool_calls, delta.__pydantic_extra__, ""
-        if text and pieces is None and not extra:
-            text = self.content.append(text)
-        elif pieces and text is None and not extra:
-            text = ""
-            if self._calls is None or len(pieces) != 1 or not self._calls.extend_typed(pieces[0]):
-                return False
-        elif extra and len(extra) == 1 and text is None and pieces is None:
-            name, text = *extra, ""
-            if not _is_plain_reasoning(name, extra[name]):
-                return False
-            reasoning = self.reason_on(name, extra[name])
-        else:
-            return False
-        self.text_delta, self.reasoning_delta, self.refusal_delta = text, reasoning, ""
-        if logprobs is not None:
-            self.add_logprobs(JSONChunk(data))
-        return True
-
-    def add_arguments(self, call: int, piece: str) -> None:
-        """Take more arguments of the newest call at an index."""
+    def extend_arguments(self, call: int, text: str) -> None:
+        """Extend the arguments of the newest call at an index."""
         assert self._calls is not None
-        self._calls.extend_at(call, piece)
+        self._calls.extend(call, text)
 
-    def reason_on(self, name: str, piece: str) -> str:
-        """Take more reasoning, and return what a reader may be shown of it."""
-        self._add_reasoning(name, piece)
-        return self.reasoning.append(piece)
+    def extend_reasoning(self, field: str, text: str) -> str:
+        """Extend the reasoning and return what of it is whole characters."""
+        self._add_reasoning(field, text)
+        return self.reasoning.append(text)
 
     def _add_rest(self, choice: dict[str, Any]) -> None:
         for name, value in choice.items():
@@ -314,7 +259,3 @@ class ChoiceState:
         if self._logprobs is not None:
             choice.logprobs = self._logprobs.to_model()
         return choice
-
-
-def _is_plain_reasoning(name: str, piece: Any) -> bool:
-    return name in _REASONING and type(piece) is str and piece != ""

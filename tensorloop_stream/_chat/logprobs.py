@@ -13,19 +13,15 @@ from openai.types.chat.chat_completion import ChoiceLogprobs
 from pydantic_core import to_json
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
-from .models import build_model, json_validator, parse_object
+from tensorloop_stream._stream.payload import parse_object
+
+from .models import build_model, json_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # Older vLLM sends those of the legacy completions instead: lists of another make (vllm#3179).
 _TYPED = frozenset({"content", "refusal"})
-
-
-class JSONChunk(bytes):
-    """The JSON of a chunk of one choice, whose log probabilities are `is_plain`."""
-
-    __slots__ = ()
 
 
 class Logprobs:
@@ -40,7 +36,7 @@ class Logprobs:
         self._lists: dict[str, list[Any]] = {}
 
     def add(self, logprobs: bytes | Mapping[str, Any]) -> None:
-        """Take what one chunk brings: as an object, as JSON that is `is_plain_json`, or as the whole chunk."""
+        """Take what one chunk brings: as an object, or as JSON that is `is_plain_json`."""
         if is_plain(logprobs):
             with suppress(ValueError):  # half a pair of characters
                 logprobs = to_json(logprobs)
@@ -86,34 +82,17 @@ class _Sent(TypedDict, total=False):
     refusal: list[ChatCompletionTokenLogprob] | None
 
 
-class _SentChoice(TypedDict):
-    logprobs: _Sent
-
-
-class _SentChunk(TypedDict):
-    choices: list[_SentChoice]
-
-
 @cache
 def _validate_json() -> Callable[..., _Sent]:
     return json_validator(_Sent)
 
 
-@cache
-def _validate_chunk() -> Callable[..., _SentChunk]:
-    return json_validator(_SentChunk)
-
-
 def _typed(logprobs: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(logprobs, bytes):
-        in_chunk = type(logprobs) is JSONChunk
         try:
-            # What else a chunk holds is passed over.
-            if in_chunk:
-                return _validate_chunk()(logprobs, strict=True)["choices"][0]["logprobs"]
             return _validate_json()(logprobs, strict=True)
         except ValueError:
-            logprobs = parse_object(logprobs)["choices"][0]["logprobs"] if in_chunk else parse_object(logprobs)
+            logprobs = parse_object(logprobs)
     return {
         name: [_typed_entry(entry) for entry in entries] if name in _TYPED and isinstance(entries, list) else entries
         for name, entries in logprobs.items()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import jiter
 import pydantic
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
@@ -18,27 +16,12 @@ from tensorloop_stream._errors import StreamDecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# How much of the data an error message shows.
-_SHOWN = 80
-# Far more than anybody sends, and so few that nothing done with it runs out of stack.
-_MAX_DEPTH = 500
 _PARAMETERS = ("_fields_set", "_BaseModel__cls")
 _ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
 _KindT = TypeVar("_KindT")
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
-    """Parse the data of an event; raises `StreamDecodeError` if it is not UTF-8, not JSON or not an object."""
-    try:
-        value = jiter.from_json(data)
-    except ValueError:
-        value = _parse_leniently(data)
-    if type(value) is not dict:
-        raise StreamDecodeError(f"not a chunk, which is a JSON object: {_shown(data)}")
-    return value
-
-
-def typed_chunk(data: bytes, value: dict[str, Any]) -> ChatCompletionChunk:
+def typed_chunk(data: bytes, value: Mapping[str, Any]) -> ChatCompletionChunk:
     """Build the chunk that the SDK would build from `data`, of which `value` is the parsed form.
 
     Raises `StreamDecodeError` if the SDK cannot build one.
@@ -134,36 +117,6 @@ def json_validator(kind: type[_KindT]) -> Callable[..., _KindT]:
     return adapter.validator.validate_json
 
 
-def _parse_leniently(data: bytes) -> Any:
-    # The standard library reads what jiter refuses and the SDK accepts: half a surrogate pair, deep nesting.
-    try:
-        value = json.loads(str(data, "utf-8"))
-    except UnicodeDecodeError as error:
-        raise StreamDecodeError(
-            f"not UTF-8: byte 0x{data[error.start]:02x} at position {error.start} of {len(data)} bytes"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise StreamDecodeError(f"not JSON ({error}): {_shown(data)}") from error
-    if _is_deep(value):
-        raise StreamDecodeError(f"not a chunk, nested deeper than {_MAX_DEPTH} levels: {_shown(data)}")
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(_MAX_DEPTH):
-        level = [item for one in level for item in _items(one)]
-        if not level:
-            return False
-    return True
-
-
-def _items(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
 def _hold_parameters(values: Mapping[str, Any]) -> bool:
     # Not recursive, since a completion never raises, however deep it is.
     left = [*values.values()]
@@ -182,8 +135,3 @@ def _without_parameters(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_parameters(item) for name, item in value.items() if name not in _PARAMETERS}
     return [_without_parameters(item) for item in value] if isinstance(value, list) else value
-
-
-def _shown(data: bytes) -> str:
-    text = data[:_SHOWN].decode("utf-8", "replace")
-    return f"{text!r}..." if len(data) > _SHOWN else repr(text)

@@ -6,10 +6,13 @@ import json
 import reprlib
 from typing import TYPE_CHECKING, Any
 
+from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
+
 from .merge import TextBuffer, as_text, merge, snapshot
+from .models import build_model
 
 if TYPE_CHECKING:
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+    from openai.types.chat import ChatCompletionMessageToolCallUnion
 
 _CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
 _FUNCTION_FIELDS = frozenset({"name", "arguments"})
@@ -82,6 +85,12 @@ class ToolCall:
         kind = self.type or "function"
         return {**call, "type": kind, "custom" if custom else "function": inner, **_plain_fields(self.extra)}
 
+    def to_model(self) -> ChatCompletionMessageToolCallUnion:
+        """Return the call as the SDK's type."""
+        if self.type == "custom":
+            return build_model(ChatCompletionMessageCustomToolCall, self.to_dict())
+        return build_model(ChatCompletionMessageFunctionToolCall, self.to_dict())
+
 
 class ToolCalls:
     """All calls of one message, told apart by index and id."""
@@ -105,16 +114,14 @@ class ToolCalls:
                 continue
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
-            if self.extend(piece):
-                continue
             call = self._call_of(piece)
             call.add(piece)
             self._changed[call.arrival] = call
             if call.id:
                 self._by_id.setdefault(call.id, call)
 
-    def extend(self, piece: Any) -> bool:
-        """Take the commonest piece the short way, and tell whether it was one: more arguments, and nothing else."""
+    def continues(self, piece: Any) -> bool:
+        """Tell whether a piece brings more arguments for a known call, and nothing else."""
         if type(piece) is not dict:
             return False
         index, inner = piece.get("index"), piece.get("function")
@@ -124,25 +131,10 @@ class ToolCalls:
         if call is None or type(text) is not str or not text:
             return False
         # LiteLLM repeats the type in every piece.
-        if len(piece) == 3 and piece.get("type") != (call.type or "function"):
-            return False
-        self.extend_at(index, text)
-        return True
+        return len(piece) != 3 or piece.get("type") == (call.type or "function")
 
-    def extend_typed(self, piece: ChoiceDeltaToolCall) -> bool:
-        """Take a validated piece as `extend` does."""
-        call, inner = self._at_index.get(piece.index), piece.function
-        if call is None or inner is None or not inner.arguments or piece.id is not None or inner.name is not None:
-            return False
-        if piece.__pydantic_extra__ or inner.__pydantic_extra__:
-            return False
-        if piece.type is not None and piece.type != (call.type or "function"):
-            return False
-        self.extend_at(piece.index, inner.arguments)
-        return True
-
-    def extend_at(self, index: int, text: str) -> None:
-        """Take more arguments for the newest call at an index."""
+    def extend(self, index: int, text: str) -> None:
+        """Extend the arguments of the newest call at an index."""
         call = self._at_index[index]
         call.input.append(text)
         self._changed[call.arrival] = call

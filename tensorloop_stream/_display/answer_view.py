@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionMessageToolCallUnion
 
-    from tensorloop_stream._stream.base import StreamView
+    from tensorloop_stream._chat.streams import ChatView
 
 __all__ = ["AnswerView", "require_interval"]
 
@@ -32,7 +32,7 @@ class AnswerView:
 
     def __init__(
         self,
-        chat: StreamView,
+        chat: ChatView,
         *,
         min_interval: float,
         footer: bool,
@@ -50,9 +50,9 @@ class AnswerView:
     def update(self) -> str | None:
         """Return what there is to show, `None` while there is nothing new or it is too early for it."""
         state = self._chat._state  # noqa: SLF001 - of this package
-        if state.chunks == self._seen or not state.accumulation.has_token or self._clock() < self._due:
+        if state.count == self._seen or not state.accumulation.has_token or self._clock() < self._due:
             return None
-        self._seen = state.chunks
+        self._seen = state.count
         markdown = "\n\n".join(self._parts())
         if not markdown:
             return None

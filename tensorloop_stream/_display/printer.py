@@ -8,16 +8,14 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
-from tensorloop_stream._stream.async_stream import AsyncChatStream
-from tensorloop_stream._stream.sync_stream import ChatStream
+from tensorloop_stream._chat.streams import AsyncChatStream, ChatStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai.types.chat import ChatCompletion
 
-    from tensorloop_stream._stream.async_stream import AsyncOpened
-    from tensorloop_stream._stream.sync_stream import Chunks
+    from tensorloop_stream._chat.streams import AsyncOpened, Chunks
 
 __all__ = ["aprint_stream", "print_stream"]
 

@@ -9,7 +9,7 @@ import anyio
 
 from tensorloop_stream._stream.settings import StreamSettings
 
-from .observer import request_body
+from .headers import request_body
 from .responses import AsyncForwardedChat, require_async
 
 if TYPE_CHECKING:

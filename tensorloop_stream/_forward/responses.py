@@ -14,7 +14,8 @@ from openai import AsyncStream, Stream
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
-from .observer import EndObserver, StreamObserver, refusal, request_body, stream_headers
+from .headers import error_answer, request_body, stream_headers
+from .observer import observer_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -40,7 +41,7 @@ class _Forwarded:
     """For the browser: `SSE_HEADERS` or an error's content type, and the gateway's ids and `retry-after`."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        self._observer = EndObserver(settings) if callbacks is None else StreamObserver(callbacks, settings)
+        self._observer = observer_of(callbacks, settings)
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
@@ -56,7 +57,7 @@ class _Forwarded:
         self.headers = stream_headers(response.headers)
 
     def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
-        self.status_code, self.headers, self._first = refusal(error, client.api_key)
+        self.status_code, self.headers, self._first = error_answer(error, client.api_key)
         return self._observer.open_failed(error)
 
 

@@ -1,175 +1,84 @@
-"""The stream that asynchronous callers hold; as `_stream`, with `await` where that one blocks."""
+"""The stream for asynchronous code: it waits, calls back and closes; `StreamState` decides.
+
+`sync_stream` is the same without `await`; a test compares the two.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import anyio
 from openai import AsyncStream
-from openai.types.chat import ChatCompletionChunk
 
 from tensorloop_stream._errors import StreamError, StreamTimeoutError
 
-from .base import UNCLOSED, StreamView
+from .base import UNCLOSED, ItemT, ResultT, StreamView, describe
 from .settings import StreamSettings
-from .sources import DRAIN_SECONDS, END, AsyncSource, can_drain, in_time, no_source, open_async_source
+from .sources import (
+    DRAIN_SECONDS,
+    END,
+    AsyncSource,
+    async_source_of_sdk,
+    can_drain,
+    in_time,
+    is_patched,
+    no_source,
+    open_async_source,
+)
 from .state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from openai.types.chat import ChatCompletion, ChatCompletionMessage
-
     from tensorloop_stream._callbacks import Call, Callbacks
 
-    Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
-    AsyncChunks: TypeAlias = AsyncIterable[ChatCompletionChunk] | AsyncIterable[Mapping[str, Any]] | Chunks
-    AsyncOpened: TypeAlias = AsyncChunks | Awaitable[AsyncChunks]
-
-__all__ = ["AsyncChatStream"]
-
 _T = TypeVar("_T")
+_IS_READ = "this stream is being read by another task: give each its own stream, or read it in one"
 
 
-class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ignore[misc] # as above
-    """A streamed chat completion, for asynchronous code; as `ChatStream`, with `async` and `await`.
+class AsyncReader(Generic[ItemT]):
+    """Reads one stream, from its opening to its closing; what the SDK keeps in `AsyncStream._iterator`."""
 
-    `source` may also be the un-awaited `create(..., stream=True)`, an async iterable of chunks, or a function
-    that returns any of these. Callbacks may be `async def`. Timeouts work on every source, and for one that is
-    opened here they count from before the request.
-    """
-
-    def __init__(
-        self,
-        source: AsyncOpened | Callable[[], AsyncOpened],
-        callbacks: Callbacks | None = None,
-        *,
-        first_chunk_timeout: float | None = None,
-        idle_timeout: float | None = None,
-        require_finish: bool = True,
-        restarts: int = 0,
-    ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
-        self._state = StreamState(callbacks, settings)
-        self._source: AsyncSource | None = None
-        self._opens: Callable[[], AsyncOpened] | None = None
-        self._opening: Awaitable[AsyncChunks] | None = None
+    def __init__(self, state: StreamState, name: str) -> None:
+        self.state = state
+        self.name = name
+        # `None` before the stream is open and after it is closed.
+        self.source: AsyncSource | None = None
+        # The function that opens it, or the awaitable that does.
+        self.opens: Callable[[], Any] | None = None
+        self.opening: Awaitable[Any] | None = None
         self._opening_scope: anyio.CancelScope | None = None
-        if isinstance(source, AsyncChatStream):
-            taken = self._take_over(source, callbacks, settings)
-            if taken is not None:
-                self._begin(taken)
-            return
-        opened = None if inspect.isawaitable(source) else open_async_source(source)
-        if opened is not None:
-            settings.require_function(opens=False)
-            self._begin(opened)
-        elif inspect.isawaitable(source):
-            settings.require_function(opens=False)
-            self._opening = source
-        elif callable(source):
-            self._opens = source
-        else:
-            raise no_source(source)
+        self._task: int | None = None
+        self._is_reading = False
 
-    # Reading
-
-    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
+    def __aiter__(self) -> AsyncIterator[ItemT]:
         return self
 
-    async def __anext__(self) -> ChatCompletionChunk:
-        chunk = await self._advance(True)
-        if chunk is None:
+    async def __anext__(self) -> ItemT:
+        item: ItemT | None = await self.advance(True)
+        if item is None:
             raise StopAsyncIteration
-        self._state.delivered = True
-        return chunk  # type: ignore[return-value] # typed=True
+        self.state.delivered = True
+        return item
 
-    @property
-    def text_stream(self) -> AsyncIterator[str]:
-        """The text deltas of choice 0 that are not empty; may be left and taken up again."""
-        return _AsyncTexts(self._next_text)
-
-    async def _next_text(self) -> str:
-        while await self._advance(False) is not None:
-            text = self._state.accumulation.text_delta
-            if text:
-                self._state.delivered = True
-                return text
-        return ""
-
-    async def until_done(self) -> Self:
-        """Read to the end; raises the `StreamError` of a stream that breaks."""
-        while await self._advance(False) is not None:
-            pass
-        return self
-
-    async def get_final_completion(self) -> ChatCompletion:
-        """Read to the end and return the completion; raises `StreamTruncatedError` after an early close."""
-        await self.until_done()
-        return self._final()
-
-    async def get_final_message(self) -> ChatCompletionMessage:
-        """Read to the end and return the message of choice 0; raises as `get_final_completion` does."""
-        await self.until_done()
-        return self._final_message()
-
-    async def get_final_text(self) -> str:
-        """Read to the end and return the text of choice 0; raises as `get_final_completion` does."""
-        await self.until_done()
-        self._final()
-        return self.text
-
-    # The life of the connection
-
-    async def close(self) -> None:
-        """Close the connection now; a stream left before its end calls `on_abort`."""
-        calls = self._state.abandoned()
-        # Shielded, because a cancelled task must still close and tell.
-        with anyio.CancelScope(shield=True):
-            await self._close_source()
-            await self._run(calls)
-
-    async def aclose(self) -> None:
-        """Close the connection now; the same as `close`."""
-        await self.close()
-
-    async def __aenter__(self) -> Self:
-        while self._source is None and not self._state.ended:
-            try:
-                await self._open()
-            except Exception as error:
-                if self._state.ended:
-                    raise
-                await self._recover(error)
-            except BaseException:
-                await self.close()
-                raise
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __del__(self) -> None:
-        source = getattr(self, "_source", None)
-        if source is not None and source.response is not None:
-            warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
-
-    async def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Return the next chunk, waiting for it; `None` at the end."""
-        state = self._state
+    async def advance(self, typed: bool) -> Any:
+        """Return the next item, waiting for it; `None` at the end."""
+        state = self.state
+        if self._is_reading:
+            raise RuntimeError(_IS_READ)
         while not state.ended:
             try:
-                chunk = state.next(typed) if state.pending else None
-                while chunk is None and not state.done:
-                    chunk = await self._read(typed)
-                if chunk is None:
+                item = state.next(typed) if state.pending else None
+                while item is None and not state.done:
+                    item = await self._read(typed)
+                if item is None:
                     await self._drain()
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 if state.ended:
                     # Closed under the read, by another task.
                     state.interrupted()
@@ -181,68 +90,88 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
                 await self.close()
                 state.interrupted()
                 raise
-            if chunk is None:
+            if item is None:
                 await self._close_source()
                 await self._run(state.finished())
                 break
-            if state.has_chunk_callbacks:
-                await self._run(state.calls(chunk))
-            return chunk
+            if state.has_item_callbacks:
+                await self._run(state.calls(item))
+            return item
         if state.error is not None:
             raise state.error
         return None
 
-    async def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Bring the state the next read, whenever it comes, and return the chunk that it completes."""
-        state, source = self._state, self._source or await self._open()
-        until = state.wait_until() if state.has_timeout and source.waits else None
+    async def _read(self, typed: bool) -> Any:
+        """Hand the state the next read, whenever it arrives, and return the item that it completes."""
+        self._task = _current_task()
+        self._is_reading = True
         try:
-            if not source.waits:
-                data = next(source.reads, END)
-            elif until is None:
-                data = await anext(source.reads, END)
-            else:
-                data = await in_time(anext(source.reads, END), until, state.timed_out)
-        except StreamTimeoutError:
-            raise
-        except Exception as error:
-            broke = state.failed(error, source.kind)
-            if broke is error:
+            state, source = self.state, self.source or await self.open()
+            until = state.wait_until() if state.has_timeout and source.waits else None
+            try:
+                if not source.waits:
+                    data = next(source.reads, END)
+                elif until is None:
+                    data = await anext(source.reads, END)
+                else:
+                    data = await in_time(anext(source.reads, END), until, state.timed_out)
+            except StreamTimeoutError:
                 raise
-            raise broke from error
+            except Exception as error:
+                broken = state.failed(error, source.kind)
+                if broken is error:
+                    raise
+                raise broken from error
+        finally:
+            self._is_reading = False
         if data is not END:
             return state.feed_one(data, source.kind, typed)
         state.receive_end()
         return state.next(typed)
 
-    async def _open(self) -> AsyncSource:
-        opened: Any = self._opens() if self._opens is not None else self._opening
-        self._opening = None
+    async def open(self) -> AsyncSource:
+        """Open the stream."""
+        opened: Any = self.opens() if self.opens is not None else self.opening
+        self.opening = None
         if inspect.isawaitable(opened):
             opened = await self._opened(opened)
         source = None
-        if isinstance(opened, AsyncChatStream):
-            source = opened._hand_over()  # noqa: SLF001 - of the same class
+        if isinstance(opened, AsyncStreamBase):
+            source = opened._hand_over()
         source = source or open_async_source(opened)
         if source is None:
             raise no_source(opened)
-        return self._begin(source)
+        self.begin(source)
+        return source
 
     async def _opened(self, opening: Awaitable[_T]) -> _T:
         """Wait for what opens the stream, until another task closes it."""
-        until = self._state.wait_until()
+        until = self.state.wait_until()
         with anyio.CancelScope() as self._opening_scope:
-            return await (opening if until is None else in_time(opening, until, self._state.timed_out))
-        raise self._state.unfinished()
+            return await (opening if until is None else in_time(opening, until, self.state.timed_out))
+        raise self.state.unfinished()
 
-    def _begin(self, source: AsyncSource) -> AsyncSource:
-        self._source = source
-        self._state.response = source.response
-        return source
+    def begin(self, source: AsyncSource) -> None:
+        """Read from this source."""
+        self.source = source
+        self.state.response = source.response
+
+    async def close(self) -> None:
+        """Close the connection now; a stream closed before its end calls `on_abort`."""
+        state = self.state
+        is_elsewhere = not state.ended and self._task not in {None, _current_task()}
+        calls = state.abandoned()
+        if is_elsewhere:
+            # Its reader must not take this for the end of the answer, wherever it is.
+            state.interrupted()
+        # Shielded, because a cancelled task must still close and call back.
+        with anyio.CancelScope(shield=True):
+            await self._close_source()
+            await self._run(calls)
 
     async def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again."""
-        source = self._source
+        source = self.source
         if source is None or not can_drain(source):
             return
         try:
@@ -251,15 +180,15 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
                     pass
         except Exception as error:
             # The answer is whole; only its connection is lost.
-            if not isinstance(self._state.failed(error, source.kind), StreamError):
+            if not isinstance(self.state.failed(error, source.kind), StreamError):
                 raise
 
     async def _recover(self, error: Exception) -> None:
-        """Return if the stream is to be opened anew, else end it with `error`."""
+        """Return if the stream is to be opened again, else end it with `error`."""
         await self._close_source()
-        state = self._state
+        state = self.state
         delay = state.restart_delay(error)
-        if delay is None or self._opens is None:
+        if delay is None or self.opens is None:
             await self._run(state.failed_with(error))
             raise error
         try:
@@ -269,6 +198,19 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
             raise
         state.reset()
 
+    async def enter(self) -> None:
+        """Open the stream, unless it is open or closed."""
+        while self.source is None and not self.state.ended:
+            try:
+                await self.open()
+            except Exception as error:
+                if self.state.ended:
+                    raise
+                await self._recover(error)
+            except BaseException:
+                await self.close()
+                raise
+
     async def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
             try:
@@ -277,34 +219,220 @@ class AsyncChatStream(StreamView, AsyncStream[ChatCompletionChunk]):  # type: ig
                     await result
             except Exception as error:
                 await self._close_source()
-                await self._run(self._state.failed_with(error))
+                await self._run(self.state.failed_with(error))
                 raise
             except BaseException:
                 await self.close()
                 raise
 
     async def _close_source(self) -> None:
-        source, self._source = self._source, None
+        source, self.source = self.source, None
         if self._opening_scope is not None:
             self._opening_scope.cancel()
-        if inspect.iscoroutine(self._opening):
-            self._opening.close()
-        self._opening = None
+        if inspect.iscoroutine(self.opening):
+            self.opening.close()
+        self.opening = None
         if source is not None:
             with anyio.CancelScope(shield=True):
                 await source.close()
+
+    def __repr__(self) -> str:
+        return describe(self.name, self.state)
+
+    def __del__(self) -> None:
+        source = getattr(self, "source", None)
+        if source is not None and source.is_open:
+            warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
+
+
+class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, ResultT]):  # type: ignore[misc] # response: may be None
+    """A stream of the SDK on the engine, for asynchronous code.
+
+    `_iterator` is where the SDK has it, and every read goes through it: tracing tools replace it.
+    """
+
+    _reader: AsyncReader[ItemT]
+    # What a tool put between the reader and the caller: the object that it returned in place of the stream, and the
+    # iterator of its `AsyncStream.__aiter__`.
+    _wrapper: Any = None
+    _through: AsyncIterator[ItemT] | None = None
+
+    def __init__(
+        self,
+        source: AsyncOpened[ItemT] | Callable[[], AsyncOpened[ItemT]],
+        callbacks: Callbacks | None = None,
+        *,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        require_finish: bool = True,
+        restarts: int = 0,
+    ) -> None:
+        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        self._use(AsyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
+        if isinstance(source, AsyncStreamBase):
+            self._take_over(source, callbacks, settings)
+            return
+        opened = None if inspect.isawaitable(source) else open_async_source(source)
+        settings.require_function(opens=opened is None and not inspect.isawaitable(source))
+        if opened is not None:
+            self._reader.begin(opened)
+        elif inspect.isawaitable(source):
+            self._reader.opening = source
+        elif callable(source):
+            self._reader.opens = source
+        else:
+            raise no_source(source)
+
+    @classmethod
+    def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
+        """Return the stream that the SDK would construct with the arguments `made_of`."""
+        stream = cls.__new__(cls)
+        stream._use(AsyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
+        stream._state.started = started
+        stream._state.response = made_of["response"]
+        stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
+        stream._decoder = stream._client._make_sse_decoder()
+        stream._reader.begin(async_source_of_sdk(stream))
+        return stream
+
+    @classmethod
+    def _behind(cls, wrapper: Any, stream: AsyncStreamBase[ItemT, ResultT]) -> Self:
+        """Return a stream that is read through a tool's `wrapper` around `stream`."""
+        outer = cls.__new__(cls)
+        outer._use(stream._reader)
+        outer._wrapper, outer._iterator = wrapper, aiter(wrapper)
+        return outer
+
+    def _use(self, reader: AsyncReader[ItemT]) -> None:
+        self._reader = reader
+        self._iterator: AsyncIterator[ItemT] = reader
+
+    # Reading
+
+    def __aiter__(self) -> AsyncIterator[ItemT]:
+        return AsyncStream.__aiter__(self) if is_patched(AsyncStream, "__aiter__") else self
+
+    async def __anext__(self) -> ItemT:
+        return await self._iterator.__anext__()
+
+    @property
+    def text_stream(self) -> AsyncIterator[str]:
+        """The text deltas that are not empty, of choice 0; may be left and taken up again."""
+        return _AsyncTexts(self._state, self._advancing())
+
+    async def until_done(self) -> Self:
+        """Read to the end; raises the `StreamError` of a stream that breaks."""
+        advance = self._advancing()
+        while await advance(False) is not None:
+            pass
+        return self
+
+    async def get_final_text(self) -> str:
+        """Read to the end and return the text; raises `StreamTruncatedError` after an early close."""
+        await self.until_done()
+        self._final()
+        return self.text
+
+    def _advancing(self) -> Callable[[bool], Awaitable[Any]]:
+        """Return the function that reads the next item: the reader's, or one through what a tool put before it."""
+        if self._through is None and is_patched(AsyncStream, "__aiter__"):
+            self._through = AsyncStream.__aiter__(self)
+        through = self._through or self._iterator
+        return self._reader.advance if through is self._reader else lambda _: anext(through, None)
+
+    # The life of the connection
+
+    async def close(self) -> None:
+        """Close the connection now; a stream closed before its end calls `on_abort`."""
+        await self._reader.close()
+        for each in (self._through, self._iterator, self._wrapper):
+            # So that the span of a tracing tool ends.
+            close = getattr(each, "aclose", None) or getattr(each, "close", None)
+            if each is not self._reader and callable(close):
+                with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
+                    closing = close()
+                    if inspect.isawaitable(closing):
+                        await closing
+
+    async def aclose(self) -> None:
+        """Close the connection now; the same as `close`."""
+        await self.close()
+
+    async def __aenter__(self) -> Self:
+        await self._reader.enter()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Streams made of streams
+
+    def _take_over(
+        self, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
+    ) -> None:
+        """Go on with another stream where it stands; the other is closed."""
+        if other._dialect is not self._dialect:
+            raise no_source(other)
+        reader = other._reader
+        settings.require_function(opens=reader.opens is not None)
+        settings = settings.over(reader.state.settings)
+        reader.state.configure(callbacks, settings)
+        reader.name = type(self).__name__
+        self._reader, self._iterator = reader, other._iterator
+        self._wrapper, self._through = other._wrapper, other._through
+        other._use(_closed(other))
+        other._wrapper = other._through = None
+
+    def _hand_over(self) -> AsyncSource | None:
+        """Return the source if nothing was read from it, else `None`; this stream is closed then."""
+        reader = self._reader
+        source = reader.source
+        if source is None or reader.state.has_started or self._iterator is not reader or is_patched(AsyncStream):
+            return None
+        self._use(_closed(self))
+        reader.source = None
+        reader.state.ended = True
+        return source
+
+
+def _closed(stream: AsyncStreamBase[Any, Any]) -> AsyncReader[Any]:
+    state = StreamState(stream._dialect, None, stream._state.settings)
+    state.ended = True
+    return AsyncReader(state, type(stream).__name__)
+
+
+def _current_task() -> int:
+    try:
+        return id(asyncio.current_task())
+    except RuntimeError:  # trio
+        return anyio.get_current_task().id
 
 
 class _AsyncTexts:
     # Not an async generator: left half-way, those end in a task of the event loop's choice (openai-python#503).
 
-    def __init__(self, next_text: Callable[[], Awaitable[str]]) -> None:
-        self._next_text = next_text
+    def __init__(self, state: StreamState, advance: Callable[[bool], Awaitable[Any]]) -> None:
+        self._state = state
+        self._advance = advance
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        if text := await self._next_text():
-            return text
+        state, advance = self._state, self._advance
+        while await advance(False) is not None:
+            if text := state.accumulation.text_delta:
+                state.delivered = True
+                return text
         raise StopAsyncIteration
+
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    AsyncItems: TypeAlias = (
+        AsyncIterable[ItemT] | AsyncIterable[Mapping[str, Any]] | Iterable[ItemT] | Iterable[Mapping[str, Any]]
+    )
+    AsyncOpened: TypeAlias = AsyncItems[ItemT] | Awaitable[AsyncItems[ItemT]]

@@ -1,4 +1,7 @@
-"""What a stream can be made of, told apart: an SDK stream, chunks of any origin, or a way to open one."""
+"""Tell apart what a stream can be made of: an SDK stream, items of any origin, or a way to open one.
+
+Touches private API: the SDK's `Stream._iterator`, httpx's `is_stream_consumed`, and `gi_running` of generators.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import anyio
@@ -29,13 +33,21 @@ DRAIN_SECONDS = 0.1
 END: Any = object()
 _FOR_ASYNC = "use AsyncChatStream or, in a notebook, await adisplay_stream(...)"
 _FOR_SYNC = "use ChatStream or, in a notebook, display_stream(...)"
-# bytes: of an SDK stream that nobody has read from; sdk: chunks of one that was begun; chunks: of the caller.
-Kind = Literal["bytes", "sdk", "chunks"]
+# bytes: of an SDK stream that nobody has read from; sdk: items of one that was begun, or is watched by a tool; items:
+# of the caller, whose errors are their own.
+Kind = Literal["bytes", "sdk", "items"]
+_SDK_FILE = Stream.close.__code__.co_filename
+_READ_METHODS = ("__iter__", "__next__", "__stream__", "_iter_events")
+_ASYNC_READ_METHODS = ("__aiter__", "__anext__", "__stream__", "_iter_events")
+# Where wrappers of tracing tools keep the stream that they wrap.
+_WRAPPED_IN = ("__wrapped__", "_stream", "stream", "_wrapped", "wrapped", "_raw_stream", "_response", "_iterator")
+# A tool may wrap the wrapper of another.
+_MAX_WRAPPERS = 4
 
 
 @dataclass(slots=True)
 class Source:
-    """A sync source, opened: `reads` yields bytes or chunks."""
+    """A sync source, opened: `reads` yields bytes or items."""
 
     kind: Kind
     reads: Iterator[Any]
@@ -66,10 +78,15 @@ class Source:
         found = network.get_extra_info("socket") if network is not None else None
         return found if isinstance(found, socket.socket) else None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a connection that nobody has closed."""
+        return self.response is not None and not self.response.is_closed
+
 
 @dataclass(slots=True)
 class AsyncSource:
-    """An async source, opened: `reads` yields bytes or chunks; a sync iterable needs no waiting."""
+    """An async source, opened: `reads` yields bytes or items; a sync iterable needs no waiting."""
 
     kind: Kind
     # Of an AsyncIterator if it `waits`, else of an Iterator.
@@ -96,7 +113,7 @@ class AsyncSource:
                 await closing
 
     async def _unwind(self) -> None:
-        """End the generators of httpx2, the innermost first, by reading from the connection that is closed now.
+        """End the generators of the HTTP library, the innermost first, by reading from the closed connection.
 
         Closed from the outside, some of the inner ones would be left to the garbage collector, which ends them
         in a task of its own (asyncio) or warns of them (trio). Other transports are not read from after their
@@ -106,20 +123,25 @@ class AsyncSource:
             while await anext(self.reads, END) is not END:
                 pass
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it holds a connection that nobody has closed."""
+        return self.response is not None and not self.response.is_closed
+
 
 def open_source(source: object) -> Source | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, Stream):
-        if _is_fresh(source, Stream):
+        if is_fresh(source):
             return Source("bytes", bytes_of(source.response), source.response, source)
-        return Source("sdk", iter(source), getattr(source, "response", None), source)
+        return Source("sdk", iter(source), response_of(source), source)
     if isinstance(source, AsyncStream) or inspect.isawaitable(source):
         if inspect.iscoroutine(source):
             source.close()
         raise TypeError(f"this is an async stream: {_FOR_ASYNC}")
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
-        return Source("chunks", iter(source), None, source)
+        return Source("sdk" if is_wrapper(source) else "items", iter(source), response_of(source), source)
     if isinstance(source, AsyncIterable):
         raise TypeError(f"{type(source).__name__} is an async iterable: {_FOR_ASYNC}")
     return None
@@ -128,30 +150,101 @@ def open_source(source: object) -> Source | None:
 def open_async_source(source: object) -> AsyncSource | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, AsyncStream):
-        if _is_fresh(source, AsyncStream):
+        if is_fresh(source):
             return AsyncSource("bytes", async_bytes_of(source.response), source.response, source)
-        return AsyncSource("sdk", aiter(source), getattr(source, "response", None), source)
+        return AsyncSource("sdk", aiter(source), response_of(source), source)
     if isinstance(source, Stream):
         raise TypeError(f"this is a sync stream, which would block the event loop: {_FOR_SYNC}")
     if isinstance(source, AsyncIterable):
-        return AsyncSource("chunks", aiter(source), None, source)
+        return AsyncSource("sdk" if is_wrapper(source) else "items", aiter(source), response_of(source), source)
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
-        return AsyncSource("chunks", iter(source), None, source, waits=False)
+        return AsyncSource("items", iter(source), None, source, waits=False)
+    return None
+
+
+def source_of_sdk(stream: Stream[Any]) -> Source:
+    """Return the source of a stream that the SDK constructs: its bytes, or its items where a tool patched the class."""
+    response = stream.response
+    if is_patched(Stream):
+        return Source("sdk", Stream.__stream__(stream), response, response)
+    return Source("bytes", bytes_of(response), response, None)
+
+
+def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
+    """Return the source of a stream that the SDK constructs, as `source_of_sdk` does."""
+    response = stream.response
+    if is_patched(AsyncStream):
+        return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response)
+    return AsyncSource("bytes", async_bytes_of(response), response, None)
+
+
+def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
+    """Tell whether somebody replaced a method of the SDK's class: all that read, or those named."""
+    every = names or (_READ_METHODS if kind is Stream else _ASYNC_READ_METHODS)
+    methods = (vars(kind).get(name) for name in every)
+    # By the file of the code: `functools.wraps` and wrapt copy names and signatures.
+    return any(type(method) is not FunctionType or method.__code__.co_filename != _SDK_FILE for method in methods)
+
+
+def is_fresh(stream: Stream[Any] | AsyncStream[Any]) -> bool:
+    """Tell whether a stream is the SDK's own, unread and unwatched, so that its bytes can be read past it."""
+    kind = type(stream)
+    if kind is not Stream and kind is not AsyncStream:
+        # A subclass or a wrapper of another library may do something of its own when it is iterated.
+        return False
+    if is_patched(kind) or stream.response.is_stream_consumed or stream.response.is_closed:
+        return False
+    iterator: Any = stream._iterator  # noqa: SLF001 - tracing tools replace it
+    code = getattr(iterator, "gi_code", None) or getattr(iterator, "ag_code", None)
+    return code is kind.__stream__.__code__
+
+
+def is_wrapper(source: object) -> bool:
+    """Tell whether an object wraps a stream of the SDK, as tracing tools do."""
+    return wrapped_stream(source) is not None
+
+
+def wrapped_stream(source: object) -> Stream[Any] | AsyncStream[Any] | None:
+    """Return the stream that an object of another library wraps, `None` if there is none to be seen."""
+    for _ in range(_MAX_WRAPPERS):
+        attributes = [_attribute(source, name) for name in _WRAPPED_IN]
+        for each in attributes:
+            # By its true type: a mock answers for the class that it mocks.
+            if issubclass(type(each), (Stream, AsyncStream)):
+                return cast("Stream[Any] | AsyncStream[Any]", each)
+        source = next((each for each in attributes if each is not None), None)
+        if source is None:
+            return None
+    return None
+
+
+def _attribute(source: object, name: str) -> Any:
+    with suppress(Exception):  # an attribute of another library may do anything
+        return getattr(source, name, None)
+    return None
+
+
+def response_of(source: object) -> httpx2.Response | None:
+    """Return the HTTP response of a stream or of an object that wraps one; `None` if it has none."""
+    for each in (source, wrapped_stream(source)):
+        response = getattr(each, "response", None)
+        if hasattr(response, "is_stream_consumed") and hasattr(response, "extensions"):
+            return cast("httpx2.Response", response)
     return None
 
 
 def bytes_of(response: httpx2.Response) -> Iterator[bytes]:
-    """Return the decoded bytes of a response as they come."""
+    """Return the decoded bytes of a response as they arrive."""
     if "content-encoding" in response.headers:
         return response.iter_bytes()
-    # Past three layers of the HTTP library, which only matter to what has to be decoded.
+    # Past three layers of the HTTP library, which only matter to content that must be decoded.
     response.is_stream_consumed = True
     return iter(cast("httpx2.SyncByteStream", response.stream))
 
 
 def async_bytes_of(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """Return the decoded bytes of a response as they come."""
+    """Return the decoded bytes of a response as they arrive."""
     if "content-encoding" in response.headers:
         return response.aiter_bytes()
     response.is_stream_consumed = True
@@ -159,7 +252,7 @@ def async_bytes_of(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
-    """Return what wakes the reads of a source; raises `ValueError` if `is_needed` and there is no such thing."""
+    """Return the alarm that wakes the reads of a source; raises `ValueError` if `is_needed` and impossible."""
     if source.socket is not None:
         return Alarm(source.wake)
     if is_needed:
@@ -171,7 +264,7 @@ def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
 
 
 async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], Exception]) -> _T:
-    """Return what `waiting` brings before this moment of the monotonic clock, else raise what `timed_out` returns."""
+    """Return the result of `waiting` before this moment of the monotonic clock, else raise what `timed_out` returns."""
     with anyio.move_on_after(max(until - time.monotonic(), 0)):
         return await waiting
     raise timed_out()
@@ -188,11 +281,6 @@ def no_source(source: object) -> TypeError:
         f"{type(source).__name__} is not a source of chunks: give the stream that create(..., stream=True) returns, "
         "an iterable of chunks, or a function that opens one"
     )
-
-
-def _is_fresh(stream: Stream[Any] | AsyncStream[Any], kind: type) -> bool:
-    # A subclass or a wrapper of another library may do something of its own when it is iterated.
-    return type(stream) is kind and not stream.response.is_stream_consumed and not stream.response.is_closed
 
 
 def _refuse_what_only_looks_iterable(source: object) -> None:

@@ -1,4 +1,23 @@
-"""What a stream has seen and what follows from it: every decision that sync and async share, with no I/O."""
+"""The state of one stream: every decision that sync and async code share, with no I/O.
+
+Theory of operation. The edge (`sync_stream`, `async_stream`) reads from a source and hands each read to `receive` or
+`feed_one`; at the end of the source it calls `receive_end`. `next` and `feed_one` return the items that the reads
+complete. An item is accumulated before it is returned. After each item the edge makes the calls that `calls` returns.
+
+    waiting for data --item--> delivered to the caller --read on--> waiting for data
+        |-- `[DONE]`, or the end after a finish reason --> done  -> `finished`:    on_finish
+        |-- the caller closes the stream               --> ended -> `abandoned`:   on_abort (on_finish if it is whole)
+        |-- a cut, a timeout, bad data, an error event --> ended -> `failed_with`: on_error
+                 unless nothing was delivered and restarts are left: `restart_delay`, `reset`, back to the start
+
+Rules:
+- One terminal callback, whatever happens, and nothing is read, called or raised after it.
+- Every error carries the result so far.
+- Nothing that was delivered is delivered again: a restart needs `delivered` to be false.
+- Timeouts count items, not bytes: only an item resets the deadline, and the caller's own time does not count.
+
+The dialect (`dialect.Dialect`) knows what an item is and what ends a stream; this module does not.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +26,22 @@ from collections import deque
 from random import random
 from typing import TYPE_CHECKING, Any
 
-from tensorloop_stream._callbacks import Callbacks, require_callbacks
-from tensorloop_stream._chat.accumulation import Accumulation
-from tensorloop_stream._chat.fast_path.matcher import FastPath
-from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, parse_object, typed_chunk, valid_chunk
+from tensorloop_stream._callbacks import CallbackPlan, Callbacks, require_callbacks
 from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
-from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
-from tensorloop_stream._telling import CallbackPlan
+from tensorloop_stream._sse import EventParser, EventSplitter
 from tensorloop_stream._timing import StreamTiming
 
-from .translate import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
+from .payload import parse_object
+from .translate import event_error_body, is_complete_event, may_restart, provider_error, translate_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx2
-    from openai.types.chat import ChatCompletionChunk
 
     from tensorloop_stream._callbacks import Call
 
+    from .dialect import Dialect
     from .settings import StreamSettings
     from .sources import Kind
 
@@ -34,59 +50,69 @@ _FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
 
 
 class StreamState:
-    """The state of one stream: fed with bytes or chunks, it hands out chunks, calls to make and errors."""
+    """The state of one stream: fed with bytes or items, it returns items, calls to make and errors."""
 
-    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        callbacks: Callbacks | None,
+        settings: StreamSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        new_splitter: Callable[[], EventSplitter] = EventSplitter,
+    ) -> None:
         require_callbacks(callbacks)
+        self.dialect = dialect
+        self._clock = clock
+        self._new_splitter = new_splitter
         self._plan = CallbackPlan(callbacks or Callbacks())
         self.configure(None, settings)
         self.response: httpx2.Response | None = None
         self.error: Exception | None = None
-        # Whether the terminal call was made: nothing more is read, called or raised after it.
+        # Whether the stream has ended, in one of the three ways.
         self.ended = False
-        # Whether a chunk, a text or a callback's argument reached the caller: then nothing may be repeated.
+        # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.delivered = False
         self.restarted = 0
-        # The clock of the timing; earlier than now where it is known when the request was sent.
-        self.started = time.monotonic()
+        # The zero of the timing; earlier than now where the moment of the request is known.
+        self.started = clock()
         self._stopped: float | None
         self.reset()
 
     def configure(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        """Set who is told of what comes, unless it is to be as before, and the limits."""
+        """Replace the callbacks, unless `None` is given, and the settings."""
         if callbacks is not None:
             self._plan = CallbackPlan(callbacks, self._plan)
-        # Whether a chunk has anybody to be told to.
-        self.has_chunk_callbacks = self._plan.has_chunk_callbacks
+        self.has_item_callbacks = self._plan.has_item_callbacks
         self.settings = settings
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
-        # Whether there is any use in asking `wait_until`.
+        # Whether `wait_until` can return anything but `None`.
         self.has_timeout = settings.has_timeout
 
     def reset(self) -> None:
-        """Begin anew, as before the first byte; the clock runs on."""
-        self.accumulation = Accumulation()
-        self._fast_path = FastPath(self.accumulation)
+        """Return to the state before the first byte; the clock of the timing runs on."""
+        self.accumulation = self.dialect.new_accumulation()
+        self._fast_path = self.dialect.new_fast_path(self.accumulation)
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
-        self._splitter = EventSplitter()
+        self._splitter = self._new_splitter()
         self._parser = EventParser()
-        self.pending: deque[bytes | ChatCompletionChunk | Mapping[str, Any]] = deque()
+        self.pending: deque[Any] = deque()
         self._arrivals: list[float] = []
         self._arrival = 0.0
         self._first_token: float | None = None
         self._deadline: float | None = None
         self._stopped = None
 
-    # What the edge brings
+    # From the edge
 
     def receive(self, data: Any, kind: Kind) -> None:
-        """Take one read: bytes or, of a source that has them, a chunk.
+        """Take one read: bytes or, from a source of items, an item.
 
         Raises `StreamDecodeError` for an event beyond the size bound.
         """
-        self._arrival = time.monotonic()
+        self._arrival = self._clock()
         if kind == "bytes":
             try:
                 self.pending.extend(self._splitter.feed(data))
@@ -96,119 +122,104 @@ class StreamState:
             self.pending.append(data)
 
     def receive_end(self) -> None:
-        """Take the end of the source; raises `StreamTruncatedError` if nothing says that it is complete."""
+        """Take the end of the source; raises `StreamTruncatedError` if the stream is not complete."""
         if not self.done:
             dropped, left = self._splitter.pending, self._splitter.rest
             try:
-                # Raises what the last read put off.
+                # Raises the error that the last read put off.
                 self._splitter.finish()
             except StreamDecodeError as error:
                 raise self.failed(error, "bytes") from None
-            if dropped and speaks_for_itself(left):
+            if dropped and is_complete_event(left):
                 self.pending.append(left)
                 return
-            if self.settings.require_finish and not self.accumulation.any_finished:
+            if self.settings.require_finish and not self.accumulation.may_end:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
-                rest += self._of_another_kind
                 raise StreamTruncatedError(
-                    f"stream ended after {self._progress} with no finish_reason and no [DONE]{rest}",
+                    f"stream ended after {self._progress} with {self.dialect.unfinished}{rest}{self._foreign_type}",
                     **self._error_context,
                 )
         self.done = True
 
-    # What the edge gets
+    # To the edge
 
-    def feed_one(self, data: Any, kind: Kind, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Take one read and return the first chunk that it completes: `receive` and `next` in one.
+    def feed_one(self, data: Any, kind: Kind, typed: bool) -> Any:
+        """Take one read and return the first item that it completes: `receive` and `next` in one.
 
-        Nearly every read of a gateway is one whole event of one line, which goes a short way; the result is the
-        same. Raises as both do.
+        Nearly every read of a gateway is one whole event, which needs no queue; the result is the same. Raises as
+        both do.
         """
-        if (
-            kind != "bytes"
-            or not self._splitter.is_plain
-            or data.find(b"\n") != len(data) - 2
-            or len(data) >= MAX_EVENT_SIZE
-        ):
+        if kind != "bytes" or not self._splitter.is_single_event(data):
             self.receive(data, kind)
             return self.next(typed)
         typed = typed or self._plan.wants_items
-        self._arrival = time.monotonic()
-        alike = self._fast_path.match(data, typed)
-        if alike is not None:
+        self._arrival = self._clock()
+        item = self._fast_path.match(data, typed)
+        if item is not None:
             self._arrivals.append(self._arrival)
             self._deadline = None
-            return alike
-        if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+            return item
+        if b"\r" in data:
             self.receive(data, kind)
             return self.next(typed)
         try:
-            return self._take_line(data[:-2], typed)
+            return self._parse_event(data[:-2], typed)
         except (ValueError, RecursionError) as error:
-            raise self._bad_chunk(error) from error.__cause__ or error
+            raise self._bad_item(error) from error.__cause__ or error
 
-    def _take_line(self, line: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any]:
-        """Take an event of one line, which begins with `data: {`."""
-        accumulation, data = self.accumulation, line[6:]
-        mapping: Mapping[str, Any] | None = None
-        chunk = valid_chunk(data) if typed else None
-        if chunk is None or not accumulation.add_plain_chunk(chunk, data):
-            mapping = parse_object(data)
-            if typed or not accumulation.add_plain_mapping(mapping, data):
-                self._accept(mapping)
-                return (chunk or construct_chunk(mapping)) if typed else mapping
-        self._arrivals.append(self._arrival)
-        self._deadline = None
-        self._fast_path.learn(data, mapping, chunk)
-        return chunk or mapping  # type: ignore[return-value] # one of them there is
+    def next(self, typed: bool) -> Any:
+        """Return the next item that is there, accumulated; `None` when more must be read, or `done`.
 
-    def next(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Return the next chunk that is there, accumulated; `None` when more must be read, or `done`.
-
-        Raises `StreamProviderError` and `StreamDecodeError`.
+        The item is in the SDK's type if `typed`, else a mapping. Raises `StreamProviderError` and `StreamDecodeError`.
         """
         typed = typed or self._plan.wants_items
         while self.pending and not self.done:
-            item = self.pending.popleft()
+            received = self.pending.popleft()
             try:
-                if type(item) is not bytes:
-                    mapping = as_mapping(item)  # type: ignore[arg-type] # mypy does not narrow by `type() is not`
-                    self._accept(mapping)
-                    return as_chunk(item) if typed else mapping  # type: ignore[arg-type] # as above
-                if item.startswith(b"data: {") and b"\n" not in item:
-                    # Nearly all events are one line; only the others need the whole grammar.
-                    alike = self._fast_path.match(item + b"\n\n", typed)
-                    if alike is None:
-                        return self._take_line(item, typed)
-                    self._arrivals.append(self._arrival)
-                    self._deadline = None
-                    return alike
-                data = self._data_of(item)
-                if not data:
-                    continue
-                if data.startswith(b"[DONE]"):
-                    self.done = True
-                    self._stopped = self._arrival
-                    break
-                mapping = parse_object(data)
-                self._accept(mapping)
-                return typed_chunk(data, mapping) if typed else mapping
+                if type(received) is bytes:
+                    item = self._fast_path.match(received + b"\n\n", typed)
+                    if item is not None:
+                        self._arrivals.append(self._arrival)
+                        self._deadline = None
+                    else:
+                        item = self._parse_event(received, typed)
+                        if item is None:
+                            continue
+                    return item
+                mapping = self.dialect.as_mapping(received)
+                self._add(mapping)
+                return self.dialect.as_item(received) if typed else mapping
             except (ValueError, RecursionError) as error:
-                raise self._bad_chunk(error) from error.__cause__ or error
+                raise self._bad_item(error) from error.__cause__ or error
         return None
 
-    def _bad_chunk(self, error: Exception) -> Exception:
-        # A StreamDecodeError is a ValueError too.
-        if isinstance(error, StreamDecodeError):
-            return self.failed(error, "bytes")
-        return StreamDecodeError(f"not a chunk after {self._progress}: {error}", **self._error_context)
+    def _parse_event(self, event: bytes, typed: bool) -> Any:
+        """Accumulate an event, without its blank line, and return its item; `None` for one that brings none."""
+        payload = event[6:] if event.startswith(b"data: {") and b"\n" not in event else self._payload_of(event)
+        if not payload:
+            return None
+        if payload.startswith(b"[DONE]"):
+            self.done = True
+            self._stopped = self._arrival
+            return None
+        mapping = parse_object(payload)
+        fast_path = self._fast_path
+        is_active = fast_path.is_active
+        continues = is_active and fast_path.continues(event, mapping)
+        self._add(mapping)
+        item = self.dialect.build(payload, mapping) if typed else None
+        if continues:
+            fast_path.learn(event, mapping, item)
+        elif is_active:
+            fast_path.reset()
+        return item if typed else mapping
 
-    def _data_of(self, event: bytes) -> bytes:
+    def _payload_of(self, event: bytes) -> bytes:
         # A blank line too many between two events must not hide what the second one is.
         event = event.lstrip(b"\n")
         if event.startswith(b"error:"):
             # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
-            raise self._provider_error(error_body(event[6:].strip()))
+            raise self._provider_error(event_error_body(event[6:].strip()))
         if event.lstrip().startswith(b"{"):
             return event
         parsed = self._parser.parse(event)
@@ -216,46 +227,45 @@ class StreamState:
             return b""
         data = parsed.data.strip().encode()
         if parsed.event == "error":
-            raise self._provider_error(error_body(data))
+            raise self._provider_error(event_error_body(data))
         # AgentRouter sends `null` between reasoning and text (kilocode#3083).
         return data if data != b"null" else b""
 
-    def _accept(self, chunk: Mapping[str, Any]) -> None:
-        if chunk.get("error"):
-            raise self._provider_error(chunk["error"])
-        if "choices" not in chunk:
-            if is_bare_error(chunk):
-                raise self._provider_error(dict(chunk))
-            if str(chunk.get("type")).startswith("response."):
-                raise StreamDecodeError(
-                    f"{chunk['type']} is an event of the Responses API, and this reads chat completions: iterate what "
-                    "responses.create(..., stream=True) returned as it is",
-                    **self._error_context,
-                )
+    def _add(self, mapping: Mapping[str, Any]) -> None:
+        error = self.dialect.error_of(mapping)
+        if error is not None:
+            raise self._provider_error(error)
         accumulation = self.accumulation
-        self._fast_path.reset()
-        accumulation.add(chunk)
+        accumulation.add(mapping)
         self._arrivals.append(self._arrival)
         self._deadline = None
         if self._first_token is None and accumulation.has_token:
             self._first_token = self._arrival
 
-    def wait_until(self) -> float | None:
-        """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit.
+    def _bad_item(self, error: Exception) -> Exception:
+        # A StreamDecodeError is a ValueError too.
+        if isinstance(error, StreamDecodeError):
+            return self.failed(error, "bytes")
+        return StreamDecodeError(
+            f"not a {self.dialect.item_name} after {self._progress}: {error}", **self._error_context
+        )
 
-        The same moment until a chunk comes: keep-alive comments do not count. The time that the caller takes
-        between two chunks does not count either.
+    def wait_until(self) -> float | None:
+        """Return when the wait for the next item ends, on the monotonic clock; `None` for no limit.
+
+        The moment is the same until an item arrives: keep-alive comments do not count. The time that the caller takes
+        between two items does not count either.
         """
-        timeout = self._idle_timeout if self.chunks else self._first_chunk_timeout
+        timeout = self._idle_timeout if self._arrivals else self._first_chunk_timeout
         if timeout is None:
             return None
         if self._deadline is None:
-            self._deadline = time.monotonic() + timeout
+            self._deadline = self._clock() + timeout
         return self._deadline
 
-    def calls(self, chunk: ChatCompletionChunk | Mapping[str, Any]) -> list[Call]:
-        """Return the calls that the chunk just taken asks for, in order."""
-        calls = self._plan.for_chunk(chunk, self.accumulation)
+    def calls(self, item: Any) -> list[Call]:
+        """Return the calls that the item just returned triggers, in order."""
+        calls = self._plan.for_item(item, self.accumulation)
         self.delivered = self.delivered or bool(calls)
         return calls
 
@@ -269,7 +279,7 @@ class StreamState:
         return calls + self._last(self._plan.callbacks.on_finish)
 
     def abandoned(self) -> list[Call]:
-        """Return the last calls of a stream that the caller left: finished if its finish reason had come."""
+        """Return the last calls of a stream that the caller closed: finished if its finish reason had arrived."""
         if self.ended:
             return []
         return self._last(self._plan.callbacks.on_finish if self.is_whole else self._plan.callbacks.on_abort)
@@ -283,12 +293,12 @@ class StreamState:
 
     def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
         self.ended = True
-        self._stopped = self._stopped or time.monotonic()
+        self._stopped = self._stopped or self._clock()
         return self._plan.for_end(self.accumulation, terminal, argument)
 
     @property
-    def chunks(self) -> int:
-        """How many chunks came."""
+    def count(self) -> int:
+        """The number of items so far."""
         return len(self._arrivals)
 
     @property
@@ -305,7 +315,7 @@ class StreamState:
     @property
     def is_whole(self) -> bool:
         """Whether the answer is complete, although its stream may not be."""
-        return self.done or self.accumulation.finished
+        return self.done or self.accumulation.is_whole
 
     def interrupted(self) -> None:
         """Note that a read ended with its stream: reading on must not look like the end of a whole answer."""
@@ -315,41 +325,42 @@ class StreamState:
     # Errors
 
     def failed(self, error: Exception, kind: Kind, *, timed_out: bool = False) -> Exception:
-        """Return the error of this family for what a read raised; `error` itself if it is the caller's own."""
+        """Return the `StreamError` for an error of a read; `error` itself if it is the caller's own."""
         if timed_out:
             return self.timed_out()
-        return error if kind == "chunks" else translated(error, self._progress, **self._error_context)
+        return error if kind == "items" else translate_error(error, self._progress, **self._error_context)
 
     def timed_out(self) -> StreamTimeoutError:
-        """Return the error for a chunk that did not come in time."""
-        settings = self.settings
-        if self.chunks:
-            text = f"no chunk for {settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
+        """Return the error for an item that did not arrive in time."""
+        settings, item = self.settings, self.dialect.item_name
+        if self._arrivals:
+            text = f"no {item} for {settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
         else:
-            text = f"no first chunk within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
+            text = f"no first {item} within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
         return StreamTimeoutError(text, **self._error_context)
 
     def unfinished(self) -> StreamTruncatedError:
-        """Return the error for asking the final answer of a stream that was left."""
+        """Return the error for asking the final result of a stream that the caller closed early."""
         return StreamTruncatedError(
-            f"the stream was closed after {self._progress}, before its end: what came is in .completion",
+            f"the stream was closed early, after {self._progress}; "
+            f"the partial answer is in .{self.dialect.result_name}",
             **self._error_context,
         )
 
-    def no_choice(self) -> StreamTruncatedError:
-        """Return the error for asking the message of a completion that has none."""
-        return StreamTruncatedError(f"the stream ended after {self._progress} without a choice", **self._error_context)
+    def without(self, part: str) -> StreamTruncatedError:
+        """Return the error for asking a part that the final result lacks."""
+        return StreamTruncatedError(f"the stream ended after {self._progress} without {part}", **self._error_context)
 
     def _provider_error(self, body: Any) -> StreamProviderError:
         return provider_error(body, self._progress, **self._error_context)
 
     @property
     def _progress(self) -> str:
-        chunks, text = self.chunks, len(self.accumulation.text)
-        return f"{chunks} chunk{'' if chunks == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
+        items, text, name = self.count, len(self.accumulation.text), self.dialect.item_name
+        return f"{items} {name}{'' if items == 1 else 's'} and {text} character{'' if text == 1 else 's'} of text"
 
     @property
-    def _of_another_kind(self) -> str:
+    def _foreign_type(self) -> str:
         kind = "" if self.response is None else self.response.headers.get("content-type", "")
         if not kind or kind.startswith("text/event-stream"):
             return ""
@@ -358,28 +369,25 @@ class StreamState:
     @property
     def _error_context(self) -> dict[str, Any]:
         request = None if self.response is None else self.response.request
-        return {"partial": self.accumulation.completion, "request": request, "request_id": self.request_id}
+        accumulation = self.accumulation
+        return {"partial": lambda: accumulation.result, "request": request, "request_id": self.request_id}
 
     # Restarts
 
     def restart_delay(self, error: Exception) -> float | None:
-        """Return the seconds to wait before the stream is opened anew, `None` if it must not be."""
+        """Return the seconds to wait before the stream is opened again, `None` if it must not be."""
         if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
         delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
         self.restarted += 1
         return delay * (1 - _JITTER * random())  # noqa: S311 - spreads restarts, guards nothing
 
-    # What there is to see
-
     @property
     def timing(self) -> StreamTiming:
         """The timing so far."""
-        usage = self.accumulation.usage
-        tokens = usage.completion_tokens if usage is not None else None
         return StreamTiming(
             chunk_times=tuple(arrival - self.started for arrival in self._arrivals),
             time_to_first_token=None if self._first_token is None else self._first_token - self.started,
-            duration=(self._stopped or time.monotonic()) - self.started,
-            completion_tokens=tokens if isinstance(tokens, int) else None,
+            duration=(self._stopped or self._clock()) - self.started,
+            completion_tokens=self.accumulation.output_tokens,
         )

@@ -1,166 +1,84 @@
-"""The stream that synchronous callers hold: it waits, calls back and closes; what to do is decided in `_state`."""
+"""The stream for synchronous code: it waits, calls back and closes; `StreamState` decides.
+
+`async_stream` is the same with `await` where this one blocks; a test compares the two.
+"""
 
 from __future__ import annotations
 
 import inspect
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from contextlib import suppress
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from openai import Stream
-from openai.types.chat import ChatCompletionChunk
 
 from tensorloop_stream._errors import StreamError
 
-from .base import UNCLOSED, StreamView
+from .base import UNCLOSED, ItemT, ResultT, StreamView, describe
 from .settings import StreamSettings
-from .sources import DRAIN_SECONDS, END, Source, alarm_of, can_drain, no_source, open_source
+from .sources import (
+    DRAIN_SECONDS,
+    END,
+    Source,
+    alarm_of,
+    can_drain,
+    is_patched,
+    no_source,
+    open_source,
+    source_of_sdk,
+)
 from .state import StreamState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from openai.types.chat import ChatCompletion, ChatCompletionMessage
-
     from tensorloop_stream._callbacks import Call, Callbacks
 
     from .watchdog import Alarm
 
-    Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
-
-__all__ = ["ChatStream"]
+_IS_READ = "this stream is being read by another thread: give each its own stream, or read it in one"
 
 
-class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc] # not every source has a response
-    """A streamed chat completion, for synchronous code.
+class SyncReader(Generic[ItemT]):
+    """Reads one stream, from its opening to its closing; what the SDK keeps in `Stream._iterator`."""
 
-    `source` is what `create(..., stream=True)` returned, an iterable of chunks, or a function that opens
-    either. `first_chunk_timeout` and `idle_timeout` are in seconds and count chunks, not bytes: keep-alive
-    comments do not reset them. `restarts` says how often to open the stream anew when it breaks before
-    anything reached the caller. With `require_finish=False` a stream may end without a finish reason.
-
-    Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts`
-    without a function and for timeouts on a source without a connection; while read, the `StreamError`s.
-    """
-
-    def __init__(
-        self,
-        source: Chunks | Callable[[], Chunks],
-        callbacks: Callbacks | None = None,
-        *,
-        first_chunk_timeout: float | None = None,
-        idle_timeout: float | None = None,
-        require_finish: bool = True,
-        restarts: int = 0,
-    ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
-        self._state = StreamState(callbacks, settings)
-        if callbacks is not None:
-            callbacks.require_sync()
-        self._source: Source | None = None
+    def __init__(self, state: StreamState, name: str) -> None:
+        self.state = state
+        self.name = name
+        # `None` before the stream is open and after it is closed.
+        self.source: Source | None = None
+        # The function that opens it.
+        self.opens: Callable[[], Any] | None = None
         self._alarm: Alarm | None = None
-        self._opens: Callable[[], Chunks] | None = None
-        if isinstance(source, ChatStream):
-            taken = self._take_over(source, callbacks, settings)
-            if taken is not None:
-                self._begin(taken)
-            return
-        opened = open_source(source)
-        settings.require_function(opens=opened is None)
-        if opened is not None:
-            self._begin(opened)
-        elif callable(source):
-            self._opens = source
-        else:
-            raise no_source(source)
+        self._thread: int | None = None
+        self._is_reading = False
 
-    # Reading
-
-    def __iter__(self) -> Iterator[ChatCompletionChunk]:
+    def __iter__(self) -> Iterator[ItemT]:
         return self
 
-    def __next__(self) -> ChatCompletionChunk:
-        chunk = self._advance(True)
-        if chunk is None:
+    def __next__(self) -> ItemT:
+        item: ItemT | None = self.advance(True)
+        if item is None:
             raise StopIteration
-        self._state.delivered = True
-        return chunk  # type: ignore[return-value] # typed=True
+        self.state.delivered = True
+        return item
 
-    @property
-    def text_stream(self) -> Iterator[str]:
-        """The text deltas of choice 0 that are not empty; may be left and taken up again."""
-        while self._advance(False) is not None:
-            text = self._state.accumulation.text_delta
-            if text:
-                self._state.delivered = True
-                yield text
-
-    def until_done(self) -> Self:
-        """Read to the end; raises the `StreamError` of a stream that breaks."""
-        while self._advance(False) is not None:
-            pass
-        return self
-
-    def get_final_completion(self) -> ChatCompletion:
-        """Read to the end and return the completion; raises `StreamTruncatedError` after an early close."""
-        self.until_done()
-        return self._final()
-
-    def get_final_message(self) -> ChatCompletionMessage:
-        """Read to the end and return the message of choice 0; raises as `get_final_completion` does."""
-        self.until_done()
-        return self._final_message()
-
-    def get_final_text(self) -> str:
-        """Read to the end and return the text of choice 0; raises as `get_final_completion` does."""
-        self.until_done()
-        self._final()
-        return self.text
-
-    # The life of the connection
-
-    def close(self) -> None:
-        """Close the connection now; a stream left before its end calls `on_abort`."""
-        calls = self._state.abandoned()
-        self._close_source()
-        self._run(calls)
-
-    def __enter__(self) -> Self:
-        while self._source is None and not self._state.ended:
-            try:
-                self._open()
-            except Exception as error:
-                if self._state.ended:
-                    raise
-                self._recover(error)
-            except BaseException:
-                self.close()
-                raise
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        source = getattr(self, "_source", None)
-        if source is not None and source.response is not None:
-            warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
-            self._close_source()
-
-    def _advance(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Return the next chunk, waiting for it; `None` at the end."""
-        state = self._state
+    def advance(self, typed: bool) -> Any:
+        """Return the next item, waiting for it; `None` at the end."""
+        state = self.state
+        if self._is_reading:
+            raise RuntimeError(_IS_READ)
         while not state.ended:
             try:
-                chunk = state.next(typed) if state.pending else None
-                while chunk is None and not state.done:
-                    chunk = self._read(typed)
-                if chunk is None:
+                item = state.next(typed) if state.pending else None
+                while item is None and not state.done:
+                    item = self._read(typed)
+                if item is None:
                     self._drain()
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened anew
+            except Exception as error:  # noqa: BLE001 - raised below, not in a group
                 if state.ended:
                     # Closed under the read, by another thread.
                     state.interrupted()
@@ -172,23 +90,25 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 self.close()
                 state.interrupted()
                 raise
-            if chunk is None:
+            if item is None:
                 self._close_source()
                 self._run(state.finished())
                 break
-            if state.has_chunk_callbacks:
-                self._run(state.calls(chunk))
-            return chunk
+            if state.has_item_callbacks:
+                self._run(state.calls(item))
+            return item
         if state.error is not None:
             raise state.error
         return None
 
-    def _read(self, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Bring the state the next read, whenever it comes, and return the chunk that it completes."""
-        state, source = self._state, self._source or self._open()
+    def _read(self, typed: bool) -> Any:
+        """Hand the state the next read, whenever it arrives, and return the item that it completes."""
+        state, source = self.state, self.source or self.open()
         until = state.wait_until() if state.has_timeout else None
         alarm = None if until is None else self._alarm
         rang = False
+        self._thread = get_ident()
+        self._is_reading = True
         try:
             if until is None or alarm is None:
                 data = next(source.reads, END)
@@ -199,48 +119,61 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 finally:
                     rang = alarm.clear()
         except Exception as error:
-            broke = state.failed(error, source.kind, timed_out=rang)
-            if broke is error:
+            broken = state.failed(error, source.kind, timed_out=rang)
+            if broken is error:
                 raise
-            # The end of the connection that the alarm has shut is no cause.
-            raise broke from (None if rang else error)
+            raise broken from error
+        finally:
+            self._is_reading = False
+        if rang and data is END:
+            raise state.timed_out()
         if data is not END:
             return state.feed_one(data, source.kind, typed)
-        if rang:
-            raise state.failed(EOFError(), source.kind, timed_out=True)
         state.receive_end()
         return state.next(typed)
 
-    def _open(self) -> Source:
-        if self._opens is None:
+    def open(self) -> Source:
+        """Open the stream."""
+        if self.opens is None:
             raise RuntimeError("the stream is closed")
-        opened = self._opens()
+        opened = self.opens()
         source = None
-        if isinstance(opened, ChatStream):
-            source = opened._hand_over()  # noqa: SLF001 - of the same class
+        if isinstance(opened, SyncStream):
+            source = opened._hand_over()
         source = source or open_source(opened)
         if source is None:
             raise no_source(opened)
-        self._begin(source)
-        if self._state.ended:
+        self.begin(source)
+        if self.state.ended:
             # Closed meanwhile, by another thread, which had nothing to close yet.
             self._close_source()
-            raise self._state.unfinished()
+            raise self.state.unfinished()
         return source
 
-    def _begin(self, source: Source) -> Source:
-        self._source = source
-        self._state.response = source.response
+    def begin(self, source: Source, *, needs_alarm: bool = True) -> None:
+        """Read from this source; raises `ValueError` for timeouts on one whose reads cannot be woken."""
+        self.source = source
+        self.state.response = source.response
         try:
-            self._alarm = alarm_of(source, is_needed=self._state.has_timeout)
+            self._alarm = alarm_of(source, is_needed=needs_alarm and self.state.has_timeout)
         except ValueError:
             self._close_source()
             raise
-        return source
+
+    def close(self) -> None:
+        """Close the connection now; a stream closed before its end calls `on_abort`."""
+        state = self.state
+        is_elsewhere = not state.ended and self._thread not in {None, get_ident()}
+        calls = state.abandoned()
+        if is_elsewhere:
+            # Its reader must not take this for the end of the answer, wherever it is.
+            state.interrupted()
+        self._close_source()
+        self._run(calls)
 
     def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again (openai-python#3440)."""
-        source, alarm = self._source, self._alarm
+        source, alarm = self.source, self._alarm
         if source is None or alarm is None or not can_drain(source):
             return
         alarm.set(time.monotonic() + DRAIN_SECONDS)
@@ -249,17 +182,17 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
                 pass
         except Exception as error:
             # The answer is whole; only its connection is lost.
-            if not isinstance(self._state.failed(error, source.kind), StreamError):
+            if not isinstance(self.state.failed(error, source.kind), StreamError):
                 raise
         finally:
             alarm.clear()
 
     def _recover(self, error: Exception) -> None:
-        """Return if the stream is to be opened anew, else end it with `error`."""
+        """Return if the stream is to be opened again, else end it with `error`."""
         self._close_source()
-        state = self._state
+        state = self.state
         delay = state.restart_delay(error)
-        if delay is None or self._opens is None:
+        if delay is None or self.opens is None:
             self._run(state.failed_with(error))
             raise error
         try:
@@ -269,24 +202,205 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
             raise
         state.reset()
 
+    def enter(self) -> None:
+        """Open the stream, unless it is open or closed."""
+        while self.source is None and not self.state.ended:
+            try:
+                self.open()
+            except Exception as error:
+                if self.state.ended:
+                    raise
+                self._recover(error)
+            except BaseException:
+                self.close()
+                raise
+
     def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
             try:
                 _require_done(function(argument))
             except Exception as error:
                 self._close_source()
-                self._run(self._state.failed_with(error))
+                self._run(self.state.failed_with(error))
                 raise
             except BaseException:
                 self.close()
                 raise
 
     def _close_source(self) -> None:
-        source, self._source = self._source, None
+        source, self.source = self.source, None
         if source is not None:
             if self._alarm is not None:
                 self._alarm.drop()
             source.close()
+
+    def __repr__(self) -> str:
+        return describe(self.name, self.state)
+
+    def __del__(self) -> None:
+        source = getattr(self, "source", None)
+        if source is not None and source.is_open:
+            warnings.warn(UNCLOSED.format(self), ResourceWarning, stacklevel=1, source=self)
+            self._close_source()
+
+
+class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  # type: ignore[misc] # response: may be None
+    """A stream of the SDK on the engine, for synchronous code.
+
+    `_iterator` is where the SDK has it, and every read goes through it: tracing tools replace it.
+    """
+
+    _reader: SyncReader[ItemT]
+    # What a tool put between the reader and the caller: the object that it returned in place of the stream, and the
+    # iterator of its `Stream.__iter__`.
+    _wrapper: Any = None
+    _through: Iterator[ItemT] | None = None
+
+    def __init__(
+        self,
+        source: Iterable[ItemT]
+        | Iterable[Mapping[str, Any]]
+        | Callable[[], Iterable[ItemT] | Iterable[Mapping[str, Any]]],
+        callbacks: Callbacks | None = None,
+        *,
+        first_chunk_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        require_finish: bool = True,
+        restarts: int = 0,
+    ) -> None:
+        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
+        if callbacks is not None:
+            callbacks.require_sync()
+        if isinstance(source, SyncStream):
+            self._take_over(source, callbacks, settings)
+            return
+        opened = open_source(source)
+        settings.require_function(opens=opened is None)
+        if opened is not None:
+            self._reader.begin(opened)
+        elif callable(source):
+            self._reader.opens = source
+        else:
+            raise no_source(source)
+
+    @classmethod
+    def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
+        """Return the stream that the SDK would construct with the arguments `made_of`."""
+        stream = cls.__new__(cls)
+        stream._use(SyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
+        stream._state.started = started
+        stream._state.response = made_of["response"]
+        stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
+        stream._decoder = stream._client._make_sse_decoder()
+        stream._reader.begin(source_of_sdk(stream), needs_alarm=False)
+        return stream
+
+    @classmethod
+    def _behind(cls, wrapper: Any, stream: SyncStream[ItemT, ResultT]) -> Self:
+        """Return a stream that is read through a tool's `wrapper` around `stream`."""
+        outer = cls.__new__(cls)
+        outer._use(stream._reader)
+        outer._wrapper, outer._iterator = wrapper, iter(wrapper)
+        return outer
+
+    def _use(self, reader: SyncReader[ItemT]) -> None:
+        self._reader = reader
+        self._iterator: Iterator[ItemT] = reader
+
+    # Reading
+
+    def __iter__(self) -> Iterator[ItemT]:
+        return Stream.__iter__(self) if is_patched(Stream, "__iter__") else self
+
+    def __next__(self) -> ItemT:
+        return self._iterator.__next__()
+
+    @property
+    def text_stream(self) -> Iterator[str]:
+        """The text deltas that are not empty, of choice 0; may be left and taken up again."""
+        state, advance = self._state, self._advancing()
+        while advance(False) is not None:
+            text = state.accumulation.text_delta
+            if text:
+                state.delivered = True
+                yield text
+
+    def until_done(self) -> Self:
+        """Read to the end; raises the `StreamError` of a stream that breaks."""
+        advance = self._advancing()
+        while advance(False) is not None:
+            pass
+        return self
+
+    def get_final_text(self) -> str:
+        """Read to the end and return the text; raises `StreamTruncatedError` after an early close."""
+        self.until_done()
+        self._final()
+        return self.text
+
+    def _advancing(self) -> Callable[[bool], Any]:
+        """Return the function that reads the next item: the reader's, or one through what a tool put before it."""
+        if self._through is None and is_patched(Stream, "__iter__"):
+            self._through = Stream.__iter__(self)
+        through = self._through or self._iterator
+        return self._reader.advance if through is self._reader else lambda _: next(through, None)
+
+    # The life of the connection
+
+    def close(self) -> None:
+        """Close the connection now; a stream closed before its end calls `on_abort`."""
+        self._reader.close()
+        for each in (self._through, self._iterator, self._wrapper):
+            # So that the span of a tracing tool ends.
+            if each is not self._reader and callable(close := getattr(each, "close", None)):
+                with suppress(ValueError):  # a generator that another thread is in, which ends with the connection
+                    close()
+
+    def __enter__(self) -> Self:
+        self._reader.enter()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Streams made of streams
+
+    def _take_over(self, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings) -> None:
+        """Go on with another stream where it stands; the other is closed."""
+        if other._dialect is not self._dialect:
+            raise no_source(other)
+        reader = other._reader
+        settings.require_function(opens=reader.opens is not None)
+        settings = settings.over(reader.state.settings)
+        needs_alarm = settings.has_timeout and settings != reader.state.settings
+        reader.state.configure(callbacks, settings)
+        reader.name = type(self).__name__
+        self._reader, self._iterator = reader, other._iterator
+        self._wrapper, self._through = other._wrapper, other._through
+        other._use(_closed(other))
+        other._wrapper = other._through = None
+        if reader.source is not None:
+            reader.begin(reader.source, needs_alarm=needs_alarm)
+
+    def _hand_over(self) -> Source | None:
+        """Return the source if nothing was read from it, else `None`; this stream is closed then."""
+        reader = self._reader
+        source = reader.source
+        if source is None or reader.state.has_started or self._iterator is not reader or is_patched(Stream):
+            return None
+        self._use(_closed(self))
+        reader.source = None
+        reader.state.ended = True
+        return source
+
+
+def _closed(stream: SyncStream[Any, Any]) -> SyncReader[Any]:
+    state = StreamState(stream._dialect, None, stream._state.settings)
+    state.ended = True
+    return SyncReader(state, type(stream).__name__)
 
 
 def _require_done(result: object) -> None:

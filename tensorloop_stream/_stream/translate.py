@@ -1,12 +1,11 @@
-"""What went wrong, told in this package's errors."""
+"""Translate the errors of the SDK, the HTTP library and the gateway into the `StreamError` family."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 
-from tensorloop_stream._chat.models import parse_object
 from tensorloop_stream._errors import (
     StreamConnectionError,
     StreamDecodeError,
@@ -16,30 +15,31 @@ from tensorloop_stream._errors import (
     StreamTruncatedError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .payload import parse_object
 
 _RETRIED_STATUS = frozenset({408, 409, 429})
 
 
-def translated(error: Exception, so_far: str, **facts: Any) -> Exception:
-    """Return the error of this family for what the SDK or the HTTP library raised; others as they are."""
+def translate_error(error: Exception, progress: str, **context: Any) -> Exception:
+    """Return the `StreamError` for an error of the SDK or the HTTP library; other errors unchanged."""
     if isinstance(error, StreamError):
-        return type(error)(f"{error.message} (after {so_far})", **facts, body=error.body)
+        return type(error)(f"{error.message} (after {progress})", **context, body=error.body)
     # By name too: the SDK also runs on the older httpx, whose classes are others.
     names = {base.__name__ for base in type(error).__mro__}
     if isinstance(error, openai.APITimeoutError) or "TimeoutException" in names:
-        return StreamTimeoutError(f"no byte within the client's read timeout, after {so_far}", **facts)
+        return StreamTimeoutError(f"no byte within the client's read timeout, after {progress}", **context)
     if isinstance(error, (openai.APIConnectionError, OSError)) or names & {"TransportError", "StreamClosed"}:
-        return StreamConnectionError(f"connection cut after {so_far}: {str(error) or type(error).__name__}", **facts)
+        return StreamConnectionError(
+            f"connection cut after {progress}: {str(error) or type(error).__name__}", **context
+        )
     if isinstance(error, ValueError) or "DecodingError" in names:
-        return StreamDecodeError(f"not decodable after {so_far}: {error}", **facts)
+        return StreamDecodeError(f"not decodable after {progress}: {error}", **context)
     if isinstance(error, openai.APIError):
-        return provider_error(error.body, so_far, **facts)
+        return provider_error(error.body, progress, **context)
     return error
 
 
-def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
+def provider_error(body: Any, progress: str, **context: Any) -> StreamProviderError:
     """Return the error for an error object that a gateway sent inside the stream."""
     # A proxy before a proxy wraps what it got in an error of its own, with nothing else in it.
     while isinstance(body, dict) and isinstance(body.get("error"), dict) and not body.get("message"):
@@ -47,7 +47,7 @@ def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
     message = body.get("message") or body.get("text") if isinstance(body, dict) else body
     if not message or not isinstance(message, str):
         message = "the gateway sent an error without a message"
-    return StreamProviderError(f"{message} (in the stream, after {so_far})", **facts, body=body)
+    return StreamProviderError(f"{message} (in the stream, after {progress})", **context, body=body)
 
 
 def may_restart(error: Exception) -> bool:
@@ -60,22 +60,17 @@ def may_restart(error: Exception) -> bool:
     return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
 
 
-def is_bare_error(chunk: Mapping[str, Any]) -> bool:
-    """Tell whether an object without choices is an error without an envelope: older vLLM's form, and FastChat's."""
-    return chunk.get("object") == "error" or bool(chunk.get("error_code"))
+def is_complete_event(rest: bytes) -> bool:
+    """Tell whether the last bytes are an event, although no blank line ends them.
 
-
-def speaks_for_itself(rest: bytes) -> bool:
-    """Tell whether what is left at the end, although no blank line ends it, says something.
-
-    A JSON answer in place of the events, an error object that breaks off the events (Gemini, bifrost#5262), or
-    an error event that was the last thing sent.
+    They may be a JSON answer in place of the events, an error object that breaks off the events (Gemini,
+    bifrost#5262), or an error event that ended the stream.
     """
     return rest.lstrip().startswith((b"{", b"error:", b"event: error", b'data: {"error"'))
 
 
-def error_body(data: bytes) -> Any:
-    """Return the error that an `event: error` brings, whatever its data."""
+def event_error_body(data: bytes) -> Any:
+    """Return the error object of an `event: error`, whatever its data."""
     try:
         body: Any = parse_object(data)
     except StreamDecodeError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import openai
 
-from tensorloop_stream._stream.async_stream import AsyncChatStream
+from tensorloop_stream._chat.streams import AsyncChatStream
 
 from .jsonl import answer_to, backoff, classify_error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis as SyncRedis
 
-from tensorloop_stream._forward.observer import request_body
+from tensorloop_stream._forward.headers import request_body
 from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
 from tensorloop_stream._stream.settings import StreamSettings
 

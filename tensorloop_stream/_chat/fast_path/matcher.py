@@ -1,4 +1,4 @@
-"""Chunks that are like one that came but for their piece: they are known by their bytes, and not parsed."""
+"""Skip JSON parsing for chunks that differ from an earlier one only in their text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._chat.logprobs import is_plain_json
-from tensorloop_stream._chat.models import parse_object
 
 from .prototype import ChunkPrototype, build_prototype
 from .template import EventTemplate, build_template
@@ -16,71 +15,101 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk
 
-    from tensorloop_stream._chat.accumulation import Accumulation
+    from tensorloop_stream._chat.accumulator import ChatAccumulation
 
-# For a chunk that nobody wants to see: only its piece was read.
+# The mapping of a chunk that no caller sees: only its text was read.
 _UNSEEN: Mapping[str, Any] = {}
-# As many choices or calls may take turns; of more, each is parsed.
+_FIELD = b"data: "
+# As many choices or calls may take turns; the chunks of more are parsed.
 _MAX_KINDS = 8
+# After so many chunks in a row that fit no template, the stream is taken for one whose chunks never do.
+_MAX_MISSES = 16
+# A larger event is rare, and a template keeps a copy of what surrounds its text.
+_MAX_LEARNT = 16 * 1024
 
 
 class FastPath:
-    """The kinds of chunks that extend an accumulation: each a template and, once a caller saw one, a prototype."""
+    """Match events by templates of earlier ones, and copy their chunks from prototypes (`dialect.FastPath`)."""
 
-    __slots__ = ("_accumulation", "_changes", "_others", "_prototype", "_template", "hits", "templates_built")
+    __slots__ = (
+        "_accumulation",
+        "_changes",
+        "_misses",
+        "_others",
+        "_prototype",
+        "_template",
+        "hits",
+        "is_active",
+        "templates_built",
+    )
 
-    def __init__(self, accumulation: Accumulation) -> None:
+    def __init__(self, accumulation: ChatAccumulation) -> None:
         self._accumulation = accumulation
-        # The kind that is expected next, and the others in the order in which they came.
+        # The kind that is expected next, and the others in the order in which they were seen.
         self._template: EventTemplate | None = None
         self._prototype: ChunkPrototype | None = None
         self._others: deque[tuple[EventTemplate, ChunkPrototype | None]] = deque()
-        self._changes = 0
+        self._changes = self._misses = 0
+        # Whether templates exist or may be learnt.
+        self.is_active = True
         self.templates_built = self.hits = 0
 
-    def match(self, event: bytes, typed: bool, tries: int = 0) -> ChatCompletionChunk | Mapping[str, Any] | None:
-        """Accumulate an event, `data:` and blank line included, and return its chunk; `None` for one unlike all."""
-        template = self._template
-        if template is None:
-            return None
-        piece, logprobs, padding = template.match(event)
-        if piece:
-            chunk: ChatCompletionChunk | Mapping[str, Any] | None = None
-            if typed:
-                if self._prototype is not None:
-                    chunk = self._prototype.copy_with(piece, logprobs, padding)
-            elif not logprobs or is_plain_json(logprobs):
-                chunk = _UNSEEN
-            if chunk is not None:
-                self._accumulation.extend(template, piece, logprobs)
-                self.hits += 1
-                if self._others:
-                    # Choices take turns.
-                    self._turn()
-                return chunk
-        if tries == len(self._others):
-            return None
-        self._turn()
-        return self.match(event, typed, tries + 1)
+    def match(self, event: bytes, typed: bool) -> ChatCompletionChunk | Mapping[str, Any] | None:
+        """Accumulate an event, its field name and blank line included, and return its chunk; `None` if none fits."""
+        template, tries = self._template, 0
+        while template is not None:
+            text, logprobs, padding = template.match(event)
+            if text:
+                chunk: ChatCompletionChunk | Mapping[str, Any] | None = None
+                if typed:
+                    if self._prototype is not None:
+                        chunk = self._prototype.copy_with(text, logprobs, padding)
+                elif not logprobs or is_plain_json(logprobs):
+                    chunk = _UNSEEN
+                if chunk is not None:
+                    self._accumulation.extend(template.choice, template.field, template.call, text, logprobs)
+                    self.hits += 1
+                    self._misses = 0
+                    if self._others:
+                        # Choices take turns.
+                        self._turn()
+                    return chunk
+            if tries == len(self._others):
+                self._miss()
+                return None
+            tries += 1
+            self._turn()
+            template = self._template
+        return None
 
-    def learn(self, payload: bytes, mapping: Mapping[str, Any] | None, chunk: ChatCompletionChunk | None) -> None:
-        """Expect more chunks like this one, which went on with one choice: as it was parsed, or as it was typed."""
+    def _miss(self) -> None:
+        self._misses += 1
+        if self._misses == _MAX_MISSES:
+            self.reset()
+            self.is_active = False
+
+    def continues(self, event: bytes, mapping: Mapping[str, Any]) -> bool:
+        """Tell whether a template may be learnt of this event, which is not accumulated yet."""
+        return event.startswith(_FIELD) and self._accumulation.continues(mapping)
+
+    def learn(self, event: bytes, mapping: Mapping[str, Any], chunk: ChatCompletionChunk | None) -> None:
+        """Learn the template of an event that `continues`; `chunk` is `None` if it was not built."""
         accumulation = self._accumulation
         if self._changes != accumulation.changes:
-            # What the others take as said, the accumulation holds no longer.
+            # The envelope is another one: the templates would hide the difference.
             self.reset()
             self._changes = accumulation.changes
-        # Three for nothing, then one for every eight chunks that they were of use for: chunks of which no two are
-        # alike must not cost a template each.
-        if self.templates_built * 8 > self.hits + 16:
+        # Three without any use, then one for every eight hits: chunks of which each is different must not cost a
+        # template each.
+        if self.templates_built * 8 > self.hits + 16 or len(event) > _MAX_LEARNT:
             return
         self.templates_built += 1
-        template = build_template(payload, mapping or parse_object(payload))
+        template = build_template(event.removeprefix(_FIELD), mapping)
         if template is None:
             return
         prototype = None
         if chunk is not None:
-            prototype = build_prototype(chunk, template.name, *template.match(b"data: %b\n\n" % payload))
+            prototype = build_prototype(chunk, template.field, *template.match(event + b"\n\n"))
         if self._template is not None:
             self._others.append((self._template, self._prototype))
         # One without a prototype may be known already.
@@ -89,7 +118,7 @@ class FastPath:
         self._template, self._prototype = self._others.popleft()
 
     def reset(self) -> None:
-        """Expect nothing: something came that may have changed what the others take as said."""
+        """Forget all templates: a chunk may have changed what they take for granted."""
         if self._template is not None:
             self._template = self._prototype = None
             self._others.clear()

@@ -1,4 +1,4 @@
-"""What the events of a run have in common: all bytes but those of one string, which need no JSON parser to skip."""
+"""Split an event into the bytes that it shares with others of its kind and the one string that differs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import jiter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_STRING = rb'"\s*:\s*("(?:[^"\\]|\\.)*")'
+# Possessive: a quantifier that can go back keeps a stack frame for each character, 144 bytes for one of text.
+_STRING = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")'
 _STRINGS = {
     name: re.compile(b'"' + name.encode() + _STRING)
     for name in ("content", "reasoning_content", "reasoning", "arguments")
@@ -20,7 +21,7 @@ _STRINGS = {
 _LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?=\{)')
 _PADDING = re.compile(rb'(.*"obfuscation"\s*:\s*")[A-Za-z0-9]*(".*)', re.DOTALL)
 _BEFORE, _AFTER = b"data: ", b"\n\n"
-# What no gateway sends.
+# No gateway sends this.
 _MARK = rb'"\u0000 gap \u0000"'
 _PAD = b"gap"
 _NO_MATCH = ("", b"", b"")
@@ -30,11 +31,11 @@ _decode = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True, slots=True)
 class EventTemplate:
-    """An event of one line with a gap where its piece of text, of reasoning or of arguments stands.
+    """An event of one line with a gap for its text, its reasoning or its arguments.
 
-    `choice` is the index of the choice that grows, `name` the field of it, `call` the index of a tool call. Two more
-    gaps may follow: `to_logprobs` is what stands between the piece and its log probabilities, `to_padding` what stands
-    before OpenAI's padding against traffic analysis, of another length in every chunk; empty without them.
+    `choice` is the index of the choice that the event extends, `field` the field, `call` the index of a tool call. Two
+    more gaps may follow: `to_logprobs` stands between the text and its log probabilities, `to_padding` before OpenAI's
+    padding against traffic analysis, which has another length in every chunk; both are empty without them.
     """
 
     before: bytes
@@ -44,13 +45,13 @@ class EventTemplate:
     start: int
     end: int
     choice: int
-    name: str
+    field: str
     call: int
 
     def match(self, event: bytes) -> tuple[str, bytes, bytes]:
-        """Return what stands in the gaps: the piece, log probabilities as JSON that nobody has looked at, padding.
+        """Return what stands in the gaps: the text, log probabilities as unchecked JSON, padding.
 
-        The piece is empty for an event that differs elsewhere too, or has no string there.
+        The text is empty for an event that differs elsewhere too, or has no string in the gap.
         """
         if not event.startswith(self.before) or not event.endswith(self.after):
             return _NO_MATCH
@@ -69,17 +70,14 @@ class EventTemplate:
             end = found
         try:
             # A quote inside the gap would be an error of this string.
-            piece = jiter.from_json(event[self.start : end])
+            text = jiter.from_json(event[self.start : end])
         except ValueError:
             return _NO_MATCH
-        return (piece, logprobs, padding) if type(piece) is str else _NO_MATCH
+        return (text, logprobs, padding) if type(text) is str else _NO_MATCH
 
 
 def build_template(payload: bytes, chunk: Mapping[str, Any]) -> EventTemplate | None:
-    """Return what further events may have in common with this one, which went on with one choice.
-
-    `None` if it says something else beside its piece that would have to be taken each time, or is not to be cut.
-    """
+    """Return the template of an event that extends one choice and says nothing else; `None` if it has no safe gap."""
     choice = chunk["choices"][0]
     _, name, call = _changing_field(choice)
     found = [*_STRINGS[name].finditer(payload)] if name in _STRINGS else []
@@ -103,7 +101,7 @@ def build_template(payload: bytes, chunk: Mapping[str, Any]) -> EventTemplate | 
         to_padding = rest
     else:
         after = rest
-    # Whether these are the fields and not some of their names elsewhere: something else there changes those fields.
+    # A name of these may stand elsewhere too: the gap is right if a mark in it becomes the value of the field.
     marked = before + _MARK + (to_logprobs and to_logprobs + _MARK) + (to_padding and to_padding + _PAD) + after
     try:
         other = jiter.from_json(marked)

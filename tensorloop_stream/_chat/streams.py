@@ -1,0 +1,90 @@
+"""The streams of chat completions: their names and docstrings, over the engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from tensorloop_stream._stream.async_stream import AsyncStreamBase
+from tensorloop_stream._stream.base import StreamView
+from tensorloop_stream._stream.sync_stream import SyncStream
+
+from .dialect import CHAT
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+    from openai.types.chat import ChatCompletionMessage
+
+__all__ = ["AsyncChatStream", "AsyncOpened", "ChatStream", "ChatView", "Chunks"]
+
+Chunks: TypeAlias = Iterable[ChatCompletionChunk] | Iterable[Mapping[str, Any]]
+AsyncChunks: TypeAlias = AsyncIterable[ChatCompletionChunk] | AsyncIterable[Mapping[str, Any]] | Chunks
+AsyncOpened: TypeAlias = AsyncChunks | Awaitable[AsyncChunks]
+
+
+class ChatView(StreamView[ChatCompletion]):
+    """What both streams show of a chat completion."""
+
+    _dialect = CHAT
+
+    @property
+    def completion(self) -> ChatCompletion:
+        """The completion so far; never raises."""
+        completion: ChatCompletion = self._state.accumulation.result
+        return completion
+
+    @property
+    def usage(self) -> CompletionUsage | None:
+        """The last usage that the gateway sent; it does for `stream_options={"include_usage": True}`."""
+        usage: CompletionUsage | None = self._state.accumulation.usage
+        return usage
+
+    def _final_message(self) -> ChatCompletionMessage:
+        completion = self._final()
+        if not completion.choices:
+            raise self._state.without("a choice")
+        return completion.choices[0].message
+
+
+class ChatStream(ChatView, SyncStream[ChatCompletionChunk, ChatCompletion]):  # type: ignore[misc] # `response` may be None
+    """A streamed chat completion, for synchronous code.
+
+    `source` is what `create(..., stream=True)` returned, an iterable of chunks, or a function that opens
+    either. `first_chunk_timeout` and `idle_timeout` are in seconds and count chunks, not bytes: keep-alive
+    comments do not reset them. `restarts` is how often to open the stream again when it breaks before
+    anything reached the caller. With `require_finish=False` a stream may end without a finish reason.
+
+    Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts`
+    without a function and for timeouts on a source without a connection; while read, the `StreamError`s.
+    """
+
+    def get_final_completion(self) -> ChatCompletion:
+        """Read to the end and return the completion; raises `StreamTruncatedError` after an early close."""
+        self.until_done()
+        return self._final()
+
+    def get_final_message(self) -> ChatCompletionMessage:
+        """Read to the end and return the message of choice 0; raises as `get_final_completion` does."""
+        self.until_done()
+        return self._final_message()
+
+
+class AsyncChatStream(ChatView, AsyncStreamBase[ChatCompletionChunk, ChatCompletion]):  # type: ignore[misc] # as above
+    """A streamed chat completion, for asynchronous code; as `ChatStream`, with `async` and `await`.
+
+    `source` may also be the un-awaited `create(..., stream=True)`, an async iterable of chunks, or a function
+    that returns any of these. Callbacks may be `async def`. Timeouts work on every source, and for one that is
+    opened here they count from before the request.
+    """
+
+    async def get_final_completion(self) -> ChatCompletion:
+        """Read to the end and return the completion; raises `StreamTruncatedError` after an early close."""
+        await self.until_done()
+        return self._final()
+
+    async def get_final_message(self) -> ChatCompletionMessage:
+        """Read to the end and return the message of choice 0; raises as `get_final_completion` does."""
+        await self.until_done()
+        return self._final_message()

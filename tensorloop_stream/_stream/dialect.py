@@ -1,0 +1,124 @@
+"""What the engine needs to know of an API: how its events become one result, and what ends or breaks a stream.
+
+An *item* is one event of a stream in the SDK's types (a chunk of chat completions), a *mapping* is the same as it came
+over the wire, and the *result* is the object that the request would have returned with `stream=False`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Accumulation(Protocol):
+    """The result so far, and what the last item brought to the part of it that callers read as text."""
+
+    text_delta: str
+    reasoning_delta: str
+    refusal_delta: str
+    has_token: bool
+    """Whether any text, reasoning, refusal or tool call has arrived."""
+
+    def add(self, item: Mapping[str, Any], /) -> None:
+        """Add one item in its wire form; raises `ValueError` for a value that is none."""
+
+    def newly_whole_calls(self, *, ended: bool) -> list[Any]:
+        """Return the tool calls that became whole, once each; `ended` when no item can follow."""
+
+    @property
+    def result(self) -> Any:
+        """The result so far; never raises."""
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+
+    @property
+    def refusal(self) -> str:
+        """The refusal so far."""
+
+    @property
+    def tool_calls(self) -> Any:
+        """The tool calls so far, in the SDK's type; the last may be incomplete."""
+
+    @property
+    def usage(self) -> Any:
+        """The usage so far, in the SDK's type; `None` before it arrives."""
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The number of tokens of the answer, from the usage."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the result is complete, although the stream may go on."""
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the end of the bytes is the end of a whole stream."""
+
+
+class FastPath(Protocol):
+    """A shortcut for events that differ from earlier ones only in their text."""
+
+    is_active: bool
+    """Whether it is of any use to ask it whether an item `continues`."""
+    hits: int
+    """The number of events that it matched."""
+    templates_built: int
+    """The number of templates that it built."""
+
+    def match(self, event: bytes, typed: bool, /) -> Any:
+        """Accumulate an event, its blank line included, and return its item; `None` for an event that must be parsed.
+
+        The item is in the SDK's type if `typed`, else any mapping.
+        """
+
+    def continues(self, event: bytes, mapping: Mapping[str, Any], /) -> bool:
+        """Tell whether `learn` may learn this event, which is not accumulated yet."""
+
+    def learn(self, event: bytes, mapping: Mapping[str, Any], item: Any, /) -> None:
+        """Learn an event that `continues`, without its blank line; `item` is `None` if it was not built."""
+
+    def reset(self) -> None:
+        """Forget what was learnt."""
+
+
+class Dialect(Protocol):
+    """One API."""
+
+    item_name: str
+    """The word for an item in messages, such as `chunk`."""
+    result_name: str
+    """The attribute of a stream that holds the result, for messages."""
+    unfinished: str
+    """The end marks that a truncated stream lacks, for messages."""
+    done_marker_is_an_end: bool
+    """Whether `[DONE]` alone says that the stream is complete."""
+
+    def new_accumulation(self) -> Accumulation:
+        """Return an empty accumulation."""
+
+    def new_fast_path(self, accumulation: Any, /) -> FastPath:
+        """Return a fast path into an accumulation of this dialect."""
+
+    def build(self, payload: bytes, mapping: Mapping[str, Any], /) -> Any:
+        """Return the item of an event, whose JSON is `payload`; raises `StreamDecodeError` if the SDK could not."""
+
+    def as_mapping(self, item: Any, /) -> Mapping[str, Any]:
+        """Return an item of any origin as a mapping; raises `TypeError`."""
+
+    def as_item(self, item: Any, /) -> Any:
+        """Return an item of any origin as the caller gets it."""
+
+    def error_of(self, mapping: Mapping[str, Any], /) -> Any:
+        """Return the error object that an event holds, `None` if it holds none.
+
+        Raises `ValueError` for an event of another API.
+        """

@@ -1,0 +1,64 @@
+"""The JSON of one event, as an object."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import jiter
+
+from tensorloop_stream._errors import StreamDecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# How much of the data an error message shows.
+_SHOWN = 80
+# Far more than any gateway sends, and so few that no function runs out of stack.
+_MAX_DEPTH = 500
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    """Parse the data of an event; raises `StreamDecodeError` if it is not UTF-8, not JSON or not an object."""
+    try:
+        value = jiter.from_json(data)
+    except ValueError:
+        value = _parse_leniently(data)
+    if type(value) is not dict:
+        raise StreamDecodeError(f"not a JSON object: {_shown(data)}")
+    return value
+
+
+def _parse_leniently(data: bytes) -> Any:
+    # The standard library reads what jiter refuses and the SDK accepts: half a surrogate pair, deep nesting.
+    try:
+        value = json.loads(str(data, "utf-8"))
+    except UnicodeDecodeError as error:
+        raise StreamDecodeError(
+            f"not UTF-8: byte 0x{data[error.start]:02x} at position {error.start} of {len(data)} bytes"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise StreamDecodeError(f"not JSON ({error}): {_shown(data)}") from error
+    if _is_deep(value):
+        raise StreamDecodeError(f"nested deeper than {_MAX_DEPTH} levels: {_shown(data)}")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _shown(data: bytes) -> str:
+    text = data[:_SHOWN].decode("utf-8", "replace")
+    return f"{text!r}..." if len(data) > _SHOWN else repr(text)
