@@ -40,11 +40,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
+from chunks import HELLO, sse  # noqa: E402
 from odd_server import OddServer  # noqa: E402 - beside the tests
 from odd_streams import ODD_STREAMS, OddStream  # noqa: E402
-from streams import HELLO, sse  # noqa: E402
 
 STREAMS = [odd for odd in ODD_STREAMS if not odd.seen.startswith("by hand")]
 PLAIN = OddStream("nothing odd", "", (sse(*HELLO),), {})

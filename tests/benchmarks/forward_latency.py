@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 import cassette  # noqa: E402 - beside the tests
+from chunks import DONE, event, finish, text  # noqa: E402
 from sockets import soon  # noqa: E402
-from streams import DONE, event, finish, text  # noqa: E402
 from web import ASKED, HAIKU_BODY, SITES, Visitor, serving, unused_port  # noqa: E402
 
 from tensorloop_stream.replay import ReplayServer  # noqa: E402

@@ -35,12 +35,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 import cassette  # noqa: E402 - beside the tests
+from chunks import DONE, event, finish, text  # noqa: E402
 from redis.asyncio import Redis  # noqa: E402
 from sockets import soon  # noqa: E402
-from streams import DONE, event, finish, text  # noqa: E402
 from web import ASKED, PATIENCE, running, unused_port  # noqa: E402
 
 from tensorloop_stream.replay import ReplayServer  # noqa: E402
