@@ -84,7 +84,7 @@ def _one_ssl_context() -> Iterator[None]:
 def _own_garbage() -> Iterator[None]:
     """What a module leaves open fails its own last test, and not one of another module."""
     yield
-    pages.collect()
+    pages.collect_garbage()
     gc.freeze()
 
 

@@ -14,7 +14,7 @@ import anyio
 import pytest
 import requirements
 from chunks import ENVELOPE, HELLO, chunk, finish, sse, text, tool, usage
-from clients import ASK, Body, sync_client
+from clients import CHAT, Body, sync_client
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
 from tensorloop_stream._display.answer_view import AnswerView
@@ -322,7 +322,7 @@ def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
 
 async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
     """The error names the function to use, also where a function opens the stream and the cell shows it."""
-    sync = sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)
+    sync = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
 
     with pytest.raises(TypeError, match=r"in a notebook, await adisplay_stream\(\.\.\.\)$"):
         display_stream(AsyncChatStream(list(HELLO)))  # type: ignore[arg-type]

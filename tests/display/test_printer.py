@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chunks import HELLO, finish, sse, text
-from clients import ASK, Body, sync_client
+from clients import CHAT, Body, sync_client
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError, print_stream
 from tensorloop_stream._display.printer import aprint_stream
@@ -84,7 +84,7 @@ async def test_the_async_form() -> None:
 def test_a_reader_that_leaves_ends_the_stream() -> None:
     """The connection is closed, what had come is returned, nothing is raised."""
     body = Body([sse(*HELLO[:2], done=False), sse(*HELLO[2:])])
-    stream = ChatStream(sync_client(body).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
     completion = print_stream(stream, Paper(lines=0))
 
     assert body.closed
@@ -142,7 +142,7 @@ def test_what_a_file_cannot_encode(encoding: str, shown: str) -> None:
 def test_ctrl_c_keeps_the_text_and_closes() -> None:
     """The line is ended, so that what follows stands on its own."""
     body = Body([sse(*HELLO[:2], done=False), KeyboardInterrupt()])
-    stream = ChatStream(sync_client(body).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
     paper = Paper()
     with pytest.raises(KeyboardInterrupt):
         print_stream(stream, paper)

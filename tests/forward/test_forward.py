@@ -12,7 +12,7 @@ import openai
 import pytest
 import recorded
 import requirements
-from callback_log import Log
+from callback_log import CallbackLog
 from chunks import DONE, HELLO, event, sse, text
 from clients import SSL, Body, async_client, sync_client
 
@@ -82,7 +82,7 @@ def test_errors_before_the_stream_are_passed_on(kind: str, status: int) -> None:
     """Status, `retry-after` and the JSON body, byte for byte."""
     body = b'{"error": {"message": "no", "code": "%d"}}' % status
     headers = {"content-type": "application/json", "retry-after": "60", "x-litellm-call-id": "call-1"}
-    log = Log()
+    log = CallbackLog()
     answer = forward(kind, httpx2.Response(status, headers=headers, content=body), callbacks=log.callbacks)
 
     assert (answer.status, answer.body) == (status, body)
@@ -103,7 +103,7 @@ def test_a_stream_that_never_begins_is_an_error_with_a_status(
     kind: str, parts: list[Any], status: int, says: str
 ) -> None:
     """Never a 200 with nothing in it."""
-    log = Log()
+    log = CallbackLog()
     answer = forward(kind, Body(parts), callbacks=log.callbacks)
 
     assert answer.status == status
@@ -152,7 +152,7 @@ def test_an_answer_in_one_piece_stays_one(kind: str, told: bool) -> None:
 @pytest.mark.parametrize("told", [False, True])
 def test_a_cut_after_the_end_is_none(kind: str, told: bool) -> None:
     """What said `[DONE]` was whole, however its connection ends."""
-    log = Log("on_finish", "on_error")
+    log = CallbackLog("on_finish", "on_error")
     answer = forward(kind, Body([sse(*HELLO), httpx2.ReadError("reset")]), callbacks=log.callbacks if told else None)
 
     assert answer.body == sse(*HELLO)
@@ -215,7 +215,7 @@ def test_a_gateway_out_of_reach_is_a_502(kind: str) -> None:
 )
 def test_a_cut_upstream_is_made_visible(kind: str, told: bool, parts: list[Any], status: str) -> None:
     """After the gateway's bytes comes an error event, apart from a half event before it, and no `[DONE]`."""
-    log = Log("on_error", "on_finish")
+    log = CallbackLog("on_error", "on_finish")
     answer = forward(kind, Body(parts), callbacks=log.callbacks if told else None)
     passed, added = answer.parts
 
@@ -252,29 +252,29 @@ def test_a_model_cannot_fake_an_end() -> None:
 @both
 def test_the_finished_message_is_told(kind: str) -> None:
     """`on_finish` has the whole message, to be stored."""
-    log = Log("on_finish", "on_text")
+    log = CallbackLog("on_finish", "on_text")
     forward(kind, Body([sse(*HELLO)]), callbacks=log.callbacks)
 
-    assert log.given("on_text") == ["Hel", "lo"]
-    assert log.given("on_finish")[0].choices[0].message.content == "Hello"
+    assert log.arguments("on_text") == ["Hel", "lo"]
+    assert log.arguments("on_finish")[0].choices[0].message.content == "Hello"
 
 
 @both
 def test_a_browser_that_leaves_is_told(kind: str) -> None:
     """`on_abort` has what had come, and the upstream is closed."""
-    log = Log("on_abort", "on_finish")
+    log = CallbackLog("on_abort", "on_finish")
     body = Body([sse(*HELLO[:2], done=False), sse(*HELLO[2:])])
     forward(kind, body, callbacks=log.callbacks, read=1)
 
     assert log.names == ["on_abort"]
-    assert log.given("on_abort")[0].choices[0].message.content == "Hel"
+    assert log.arguments("on_abort")[0].choices[0].message.content == "Hel"
     assert body.closed
 
 
 @both
 def test_a_callback_that_raises_closes_the_upstream(kind: str) -> None:
     """Its exception reaches the server's log unchanged; the browser's answer breaks off."""
-    log = Log("on_text", "on_error", raising="on_text")
+    log = CallbackLog("on_text", "on_error", raising="on_text")
     body = Body([sse(*HELLO)])
 
     with pytest.raises(LookupError):
@@ -285,7 +285,7 @@ def test_a_callback_that_raises_closes_the_upstream(kind: str) -> None:
 
 def test_async_callbacks_are_awaited() -> None:
     """Storing a message is asynchronous in an asynchronous backend; the sync form refuses it."""
-    log = Log("on_finish", is_async=True)
+    log = CallbackLog("on_finish", is_async=True)
     forward("async", Body([sse(*HELLO)]), callbacks=log.callbacks)
 
     assert log.names == ["on_finish"]
@@ -353,7 +353,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 
 def asking(fault: str = "") -> dict[str, Any]:
-    haiku = recorded.asked("chat/haiku")
+    haiku = recorded.request("chat/haiku")
     return {**haiku, "model": haiku["model"] + fault}
 
 
@@ -388,7 +388,7 @@ async def test_an_asgi_application_answers(gateway: ReplayServer) -> None:
 )
 async def test_a_browser_that_leaves_ends_the_request(gateway: ReplayServer, fault: str, sees: bool) -> None:
     """In every phase: the upstream is closed at once, the abort told, and nothing is asked again."""
-    browser, log = Browser(), Log("on_abort", "on_error", "on_finish")
+    browser, log = Browser(), CallbackLog("on_abort", "on_error", "on_finish")
     asked, left = len(gateway.requests), len(gateway.disconnects)
     async with client_of(gateway) as client:
         app = ForwardApp(client, asking(fault), log.callbacks)
@@ -412,7 +412,7 @@ async def test_a_browser_that_leaves_ends_the_request(gateway: ReplayServer, fau
 @pytest.mark.parametrize("told", [False, True])
 def test_a_stall_behind_pings_is_made_visible(gateway: ReplayServer, kind: str, told: bool) -> None:
     """`idle_timeout` counts chunks: keep-alive comments, which also pass, do not reset it."""
-    log = Log("on_error", "on_abort")
+    log = CallbackLog("on_error", "on_abort")
     callbacks, asked = log.callbacks if told else None, asking("?stall-after=3&ping=0.05")
 
     async def run() -> bytes:
@@ -489,7 +489,7 @@ async def test_a_browser_that_leaves_early_has_an_answer_all_the_same(gateway: R
 
 async def test_an_exception_of_a_callback_is_the_applications(gateway: ReplayServer) -> None:
     """It is not wrapped in a group, so that the server's handlers know it."""
-    log = Log("on_text", raising="on_text")
+    log = CallbackLog("on_text", raising="on_text")
     browser = Browser()
 
     async with client_of(gateway) as client:

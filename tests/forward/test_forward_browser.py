@@ -7,11 +7,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cassette as recordings
+import cassette
 import pytest
 import requirements
-from sockets import SLACK, soon
-from web import ASKED, FLAGS, HAIKU, Served, answer, cassette, serving, unused_port
+from sockets import SLACK, eventually
+from web import (
+    BROWSER_REQUEST,
+    CHROMIUM_FLAGS,
+    HAIKU,
+    RunningRecipe,
+    answer_events,
+    serve_recipe,
+    unused_port,
+    write_cassette,
+)
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -29,7 +38,7 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        launched = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield launched
         launched.close()
 
@@ -43,22 +52,22 @@ def page(browser: Browser) -> Page:
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser) -> Iterator[Served]:
-    with serving("starlette", GATEWAY) as served:
+def site(browser: Browser) -> Iterator[RunningRecipe]:
+    with serve_recipe("starlette", GATEWAY) as served:
         yield served
 
 
 @pytest.fixture(scope="module")
-def eventsource(browser: Browser) -> Iterator[Served]:
-    with serving("eventsource", GATEWAY) as served:
+def eventsource(browser: Browser) -> Iterator[RunningRecipe]:
+    with serve_recipe("eventsource", GATEWAY) as served:
         yield served
 
 
-def gateway(path: Path = recordings.FOLDER / "chat/haiku.yaml", **faults: Any) -> ReplayServer:
+def gateway(path: Path = cassette.FOLDER / "chat/haiku.yaml", **faults: Any) -> ReplayServer:
     return ReplayServer(path, port=GATEWAY, **faults)
 
 
-def send(page: Page, site: Served) -> None:
+def send(page: Page, site: RunningRecipe) -> None:
     """Open the page and send the message that stands there."""
     page.goto(site.url)
     page.get_by_role("button", name="Send").click()
@@ -90,7 +99,7 @@ def gets(page: Page) -> Iterator[list[str]]:
     page.remove_listener("request", look)
 
 
-def test_the_answer_grows(page: Page, site: Served) -> None:
+def test_the_answer_grows(page: Page, site: RunningRecipe) -> None:
     """Step by step, in one text node that is appended to."""
     with gateway(delay=0.02):
         page.goto(site.url)
@@ -116,7 +125,7 @@ def test_the_answer_grows(page: Page, site: Served) -> None:
 def test_awkward_bytes_are_read(page: Page, tmp_path: Path, recipe: str, request: pytest.FixtureRequest) -> None:
     """CRLF, comments, characters cut between reads; and what looks like HTML is text."""
     pieces = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
-    path = cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer(*pieces))
+    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*pieces))
 
     with gateway(path, crlf=True, split=7, ping=0.01, delay=0.02):
         send(page, request.getfixturevalue(recipe))
@@ -126,29 +135,29 @@ def test_awkward_bytes_are_read(page: Page, tmp_path: Path, recipe: str, request
     assert page.locator(".note, #talk img").count() == 0
 
 
-def test_a_conversation_is_remembered(page: Page, site: Served) -> None:
+def test_a_conversation_is_remembered(page: Page, site: RunningRecipe) -> None:
     """What was said before goes with the next question."""
     with gateway() as upstream:
         send(page, site)
         ended(page)
         page.get_by_label("Your message").fill("And one about queues.")
         page.keyboard.press("Enter")
-        assert soon(lambda: len(upstream.requests) == 2)
+        assert eventually(lambda: len(upstream.requests) == 2)
         sent = upstream.requests[1].body["messages"]
 
     assert sent == [
-        *ASKED["messages"],
+        *BROWSER_REQUEST["messages"],
         {"role": "assistant", "content": HAIKU},
         {"role": "user", "content": "And one about queues."},
     ]
 
 
-def test_a_question_without_an_answer_is_left_out(page: Page, site: Served) -> None:
+def test_a_question_without_an_answer_is_left_out(page: Page, site: RunningRecipe) -> None:
     """Its error stays in sight, but the next question does not bring it along."""
     with gateway(status=401):
         send(page, site)
         ended(page)
-    page.get_by_label("Your message").fill(ASKED["messages"][0]["content"])
+    page.get_by_label("Your message").fill(BROWSER_REQUEST["messages"][0]["content"])
     with gateway():
         page.keyboard.press("Enter")
         page.wait_for_selector(".assistant:last-child:not([aria-busy])")
@@ -167,25 +176,25 @@ def test_stop_reaches_the_gateway(page: Page, recipe: str, request: pytest.Fixtu
         page.get_by_role("button", name="Stop").click()
         ended(page)
 
-        assert soon(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
+        assert eventually(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
     assert note(page) == "Stopped."
     assert HAIKU.startswith(shown(page))
 
 
-def test_a_new_chat_ends_the_answer(page: Page, site: Served) -> None:
+def test_a_new_chat_ends_the_answer(page: Page, site: RunningRecipe) -> None:
     """Nothing of the old one is left, nor paid for."""
     with gateway(stall_after=8) as upstream:
         send(page, site)
         page.wait_for_function("document.querySelector('.assistant p').textContent.length > 5")
         page.get_by_role("button", name="New chat").click()
-        assert soon(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
-    page.get_by_label("Your message").fill(ASKED["messages"][0]["content"])
+        assert eventually(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
+    page.get_by_label("Your message").fill(BROWSER_REQUEST["messages"][0]["content"])
     with gateway() as upstream:
         page.get_by_role("button", name="Send").click()
         ended(page)
         sent = upstream.requests[0].body["messages"]
 
-    assert sent == ASKED["messages"]
+    assert sent == BROWSER_REQUEST["messages"]
     assert page.locator("article").count() == 2
 
 
@@ -198,10 +207,10 @@ def test_a_closed_tab_reaches_the_gateway(
     with gateway(**fault) as upstream:
         tab = browser.new_page()
         send(tab, request.getfixturevalue(recipe))
-        assert soon(lambda: len(upstream.requests) == 1, 2 * SLACK)
+        assert eventually(lambda: len(upstream.requests) == 1, 2 * SLACK)
         tab.close()
 
-        assert soon(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
+        assert eventually(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
         assert len(upstream.requests) == 1
 
 
@@ -218,7 +227,7 @@ def test_a_closed_tab_reaches_the_gateway(
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_failure_is_shown_as_what_it_is(
-    page: Page, site: Served, faults: dict[str, Any], title: str, says: str
+    page: Page, site: RunningRecipe, faults: dict[str, Any], title: str, says: str
 ) -> None:
     """What had come stays, the reason stands below it, and the question can be asked again."""
     with gateway(**faults):
@@ -236,7 +245,7 @@ def test_a_failure_is_shown_as_what_it_is(
     assert shown(page) == HAIKU
 
 
-def test_a_429_says_how_long_to_wait(page: Page, site: Served) -> None:
+def test_a_429_says_how_long_to_wait(page: Page, site: RunningRecipe) -> None:
     """The seconds of its `retry-after` are counted down; above two minutes the SDK does not wait itself."""
     with gateway(status=429, retry_after=125):
         send(page, site)
@@ -249,7 +258,7 @@ def test_a_429_says_how_long_to_wait(page: Page, site: Served) -> None:
 @pytest.mark.parametrize("recipe", ["starlette", "eventsource"])
 def test_a_server_that_goes_away_is_shown(page: Page, recipe: str) -> None:
     """In the middle of an answer, and when it is asked again."""
-    with gateway(stall_after=8), serving(recipe, GATEWAY) as doomed:
+    with gateway(stall_after=8), serve_recipe(recipe, GATEWAY) as doomed:
         send(page, doomed)
         page.wait_for_function("document.querySelector('.assistant p').textContent.length > 5")
         doomed.kill()
@@ -263,11 +272,11 @@ def test_a_server_that_goes_away_is_shown(page: Page, recipe: str) -> None:
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits(page: Page, site: Served, tmp_path: Path, width: int, scheme: Any) -> None:
+def test_the_page_fits(page: Page, site: RunningRecipe, tmp_path: Path, width: int, scheme: Any) -> None:
     """Nothing runs out of a phone or a desk, not even a long word; light and dark differ."""
     page.set_viewport_size({"width": width, "height": 844})
     page.emulate_media(color_scheme=scheme)
-    with gateway(cassette(tmp_path / "long.yaml", *answer("long " * 500, "x" * 500))):
+    with gateway(write_cassette(tmp_path / "long.yaml", *answer_events("long " * 500, "x" * 500))):
         send(page, site)
         ended(page)
     wide = page.evaluate("[document.documentElement, document.getElementById('room')].map((e) => e.scrollWidth)")
@@ -285,12 +294,12 @@ def test_the_page_fits(page: Page, site: Served, tmp_path: Path, width: int, sch
 
 def quick_to_reconnect(tmp_path: Path) -> Path:
     """Return a cassette whose answer tells an EventSource to ask again soon."""
-    return cassette(tmp_path / "quick.yaml", b"retry: %d\n\n" % RECONNECTS_AFTER, *answer("Hel", "lo"))
+    return write_cassette(tmp_path / "quick.yaml", b"retry: %d\n\n" % RECONNECTS_AFTER, *answer_events("Hel", "lo"))
 
 
 @pytest.mark.parametrize("faults", [{}, {"error_after": 1}, {"cut_after": 1}, {"end_after": 1}], ids=str)
 def test_an_eventsource_does_not_ask_again(
-    page: Page, eventsource: Served, tmp_path: Path, faults: dict[str, Any]
+    page: Page, eventsource: RunningRecipe, tmp_path: Path, faults: dict[str, Any]
 ) -> None:
     """However the answer ends, the page closes it."""
     with gateway(quick_to_reconnect(tmp_path), **faults) as upstream, gets(page) as asked:
@@ -304,7 +313,7 @@ def test_an_eventsource_does_not_ask_again(
     assert len(asked) == len(requests) == 1
 
 
-def test_an_eventsource_that_cannot_begin_is_shown(page: Page, eventsource: Served) -> None:
+def test_an_eventsource_that_cannot_begin_is_shown(page: Page, eventsource: RunningRecipe) -> None:
     """It tells no status, and the page says so."""
     with gateway(status=401), gets(page) as asked:
         send(page, eventsource)
@@ -314,7 +323,7 @@ def test_an_eventsource_that_cannot_begin_is_shown(page: Page, eventsource: Serv
     assert len(asked) == 1
 
 
-def test_a_page_that_forgets_to_close_pays_once(page: Page, eventsource: Served, tmp_path: Path) -> None:
+def test_a_page_that_forgets_to_close_pays_once(page: Page, eventsource: RunningRecipe, tmp_path: Path) -> None:
     """The EventSource asks again when the answer has ended, and the server's 204 makes it stop."""
     with gateway(quick_to_reconnect(tmp_path)) as upstream, gets(page) as asked:
         page.goto(eventsource.url)
@@ -325,7 +334,7 @@ def test_a_page_that_forgets_to_close_pays_once(page: Page, eventsource: Served,
                 while (source.readyState !== EventSource.CLOSED) await new Promise((done) => setTimeout(done, 20));
                 return true;
             }""",
-            ASKED,
+            BROWSER_REQUEST,
         )
         requests = upstream.requests
 

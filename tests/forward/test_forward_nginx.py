@@ -9,7 +9,7 @@ from pathlib import Path
 import cassette
 import pytest
 import requirements
-from web import HAIKU_BODY, Arrival, Served, running, serving, unused_port
+from web import HAIKU_BODY, BrowserResponse, RunningRecipe, run_server, serve_recipe, unused_port
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -48,12 +48,12 @@ WITHOUT = "proxy_ignore_headers X-Accel-Buffering;"
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Served]:
-    with serving("starlette", GATEWAY) as served:
+def site() -> Iterator[RunningRecipe]:
+    with serve_recipe("starlette", GATEWAY) as served:
         yield served
 
 
-def through_nginx(site: Served, folder: Path, headers: str, *, zipped: bool) -> Arrival:
+def through_nginx(site: RunningRecipe, folder: Path, headers: str, *, zipped: bool) -> BrowserResponse:
     """Read the haiku through an nginx of its own."""
     nginx = requirements.program("nginx", "/usr/sbin/nginx")
     ports = {"plain": unused_port(), "zipped": unused_port()}
@@ -63,9 +63,9 @@ def through_nginx(site: Served, folder: Path, headers: str, *, zipped: bool) -> 
     command = [nginx, "-e", "stderr", "-p", str(folder), "-c", str(configuration)]
     with (
         ReplayServer(cassette.FOLDER / "chat/haiku.yaml", port=GATEWAY, delay=DELAY),
-        running(command, port),
+        run_server(command, port),
     ):
-        front = Served(port)
+        front = RunningRecipe(port)
         arrival = front.ask(**{"accept-encoding": "gzip" if zipped else "identity"})
         front.client.close()
     assert (arrival.headers.get("content-encoding") == "gzip") == zipped
@@ -74,24 +74,24 @@ def through_nginx(site: Served, folder: Path, headers: str, *, zipped: bool) -> 
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
-def test_with_the_header_the_stream_is_not_collapsed(site: Served, tmp_path: Path, zipped: bool) -> None:
+def test_with_the_header_the_stream_is_not_collapsed(site: RunningRecipe, tmp_path: Path, zipped: bool) -> None:
     """Each event comes when it is made; nginx keeps the header to itself."""
     arrival = through_nginx(site, tmp_path, "", zipped=zipped)
 
     assert len(arrival.parts) > EVENTS / 2
-    assert arrival.lasted > DELAY * EVENTS / 2
+    assert arrival.duration > DELAY * EVENTS / 2
     assert "x-accel-buffering" not in arrival.headers
 
 
-def test_without_it_an_http_1_0_upstream_is_collapsed(site: Served, tmp_path: Path) -> None:
+def test_without_it_an_http_1_0_upstream_is_collapsed(site: RunningRecipe, tmp_path: Path) -> None:
     """The browser gets a few blocks, whose size is that of a buffer."""
     arrival = through_nginx(site, tmp_path, WITHOUT, zipped=False)
 
     assert len(arrival.parts) < EVENTS / 4
 
 
-def test_without_it_a_compressed_stream_is_collapsed(site: Served, tmp_path: Path) -> None:
+def test_without_it_a_compressed_stream_is_collapsed(site: RunningRecipe, tmp_path: Path) -> None:
     """The browser gets everything at the end."""
     arrival = through_nginx(site, tmp_path, WITHOUT, zipped=True)
 
-    assert arrival.lasted < DELAY * EVENTS / 4
+    assert arrival.duration < DELAY * EVENTS / 4

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 with atheris.instrument_imports(include=["tensorloop_stream"]):
-    from invariants import NOTHING, REQUEST, check_clients, check_decoder, check_read, check_state, check_typed
+    from invariants import EMPTY_COMPLETION, REQUEST, check_clients, check_decoder, check_read, check_state, check_typed
 
     from tensorloop_stream import StreamError
 from odd_streams import ODD_STREAMS  # noqa: E402 - beside the tests
@@ -256,7 +256,7 @@ def main() -> None:
         return
     # An error made inside, which the state replaces by one with all facts, would cost more than reading the input.
     StreamError.__init__.__kwdefaults__ = dict.fromkeys(("request_id", "body")) | {
-        "partial": NOTHING,
+        "partial": EMPTY_COMPLETION,
         "request": REQUEST,
     }
     CORPUS.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def test_every_block_of_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) 
     with ReplayServer(cassette.FOLDER) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
-        with pages.cleared_up():
+        with pages.closing_clients():
             exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 
         assert all(request.path.startswith("/v1/") for request in server.requests)

@@ -23,9 +23,9 @@ import pages
 import pytest
 import requirements
 from chunks import HELLO, event, finish, sse, text
-from clients import ASK, Body
+from clients import CHAT, Body
 from hypothesis import given, strategies as st
-from sockets import soon
+from sockets import eventually
 
 from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
 from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
@@ -253,7 +253,7 @@ def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> Non
         # Only its line end is missing: the answer is whole.
         finished = end >= len(after) - 1
         assert answers.answered == ({"é"} if finished else set())
-        assert [line["id"] for line in many.lines(path)] == (["b", "é", "next"] if finished else ["b", "next"])
+        assert [line["id"] for line in many.read_answers(path)] == (["b", "é", "next"] if finished else ["b", "next"])
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_file_in_use_says_so(tmp_path: Path) -> None:
     os.utime(path, (0, time.time() - 1000))
     with AnswerFile(path) as answers:
         os.utime(path, (0, 0))
-        assert soon(lambda: path.stat().st_mtime > 0, PATIENCE)
+        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
 
     # From shortly before the mark that is the last one.
     assert 998 < answers.idle < 1000 + PATIENCE
@@ -314,7 +314,7 @@ def test_a_slow_disk_does_not_hold_up_the_mark(tmp_path: Path, monkeypatch: pyte
         answers.write(WHOLE)
         assert syncs.wait(PATIENCE)
         os.utime(path, (0, 0))
-        assert soon(lambda: path.stat().st_mtime > 0, PATIENCE)
+        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
         goes_on.set()
 
 
@@ -333,7 +333,7 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     failures.append(OSError(5, "Input/output error"))
     answers = AnswerFile(tmp_path / "meanwhile.jsonl").__enter__()
     answers.write(WHOLE)
-    assert soon(lambda: answers._error is not None, PATIENCE)
+    assert eventually(lambda: answers._error is not None, PATIENCE)
     with pytest.raises(OSError, match="Input/output error"):
         answers.write(WHOLE)
     with pytest.raises(OSError, match="Input/output error"):
@@ -345,7 +345,7 @@ def test_half_a_character_of_a_model_is_written(tmp_path: Path) -> None:
     with AnswerFile(tmp_path / "answers.jsonl") as answers:
         answers.write({"id": "a", "completion": {"text": "\ud83d"}})
 
-    assert many.lines(tmp_path / "answers.jsonl")[0]["completion"]["text"] == "\ud83d"
+    assert many.read_answers(tmp_path / "answers.jsonl")[0]["completion"]["text"] == "\ud83d"
 
 
 def test_answers_end_with_a_newline_byte_alone() -> None:
@@ -476,7 +476,7 @@ def test_what_may_pass_is_asked_again() -> None:
     gateway.answers["c"] = [lambda: refusal(503, "internal_server_error")]
     found = run(gateway.ask("abcd"))
 
-    assert {name: many.content(answer) for name, answer in found.items()} == dict.fromkeys("abcd", "Hello")
+    assert {name: many.content_of(answer) for name, answer in found.items()} == dict.fromkeys("abcd", "Hello")
     assert not any("error" in answer for answer in found.values())
     assert gateway.times("a") == pytest.approx([0, 0.5, 1.5], abs=0.01)
     assert [len(gateway.times(name)) for name in "abcd"] == [3, 2, 2, 1]
@@ -496,7 +496,7 @@ def test_a_failure_keeps_what_came_and_its_error() -> None:
     gateway = Gateway(a=[cut] * 9, b=[lambda: refusal(404, "invalid_request_error")] * 9)
     found = run(gateway.ask("ab", requests=3))
 
-    assert many.content(found["a"]) == "Hel"
+    assert many.content_of(found["a"]) == "Hel"
     assert found["a"]["error"]["type"] == "StreamConnectionError"
     assert "connection cut after" in found["a"]["error"]["message"]
     assert found["b"]["completion"] is None
@@ -518,7 +518,7 @@ def test_told_to_wait_all_wait(kind: str) -> None:
     assert gateway.times("a") == pytest.approx([60 * n for n in range(10)], abs=0.2)
     assert gateway.times("b") == [0]
     assert gateway.times("c") == pytest.approx([60], abs=0.2)
-    assert [many.content(found[name]) for name in "abc"] == ["Hello"] * 3
+    assert [many.content_of(found[name]) for name in "abc"] == ["Hello"] * 3
 
 
 def test_a_limit_without_a_time_is_waited_for_a_while() -> None:
@@ -554,7 +554,7 @@ def test_a_spent_budget_stops_the_run(status: int, kind: str) -> None:
     assert [name for name, _ in gateway.asked] == ["a", "b", "c", "d"]
     assert found.keys() == {"a", "b"}
     assert "error" not in found["a"]
-    assert many.content(found["b"]) == "Hel"
+    assert many.content_of(found["b"]) == "Hel"
     assert found["b"]["error"] == {"type": "CancelledError", "message": "the run was stopped"}
 
 
@@ -565,7 +565,7 @@ def test_a_budget_that_ends_in_mid_stream_keeps_what_came() -> None:
     with pytest.raises(StreamProviderError):
         run(gateway.ask("a"))
 
-    assert many.content(gateway.found["a"]) == "Hel"
+    assert many.content_of(gateway.found["a"]) == "Hel"
     assert gateway.found["a"]["error"]["code"] == "429"
 
 
@@ -575,7 +575,7 @@ def test_a_stall_is_asked_again(parts: list[bytes]) -> None:
     gateway = Gateway(a=[lambda: stream(*parts, *[b": ping\n\n"] * 9, every=15)])
     found = run(gateway.ask("a", idle_timeout=20))
 
-    assert many.content(found["a"]) == "Hello"
+    assert many.content_of(found["a"]) == "Hello"
     assert gateway.times("a") == pytest.approx([0, 15 * len(parts) + 20.5], abs=0.1)
 
 
@@ -592,7 +592,7 @@ def test_a_cancelled_run_keeps_what_came() -> None:
 
     run(main())
 
-    assert many.content(gateway.found["a"]) == "Hel"
+    assert many.content_of(gateway.found["a"]) == "Hel"
     assert gateway.found["a"]["error"]["message"] == "the run was stopped"
     assert "error" not in gateway.found["b"]
 
@@ -609,7 +609,7 @@ def test_a_model_may_think_for_as_long_as_said() -> None:
         http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
         async with AsyncTensorloop(api_key="none", http_client=http_client) as client:
             for idle_timeout in (300, 7):
-                await ask_all(client, [Prompt("a", ASK)], RollingLimit(), lambda _: None, idle_timeout=idle_timeout)
+                await ask_all(client, [Prompt("a", CHAT)], RollingLimit(), lambda _: None, idle_timeout=idle_timeout)
 
     run(main())
 
@@ -647,7 +647,7 @@ def test_no_more_at_once_than_said() -> None:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return many.recording(tmp_path_factory.mktemp("recording") / "answers.yaml", 40)
+    return many.write_cassette(tmp_path_factory.mktemp("recording") / "answers.yaml", 40)
 
 
 @pytest.fixture
@@ -663,7 +663,7 @@ def recipe(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | N
     requirements.module("tqdm", "prompts")
     monkeypatch.setattr(sys, "argv", ["many_prompts.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
-        pages.run("many_prompts")
+        pages.run_recipe("many_prompts")
     return end.value.code
 
 
@@ -678,7 +678,7 @@ async def test_a_server_sees_no_more_than_the_limit(server: ReplayServer, tmp_pa
 
     assert {answer["id"] for answer in found if "error" not in answer} == {prompt.id for prompt in prompts}
     assert len(server.requests) == 24
-    assert many.most(server, 0.3) <= 9
+    assert many.most_requests_within(server, 0.3) <= 9
 
 
 def test_the_recipe_answers_and_asks_once(
@@ -686,10 +686,10 @@ def test_the_recipe_answers_and_asks_once(
 ) -> None:
     """What failed is asked again by the next run, what is answered is not; what is run at once waits a window."""
     faults = {2: "status=400&fails=1", 3: "status=429&retry-after=0.2&fails=1"}
-    prompts = many.written(tmp_path / "prompts.jsonl", [many.prompt(n, faults.get(n, "")) for n in range(6)])
+    prompts = many.write_lines(tmp_path / "prompts.jsonl", [many.prompt(n, faults.get(n, "")) for n in range(6)])
     answers = tmp_path / "answers.jsonl"
     first = recipe(monkeypatch, prompts, answers, 100, 1)
-    failed = [answer["id"] for answer in many.lines(answers) if "error" in answer]
+    failed = [answer["id"] for answer in many.read_answers(answers) if "error" in answer]
     ended = time.monotonic()
     second = recipe(monkeypatch, prompts, answers, 100, 1)
     third = recipe(monkeypatch, prompts, answers, 100, 1)
@@ -697,10 +697,10 @@ def test_the_recipe_answers_and_asks_once(
     assert (first, second, third) == ("1 failed: run again to ask for them once more", 0, 0)
     assert failed == ["p2"]
     assert server.requests[-1].time > ended + 0.9
-    assert sorted(answer["id"] for answer in many.lines(answers) if "error" not in answer) == [
+    assert sorted(answer["id"] for answer in many.read_answers(answers) if "error" not in answer) == [
         f"p{number}" for number in range(6)
     ]
-    assert many.asked(server) == {f"number {number}": 2 if number in faults else 1 for number in range(6)}
+    assert many.request_counts(server) == {f"number {number}": 2 if number in faults else 1 for number in range(6)}
     # No bar where there is no terminal.
     assert capsys.readouterr() == ("", "")
 
@@ -710,7 +710,7 @@ def test_the_recipe_stops_where_the_budget_is_spent(
 ) -> None:
     """It says why, in a sentence."""
     given = [many.prompt(0, "status=429&error-type=budget_exceeded"), *(many.prompt(n) for n in range(1, 40))]
-    prompts = many.written(tmp_path / "prompts.jsonl", given)
+    prompts = many.write_lines(tmp_path / "prompts.jsonl", given)
     said = recipe(monkeypatch, prompts, tmp_path / "answers.jsonl", 1, 60)
 
     assert "The budget of this key is spent" in str(said)
@@ -740,21 +740,21 @@ def test_a_killed_run_is_taken_up(server: ReplayServer, tmp_path: Path) -> None:
     """No finished request twice, and its requests still count: the limit holds across the kill."""
     requirements.module("tqdm", "prompts")
     given = [many.prompt(n, "" if n < 10 else "stall-after=3&fails=1") for n in range(16)]
-    prompts, answers = many.written(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
-    with many.running("many_prompts", server, prompts, answers, 16, 1) as run:
-        assert soon(lambda: len(server.requests) == 16 and len(many.lines(answers)) == 10, PATIENCE)
+    prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
+    with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
+        assert eventually(lambda: len(server.requests) == 16 and len(many.read_answers(answers)) == 10, PATIENCE)
         run.kill()
         run.wait()
     killed = time.monotonic()
-    before = many.asked(server)
-    with many.running("many_prompts", server, prompts, answers, 16, 1) as run:
+    before = many.request_counts(server)
+    with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
         _, said = run.communicate(timeout=PATIENCE)
-    again = many.asked(server) - before
+    again = many.request_counts(server) - before
 
     assert (run.returncode, said) == (0, "")
-    assert sorted(answer["id"] for answer in many.lines(answers)) == sorted(f"p{number}" for number in range(16))
+    assert sorted(answer["id"] for answer in many.read_answers(answers)) == sorted(f"p{number}" for number in range(16))
     assert again == {f"number {number}": 1 for number in range(10, 16)}
-    assert many.most(server, 1) <= 16
+    assert many.most_requests_within(server, 1) <= 16
     assert min(request.time for request in server.requests if request.time > killed) > killed + 1
 
 

@@ -20,7 +20,7 @@ import many
 import openai
 import pytest
 import requirements
-from sockets import soon
+from sockets import eventually
 
 from tensorloop_stream.prompts import Answer, Prompt, read_prompts
 from tensorloop_stream.replay import ReplayServer
@@ -39,7 +39,7 @@ SPENT = "status=429&error-type=budget_exceeded"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplayServer]:
     requirements.module("distributed", "dask")
     requirements.module("tqdm", "dask")
-    recording = many.recording(tmp_path_factory.mktemp("recording") / "answers.yaml", 300)
+    recording = many.write_cassette(tmp_path_factory.mktemp("recording") / "answers.yaml", 300)
     with ReplayServer(recording) as server:
         yield server
 
@@ -86,7 +86,7 @@ def test_the_workers_share_the_limit(dask: Client, server: ReplayServer) -> None
     answers = list(answers_to(dask, asked(numbers), 6))
     came = times(server, numbers)
 
-    assert sorted(many.content(answer) for answer in answers) == ["Hello"] * 14
+    assert sorted(many.content_of(answer) for answer in answers) == ["Hello"] * 14
     assert len(came) == 14
     assert max(sum(start <= when < start + 1 for when in came) for start in came) <= 6
 
@@ -116,7 +116,7 @@ def test_a_spent_budget_stops_the_workers(dask: Client, server: ReplayServer) ->
         found.extend(answers_to(dask, asked(numbers, **stalled | spent)))
 
     # Both workers streamed as much as they can, and none of it goes on.
-    assert soon(lambda: len(server.disconnects) == len(times(server, numbers)) - 1, PATIENCE)
+    assert eventually(lambda: len(server.disconnects) == len(times(server, numbers)) - 1, PATIENCE)
     assert len(times(server, numbers)) <= 16
     assert found
     assert {answer["error"]["message"] for answer in found} == {"the run was stopped"}
@@ -139,7 +139,7 @@ def test_programs_on_one_scheduler_end_apart(dask: Client, first: range, second:
                 list(answers_to(other, asked(second, p290=SPENT)))
     found.extend(answers)
 
-    assert sorted(many.content(answer) for answer in found) == ["Hello"] * 60
+    assert sorted(many.content_of(answer) for answer in found) == ["Hello"] * 60
     assert not any("tensorloop" in name for names in dask.run(plugins).values() for name in names)
 
 
@@ -154,7 +154,7 @@ def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
     second = next(answers)
     scheduler.allowed_failures = allowed
 
-    assert (first["id"], many.content(first)) == ("p80", "Hello")
+    assert (first["id"], many.content_of(first)) == ("p80", "Hello")
     assert (second["id"], second["error"]["type"]) == ("p81", "KilledWorker")
     assert list(answers) == []
 
@@ -163,36 +163,36 @@ def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
 def test_killed_workers_lose_nothing(server: ReplayServer, tmp_path: Path) -> None:
     """What they were streaming is asked anew, what is written is not."""
     given = [many.prompt(n, "" if n < 88 else STALLS_ONCE) for n in range(82, 100)]
-    prompts, answers = many.written(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
-    before = many.asked(server)
-    with many.running("many_prompts_dask", server, prompts, answers, 100, 1) as run:
-        assert soon(lambda: len(many.lines(answers)) == 6, PATIENCE)
-        assert soon(lambda: len(many.asked(server) - before) == 18, PATIENCE)
+    prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
+    before = many.request_counts(server)
+    with many.running_recipe("many_prompts_dask", server, prompts, answers, 100, 1) as run:
+        assert eventually(lambda: len(many.read_answers(answers)) == 6, PATIENCE)
+        assert eventually(lambda: len(many.request_counts(server) - before) == 18, PATIENCE)
         for worker in many.workers_of(run.pid):
             os.kill(worker, signal.SIGKILL)
         _, said = run.communicate(timeout=PATIENCE)
 
     assert run.returncode == 0, said
-    assert sorted(line["id"] for line in many.lines(answers)) == [f"p{number}" for number in range(82, 100)]
-    assert {many.content(line) for line in many.lines(answers)} == {"Hello"}
-    assert many.asked(server) - before == {f"number {n}": 1 if n < 88 else 2 for n in range(82, 100)}
+    assert sorted(line["id"] for line in many.read_answers(answers)) == [f"p{number}" for number in range(82, 100)]
+    assert {many.content_of(line) for line in many.read_answers(answers)} == {"Hello"}
+    assert many.request_counts(server) - before == {f"number {n}": 1 if n < 88 else 2 for n in range(82, 100)}
 
 
 def test_ctrl_c_keeps_what_came(server: ReplayServer, tmp_path: Path) -> None:
     """As in one process: the workers, which a terminal interrupts too, hand over what they have, and say nothing."""
     given = [many.prompt(n, "" if n < 164 else STALLS) for n in range(160, 170)]
-    prompts, answers = many.written(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
-    with many.running("many_prompts_dask", server, prompts, answers, 100, 1) as run:
-        assert soon(lambda: len(many.lines(answers)) == 4, PATIENCE)
-        assert soon(lambda: len(times(server, range(160, 170))) == 10, PATIENCE)
+    prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
+    with many.running_recipe("many_prompts_dask", server, prompts, answers, 100, 1) as run:
+        assert eventually(lambda: len(many.read_answers(answers)) == 4, PATIENCE)
+        assert eventually(lambda: len(times(server, range(160, 170))) == 10, PATIENCE)
         time.sleep(0.5)  # three chunks come
         os.killpg(run.pid, signal.SIGINT)
         _, said = run.communicate(timeout=PATIENCE)
-    broken = [line for line in many.lines(answers) if "error" in line]
+    broken = [line for line in many.read_answers(answers) if "error" in line]
 
     assert (run.returncode, said) == (1, "stopped\n")
     assert sorted(line["id"] for line in broken) == [f"p{number}" for number in range(164, 170)]
-    assert all(many.content(line) for line in broken)
+    assert all(many.content_of(line) for line in broken)
 
 
 # The limit
@@ -224,7 +224,7 @@ def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
     pending = cluster.scheduler.extensions["semaphores"].metrics["pending"]
     with ThreadPoolExecutor() as pool:
         answers = pool.submit(list, answers_to(dask, asked(range(170, 180)), 2))
-        busy = soon(lambda: sum(map(len, dask.processing().values())) == 10, PATIENCE)
+        busy = eventually(lambda: sum(map(len, dask.processing().values())) == 10, PATIENCE)
         time.sleep(0.5)
         waited = pending[limit._name]
         kill_a_busy_worker(dask)
@@ -265,7 +265,7 @@ def test_who_gives_up_leaves_a_place_behind(dask: Client) -> None:
     held.release()
 
     assert gave_up
-    assert soon(lambda: held.get_value() == 0, 20)
+    assert eventually(lambda: held.get_value() == 0, 20)
     assert held.acquire(timeout=10)
     held.release()
 
@@ -318,7 +318,7 @@ def address(server: ReplayServer, tmp_path_factory: pytest.TempPathFactory) -> I
             )
             stack.callback(process.wait)
             stack.callback(os.killpg, process.pid, signal.SIGKILL)
-        assert soon(lambda: known.exists() and known.read_text("utf-8").endswith("}"), PATIENCE)
+        assert eventually(lambda: known.exists() and known.read_text("utf-8").endswith("}"), PATIENCE)
         found: str = json.loads(known.read_text("utf-8"))["address"]
         yield found
 
@@ -329,21 +329,21 @@ def test_a_run_that_is_killed_goes_on_at_a_cluster(
     """What is in the file is not asked again, and the limit holds over the two of them."""
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
     numbers = range(260, 280)
-    prompts = many.written(tmp_path / "prompts.jsonl", map(many.prompt, numbers))
+    prompts = many.write_lines(tmp_path / "prompts.jsonl", map(many.prompt, numbers))
     answers = tmp_path / "answers.jsonl"
-    with many.running("many_prompts_dask", server, prompts, answers, 5, 1) as first:
-        assert soon(lambda: len(many.lines(answers)) >= 7, PATIENCE)
+    with many.running_recipe("many_prompts_dask", server, prompts, answers, 5, 1) as first:
+        assert eventually(lambda: len(many.read_answers(answers)) >= 7, PATIENCE)
         local = many.workers_of(first.pid) if sys.platform == "linux" else set()
         first.kill()
         first.wait()
-    before = {line["id"] for line in many.lines(answers)}
-    with many.running("many_prompts_dask", server, prompts, answers, 5, 1) as second:
+    before = {line["id"] for line in many.read_answers(answers)}
+    with many.running_recipe("many_prompts_dask", server, prompts, answers, 5, 1) as second:
         _, said = second.communicate(timeout=PATIENCE)
     came = times(server, numbers)
 
     assert (second.returncode, said) == (0, "")
     assert local == set()
     assert len(before) < 20
-    assert sorted(line["id"] for line in many.lines(answers)) == [f"p{number}" for number in numbers]
-    assert {many.asked(server)[f"number {name[1:]}"] for name in before} == {1}
+    assert sorted(line["id"] for line in many.read_answers(answers)) == [f"p{number}" for number in numbers]
+    assert {many.request_counts(server)[f"number {name[1:]}"] for name in before} == {1}
     assert max(sum(start <= when < start + 1 for when in came) for start in came) <= 5

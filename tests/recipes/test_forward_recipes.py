@@ -14,8 +14,20 @@ import cassette
 import httpx2
 import pytest
 import requirements
-from sockets import SLACK, soon
-from web import ASKED, HAIKU, HAIKU_BODY, ROOT, SENT, SITES, EndlessGateway, Served, Visitor, serving, unused_port
+from sockets import SLACK, eventually
+from web import (
+    BROWSER_REQUEST,
+    GATEWAY_REQUEST,
+    HAIKU,
+    HAIKU_BODY,
+    ROOT,
+    SITES,
+    EndlessGateway,
+    RawBrowser,
+    RunningRecipe,
+    serve_recipe,
+    unused_port,
+)
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -28,8 +40,8 @@ ONE_EACH = ["starlette", "fastapi", "django", "flask"]
 
 
 @pytest.fixture(scope="module")
-def site(request: pytest.FixtureRequest) -> Iterator[Served]:
-    with serving(request.param, GATEWAY) as served:
+def site(request: pytest.FixtureRequest) -> Iterator[RunningRecipe]:
+    with serve_recipe(request.param, GATEWAY) as served:
         yield served
 
 
@@ -42,7 +54,7 @@ def gateway(**faults: Any) -> ReplayServer:
 
 
 @sites(PAGES)
-def test_the_haiku_arrives_as_it_is_made(site: Served) -> None:
+def test_the_haiku_arrives_as_it_is_made(site: RunningRecipe) -> None:
     """Byte for byte, a part for each event, over the time that the model takes."""
     with gateway(delay=0.02) as upstream:
         arrival = site.ask()
@@ -52,16 +64,16 @@ def test_the_haiku_arrives_as_it_is_made(site: Served) -> None:
     assert arrival.status == 200
     assert arrival.body.decode() == HAIKU_BODY
     assert len(arrival.parts) > events / 2
-    assert arrival.lasted > 0.02 * events / 2
+    assert arrival.duration > 0.02 * events / 2
     assert arrival.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert arrival.headers["cache-control"] == "no-cache, no-transform"
     assert arrival.headers["x-accel-buffering"] == "no"
-    assert [request.body for request in requests] == [SENT]
+    assert [request.body for request in requests] == [GATEWAY_REQUEST]
 
 
 @sites(PAGES)
 @pytest.mark.parametrize("status", [401, 429, 503])
-def test_an_error_reaches_the_browser(site: Served, status: int) -> None:
+def test_an_error_reaches_the_browser(site: RunningRecipe, status: int) -> None:
     """With its status, its JSON and, where there is one, its `retry-after`."""
     retry_after = {} if status == 401 else {"retry_after": 0.05}
     with gateway(status=status, **retry_after) as upstream:
@@ -84,20 +96,20 @@ def test_an_error_reaches_the_browser(site: Served, status: int) -> None:
         {"n": 50},
         {"extra_body": {"model": "gpt-4o"}},
         {"api_key": "tl_other", "base_url": "https://example.test/v1", "user": "x"},
-        {"messages": [{**ASKED["messages"][0], "name": "x", "tool_calls": []}]},
+        {"messages": [{**BROWSER_REQUEST["messages"][0], "name": "x", "tool_calls": []}]},
     ],
     ids="+".join,
 )
-def test_a_browser_decides_on_messages_alone(site: Served, wish: dict[str, Any]) -> None:
+def test_a_browser_decides_on_messages_alone(site: RunningRecipe, wish: dict[str, Any]) -> None:
     """Whatever else it wishes for, it is refused or left out: the gateway never sees it."""
     with gateway() as upstream:
-        arrival = site.ask({**ASKED, **wish}, authorization="Bearer tl_other", cookie="a=b")
+        arrival = site.ask({**BROWSER_REQUEST, **wish}, authorization="Bearer tl_other", cookie="a=b")
         if arrival.status == 200 and arrival.headers["content-type"] == "application/json":
             site.get(f"/chat/{json.loads(arrival.body)['id']}")
         requests = upstream.requests
 
     assert arrival.status in {200, 422}
-    assert [request.body for request in requests] == ([SENT] if arrival.status == 200 else [])
+    assert [request.body for request in requests] == ([GATEWAY_REQUEST] if arrival.status == 200 else [])
     assert not [request for request in requests if "cookie" in request.headers]
 
 
@@ -111,7 +123,7 @@ def test_a_browser_decides_on_messages_alone(site: Served, wish: dict[str, Any])
         {},
         {"messages": []},
         {"messages": "hello"},
-        {"messages": ASKED["messages"] * 21},
+        {"messages": BROWSER_REQUEST["messages"] * 21},
         {"messages": [{"role": "user", "content": "x" * 4001}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hello"}]}]},
         {"messages": [{"role": "user", "content": None}]},
@@ -122,7 +134,7 @@ def test_a_browser_decides_on_messages_alone(site: Served, wish: dict[str, Any])
     ],
     ids=lambda asked: str(asked)[:40],
 )
-def test_other_messages_are_refused(site: Served, asked: Any) -> None:
+def test_other_messages_are_refused(site: RunningRecipe, asked: Any) -> None:
     """Few, short texts of the two speakers, or nothing is asked."""
     with gateway() as upstream:
         arrival = site.ask(asked)
@@ -133,13 +145,13 @@ def test_other_messages_are_refused(site: Served, asked: Any) -> None:
 
 
 @sites(["starlette", "fastapi", "flask", "eventsource"])
-def test_a_body_without_an_end_is_not_read(site: Served) -> None:
+def test_a_body_without_an_end_is_not_read(site: RunningRecipe) -> None:
     """The server's memory is no browser's to fill (Django reads larger bodies into a file)."""
     assert site.ask(b'{"messages": "' + b"x" * 1_000_000 + b'"}').status == 413
 
 
 @sites([*PAGES, "eventsource"])
-def test_the_page_is_served(site: Served) -> None:
+def test_the_page_is_served(site: RunningRecipe) -> None:
     """The same file in each."""
     page = site.get("/")
 
@@ -166,40 +178,40 @@ PHASES: dict[str, dict[str, Any]] = {
 
 @sites(ASGI)
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_browser_that_leaves_ends_the_request(site: Served, phase: str) -> None:
+def test_a_browser_that_leaves_ends_the_request(site: RunningRecipe, phase: str) -> None:
     """In every phase: the gateway sees it at once, and nothing is asked for nobody."""
-    with gateway(**PHASES[phase]) as upstream, Visitor(site.port) as visitor:
+    with gateway(**PHASES[phase]) as upstream, RawBrowser(site.port) as visitor:
         if phase in {"mid-stream", "stalled"}:
             visitor.read_until(b"data: ")
-        assert soon(lambda: len(upstream.requests) == 1)
+        assert eventually(lambda: len(upstream.requests) == 1)
         time.sleep(0.05)
         visitor.leave()
         if phase == "waiting to retry":
             time.sleep(0.6)
         else:
-            assert soon(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
+            assert eventually(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
 
         assert len(upstream.requests) == 1
 
 
 @sites(["flask"])
-def test_a_browser_that_leaves_a_thread_is_noticed_with_the_next_piece(site: Served) -> None:
+def test_a_browser_that_leaves_a_thread_is_noticed_with_the_next_piece(site: RunningRecipe) -> None:
     """As the recipe says; while the model is silent, nothing tells the thread."""
-    with gateway(delay=0.05) as upstream, Visitor(site.port) as visitor:
+    with gateway(delay=0.05) as upstream, RawBrowser(site.port) as visitor:
         visitor.read_until(b"data: ")
         visitor.leave()
 
-        assert soon(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
+        assert eventually(lambda: len(upstream.disconnects) == 1, 2 * SLACK)
 
 
 @sites([*PAGES])
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_slow_reader_holds_the_gateway_back(site: Served) -> None:
+def test_a_slow_reader_holds_the_gateway_back(site: RunningRecipe) -> None:
     """What the gateway sends fits into the sockets between: the forwarder's memory stays flat."""
-    with EndlessGateway(GATEWAY) as upstream, Visitor(site.port, buffer=4096) as visitor:
+    with EndlessGateway(GATEWAY) as upstream, RawBrowser(site.port, buffer=4096) as visitor:
         visitor.read_until(b"data: ")
         before = site.memory()
-        assert soon(lambda: upstream.stands_still(0.2), 5 * SLACK)
+        assert eventually(lambda: upstream.is_stalled(0.2), 5 * SLACK)
         sent = upstream.sent
         for _ in range(20):
             visitor.read(1024)
@@ -219,7 +231,7 @@ async def test_the_finished_message_is_saved(recipe: str, monkeypatch: pytest.Mo
         module = imported(recipe, upstream, monkeypatch)
         transport = httpx2.ASGITransport(module.app)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as browser:
-            answer = await browser.post("/chat", json=ASKED)
+            answer = await browser.post("/chat", json=BROWSER_REQUEST)
             if "id" in answer.text[:5]:
                 answer = await browser.get(f"/chat/{answer.json()['id']}")
         await module.client.close()
@@ -233,7 +245,7 @@ def test_the_finished_message_is_saved_by_a_thread(monkeypatch: pytest.MonkeyPat
     requirements.module("flask", "flask")
     with gateway() as upstream:
         module = imported("forward_flask", upstream, monkeypatch)
-        answer = module.app.test_client().post("/chat", json=ASKED)
+        answer = module.app.test_client().post("/chat", json=BROWSER_REQUEST)
         text = answer.get_data(as_text=True)
         answer.close()
         module.client.close()
@@ -250,11 +262,11 @@ def imported(recipe: str, upstream: ReplayServer, monkeypatch: pytest.MonkeyPatc
 
 
 @sites(["eventsource"])
-def test_an_answer_is_streamed_to_one_get(site: Served) -> None:
+def test_an_answer_is_streamed_to_one_get(site: RunningRecipe) -> None:
     """An EventSource asks again by itself; a 204 makes it stop, and the gateway is asked once."""
     with gateway(delay=0.02) as upstream:
         path = f"/chat/{json.loads(site.ask().body)['id']}"
-        with Visitor(site.port, path=path, method="GET") as visitor:
+        with RawBrowser(site.port, path=path, method="GET") as visitor:
             visitor.read_until(b"data: ")
             while_it_runs = site.get(path)
             visitor.read_until(b"[DONE]")

@@ -26,7 +26,7 @@ def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> s
     monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
     try:
-        pages.run(recipe)
+        pages.run_recipe(recipe)
     except SystemExit as error:
         return str(error)
     return ""
@@ -37,7 +37,7 @@ def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
     """Run a recipe on another answer to what a cassette asks."""
 
     def running(recipe: str, name: str, body: bytes) -> str:
-        with ReplayServer(recorded.retold(name, tmp_path, body)) as server:
+        with ReplayServer(recorded.cassette_with_body(name, tmp_path, body)) as server:
             return run(recipe, server, monkeypatch)
 
     return running
@@ -57,7 +57,7 @@ def read_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> ChatAccumulator:
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
         monkeypatch.setattr("tempfile.mkdtemp", lambda: str(path.parent / "another"))
         (path.parent / "another").mkdir()
-        kept = pages.run("record_chunks")["read"](path)
+        kept = pages.run_recipe("record_chunks")["read"](path)
     assert isinstance(kept, ChatAccumulator)
     return kept
 
@@ -247,7 +247,7 @@ def test_one_call_at_the_end(
 )
 def test_what_went_wrong(faults: dict[str, Any], error: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came, the request to name, the sentence of the error, and what to do."""
-    pages.hurry(monkeypatch, 10)
+    pages.shorten_timeouts(monkeypatch, 10)
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
         said = run("what_went_wrong", server, monkeypatch)
 

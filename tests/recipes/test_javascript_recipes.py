@@ -22,7 +22,7 @@ import pytest
 import recorded
 import requirements
 from clients import SSL
-from sockets import at_once
+from sockets import run_in_threads
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -85,7 +85,7 @@ def npm_install(folder: Path, *packages: str) -> None:
     command = [requirements.program("npm"), "install", *options, *packages]
     install = run(command, cwd=folder, patience=300)
     if re.search("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED|E403", install.stderr):
-        requirements.missing("needs npm's registry, which cannot be reached")
+        requirements.unmet("needs npm's registry, which cannot be reached")
     assert install.returncode == 0, install.stderr
 
 
@@ -99,7 +99,7 @@ def installed(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     elif (RECIPES / "node_modules/openai").is_dir():
         (folder / "node_modules").symlink_to(RECIPES / "node_modules")
     else:
-        requirements.missing("needs the packages of the recipes: npm install --prefix recipes/javascript")
+        requirements.unmet("needs the packages of the recipes: npm install --prefix recipes/javascript")
     return folder
 
 
@@ -146,7 +146,7 @@ def test_the_haiku_as_it_arrives(recipe: str, node: str, program: Callable[[str]
         assert b"".join(reads).decode() == PRINTED
         # Two pieces may share a read on a busy machine; one write at the end would be a single one.
         assert len(reads) > len(recorded.chunks("chat/haiku")) / 2
-        assert [request.body for request in server.requests] == [recorded.asked("chat/haiku")]
+        assert [request.body for request in server.requests] == [recorded.request("chat/haiku")]
 
 
 @with_and_without_sdk
@@ -160,7 +160,7 @@ def test_the_haiku_however_it_comes(recipe: str, node: str, program: Callable[[s
 
         assert (done.returncode, done.stdout, done.stderr) == (0, PRINTED, "")
 
-    at_once(come, [{"split": 1, "crlf": True}, {"first_delay": 0.4, "ping": 0.1}])
+    run_in_threads(come, [{"split": 1, "crlf": True}, {"first_delay": 0.4, "ping": 0.1}])
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -188,7 +188,7 @@ def test_what_breaks_is_said(recipe: str, node: str, program: Callable[[str], Pa
         # The SDK asks again where it may help.
         assert len(server.requests) == (3 if (recipe, fault) == ("stream.mjs", "429") else 1)
 
-    at_once(break_off, list(BROKEN))
+    run_in_threads(break_off, list(BROKEN))
 
 
 @all_programs
@@ -271,7 +271,7 @@ def test_the_forwarders_as_functions(node: str, program: Callable[[str], Path]) 
 
     assert done.returncode == 0, done.stdout
     sent = [request for server in gateways.values() for request in server.requests]
-    assert all(request.body == recorded.asked("chat/haiku") for request in sent)
+    assert all(request.body == recorded.request("chat/haiku") for request in sent)
     assert not any("cookie" in request.headers for request in sent)
 
 
@@ -331,7 +331,7 @@ if os.environ.get("TENSORLOOP_STREAM_NEXT"):
                 process.communicate()
 
     def wishes() -> dict[str, Any]:
-        return {"messages": recorded.asked("chat/haiku")["messages"]}
+        return {"messages": recorded.request("chat/haiku")["messages"]}
 
     def test_a_real_next_app_streams(node: str, next_app: Path) -> None:
         """Unchanged and piece by piece, also to a browser that takes gzip."""

@@ -77,7 +77,7 @@ def test_hundreds_are_open_at_once(
         monkeypatch.setitem(sys.modules, "uvloop", None)
     with Gathering(STREAMS) as url:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", url)
-        pages.run("many_streams")
+        pages.run_recipe("many_streams")
 
     assert WHOLE.fullmatch(capsys.readouterr().out)
 
@@ -86,7 +86,7 @@ def test_one_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     """The others are read to their end, and the last line says what happened."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", status=403, fails=2) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
-        pages.run("many_streams")
+        pages.run_recipe("many_streams")
 
     assert re.fullmatch(r"298 answers, .* s; 2 failed PermissionDeniedError\n", capsys.readouterr().out)
     assert len(server.requests) == STREAMS
@@ -101,11 +101,11 @@ def test_silence_is_not_waited_for(
     faults: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor do keep-alive comments break it."""
-    pages.hurry(monkeypatch, 100)
+    pages.shorten_timeouts(monkeypatch, 100)
     begun = time.monotonic()
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
-        pages.run("many_streams")
+        pages.run_recipe("many_streams")
 
     assert capsys.readouterr().out == "0 answers, all begun within 0.00 s; 300 failed StreamTimeoutError\n"
     assert time.monotonic() - begun < NEVER
@@ -126,4 +126,4 @@ def test_without_a_key_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.delenv("TENSORLOOP_KEY")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="TENSORLOOP_KEY"):
-        pages.run("many_streams")
+        pages.run_recipe("many_streams")

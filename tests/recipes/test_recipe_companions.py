@@ -28,7 +28,7 @@ from chunks import chunk, event, finish, text, tool
 from clients import Body
 from hypothesis import given, settings, strategies as st
 from openai import OpenAIError
-from sockets import noticed
+from sockets import saw_disconnects
 
 from tensorloop_stream import ChatStream, StreamTruncatedError, Tensorloop
 from tensorloop_stream.replay import ReplayServer
@@ -53,7 +53,7 @@ def run(cassettes: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Run:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
         try:
-            return pages.run(recipe)
+            return pages.run_recipe(recipe)
         except SystemExit as stop:
             return {"said": stop.code}
 
@@ -66,7 +66,7 @@ def names_of(recipe: str) -> dict[str, Any]:
     with ReplayServer([cassette.FOLDER]) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         patch.setenv("TENSORLOOP_KEY", "tl_none")
-        return pages.run(recipe, "<run_path>")
+        return pages.run_recipe(recipe, "<run_path>")
 
 
 @pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_api"])
@@ -81,7 +81,7 @@ def test_without_a_key_it_says_what_to_do(
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+ -m tensorloop_stream\.replay"):
-        pages.run(recipe)
+        pages.run_recipe(recipe)
 
 
 # conversation
@@ -197,7 +197,7 @@ def test_a_failed_check_ends_the_answer(run: Run, capsys: pytest.CaptureFixture[
     """What passed is shown, the rest is not, not even its beginning, and the gateway sees the client leave."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", stall_after=20) as server:
         run("moderate", server)
-        left = noticed(server)
+        left = saw_disconnects(server)
     shown = capsys.readouterr().out.removesuffix(f"{MARK}\n")
 
     assert shown == HAIKU[: len(shown)]
@@ -266,7 +266,7 @@ def test_langchain_reads_our_stream(run: Run, cassettes: ReplayServer, capsys: p
     run("langchain_or_litellm")
 
     assert capsys.readouterr().out.startswith(f"langchain_openai:\n{HAIKU}\n")
-    assert recorded.asked("chat/haiku") in [request.body for request in cassettes.requests]
+    assert recorded.request("chat/haiku") in [request.body for request in cassettes.requests]
 
 
 @pytest.mark.usefixtures("langchain")

@@ -22,8 +22,8 @@ import pydantic
 import pytest
 import recorded
 from chunks import chunk, event, finish, sse, text, tool
-from clients import Body, answering
-from sockets import NEVER, noticed, soon
+from clients import Body, responding_with
+from sockets import NEVER, eventually, saw_disconnects
 
 import tensorloop_stream
 from tensorloop_stream import Tensorloop
@@ -58,7 +58,7 @@ class Runner:
 
     def answer(self, *answers: Body | httpx2.Response) -> None:
         """Let the recipe get these answers, one after the other, whatever it asks; the last again and again."""
-        answer = answering(*answers)
+        answer = responding_with(*answers)
 
         def handle(request: httpx2.Request) -> httpx2.Response:
             self.asked.append(json.loads(request.content))
@@ -71,12 +71,12 @@ class Runner:
 
     def hurry(self) -> None:
         """Make the timeouts of streams, seconds in a recipe, parts of one."""
-        pages.hurry(self._monkeypatch, 20)
+        pages.shorten_timeouts(self._monkeypatch, 20)
 
     def run(self, recipe: str) -> str:
         """Return what it prints; `status` is what it exits with, `err` what it says beside."""
         try:
-            pages.run(recipe)
+            pages.run_recipe(recipe)
         except SystemExit as stop:
             self.status = stop.code
         said = self._capsys.readouterr()
@@ -363,7 +363,7 @@ def test_a_rate_limit_is_waited_for(name: str, seconds: float, runner: Runner, w
 
     assert out == f"(too many requests: again in {seconds:g} s)\n{HAIKU}\n"
     assert waits == [seconds]
-    assert runner.asked == [recorded.asked("chat/haiku")] * 2
+    assert runner.asked == [recorded.request("chat/haiku")] * 2
     assert runner.status is None
 
 
@@ -527,21 +527,21 @@ def test_a_stopped_answer_keeps_what_came(runner: Runner) -> None:
         runner.serve(server)
 
         assert runner.run("stop_early") == "Streaming is a game-changer (stopped)\n" * 2
-        assert noticed(server, 2)
+        assert saw_disconnects(server, 2)
         assert runner.status is None
 
 
 def test_an_answer_that_has_not_begun_is_stopped(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once for who stopped it; the gateway sees the task leave at once, and the thread when it has answered."""
-    monkeypatch.setattr(pages, "cleared_up", nullcontext)  # to close the client would wake the thread
+    monkeypatch.setattr(pages, "closing_clients", nullcontext)  # to close the client would wake the thread
     with ReplayServer([cassette.FOLDER], first_delay=2.5, delay=0.001) as server:
         runner.serve(server)
         begun = time.monotonic()
 
         assert runner.run("stop_early") == " (stopped)\n" * 2
         assert time.monotonic() - begun < 2.5
-        assert noticed(server, 1)
-        assert soon(lambda: len(server.disconnects) == 2, 2.5)
+        assert saw_disconnects(server, 1)
+        assert eventually(lambda: len(server.disconnects) == 2, 2.5)
 
 
 def test_a_stopped_program_ends() -> None:
@@ -558,7 +558,7 @@ def test_a_stopped_program_ends() -> None:
 
 def test_an_answer_that_was_quicker_is_whole(runner: Runner, tmp_path: Path) -> None:
     """Nothing is stopped that has ended."""
-    with ReplayServer(recorded.retold("chat/long", tmp_path, sse(text("Short."), finish()))) as server:
+    with ReplayServer(recorded.cassette_with_body("chat/long", tmp_path, sse(text("Short."), finish()))) as server:
         runner.serve(server)
 
         assert runner.run("stop_early") == "Short.\nShort.\n"

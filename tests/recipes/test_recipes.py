@@ -41,7 +41,7 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
 def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The documented flow: the text as it arrives, then its length."""
-    pages.run(recipe)
+    pages.run_recipe(recipe)
 
     assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
 
@@ -64,7 +64,7 @@ def test_without_a_key_a_recipe_says_what_to_do(
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        pages.run(recipe)
+        pages.run_recipe(recipe)
 
     # Python prints a text that a program ends with, and fails.
     assert isinstance(end.value.code, str)

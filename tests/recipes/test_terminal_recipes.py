@@ -186,9 +186,11 @@ def markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def running(*pieces: str) -> tuple[str, dict[str, Any]]:
         for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "TENSORLOOP_KEY": "tl_none"}.items():
             monkeypatch.setenv(name, value)
-        with ReplayServer(recorded.retold("chat/long", tmp_path, sse(*map(text, pieces), finish()))) as server:
+        with ReplayServer(
+            recorded.cassette_with_body("chat/long", tmp_path, sse(*map(text, pieces), finish()))
+        ) as server:
             monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
-            names = pages.run("terminal_markdown")
+            names = pages.run_recipe("terminal_markdown")
         return capsys.readouterr().out, names
 
     return running
@@ -265,7 +267,7 @@ def test_without_a_key_it_says_what_to_do(
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
-        pages.run(recipe)
+        pages.run_recipe(recipe)
 
     # Python prints a text that a program ends with, and fails.
     assert isinstance(end.value.code, str)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RECIPE = Path(__file__).parents[2] / "recipes/trace_opentelemetry.py"
 HAIKU = recorded.text("chat/usage")
-ASK = {name: value for name, value in recorded.asked("chat/usage").items() if not name.startswith("stream")}
+ASK = {name: value for name, value in recorded.request("chat/usage").items() if not name.startswith("stream")}
 CHUNKS = recorded.chunks("chat/usage")
 USAGE = CHUNKS[-1]["usage"]
 
@@ -60,7 +60,7 @@ class Recorded:
         # The global providers can be set once in a process.
         monkeypatch.setattr(trace, "get_tracer", spans.get_tracer)
         monkeypatch.setattr(metrics, "get_meter", MeterProvider([self._reader], shutdown_on_exit=False).get_meter)
-        self.traced: Callable[..., ChatStream] = pages.run("trace_opentelemetry", "<run_path>")["traced"]
+        self.traced: Callable[..., ChatStream] = pages.run_recipe("trace_opentelemetry", "<run_path>")["traced"]
 
     @property
     def span(self) -> ReadableSpan:
@@ -234,6 +234,6 @@ def test_without_a_key_it_says_what_to_do(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+$"):
-        pages.run("trace_opentelemetry")
+        pages.run_recipe("trace_opentelemetry")
 
     assert capsys.readouterr().out == ""

@@ -15,13 +15,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import cassette as recordings
+import cassette
 import openai
 import pytest
 import requirements
 from redis_servers import redis_server
-from sockets import NEVER, asoon, async_client, sync_client
-from web import HAIKU_BODY, PATIENCE, SENT, EndlessGateway, answer, cassette, unused_port
+from sockets import NEVER, aeventually, async_client, sync_client
+from web import GATEWAY_REQUEST, HAIKU_BODY, TIMEOUT, EndlessGateway, answer_events, unused_port, write_cassette
 
 from tensorloop_stream import Callbacks, SSEDecoder, aforward_chat
 from tensorloop_stream.replay import ReplayServer
@@ -77,7 +77,7 @@ async def replicas(
 
 @asynccontextmanager
 async def gateway(**faults: Any) -> AsyncIterator[tuple[ReplayServer, openai.AsyncOpenAI]]:
-    path = faults.pop("path", recordings.FOLDER / "chat/haiku.yaml")
+    path = faults.pop("path", cassette.FOLDER / "chat/haiku.yaml")
     with ReplayServer(path, **faults) as server:
         async with async_client(server.base_url) as client:
             yield server, client
@@ -109,20 +109,20 @@ class Read:
 
 async def read(streams: ResumableStreams, name: str, last_event_id: str | None = None) -> Read:
     """Read to the end, however long that takes."""
-    async with asyncio.timeout(2 * PATIENCE):
-        answer = await streams.read(name, last_event_id)
-        return Read(answer.status_code, answer.headers, b"".join([data async for data in answer]))
+    async with asyncio.timeout(2 * TIMEOUT):
+        answer_events = await streams.read(name, last_event_id)
+        return Read(answer_events.status_code, answer_events.headers, b"".join([data async for data in answer_events]))
 
 
 async def read_some(streams: ResumableStreams, name: str, events: int, last_event_id: str | None = None) -> Read:
     """Read so many events at least, and leave."""
-    async with asyncio.timeout(2 * PATIENCE), await streams.read(name, last_event_id) as answer:
+    async with asyncio.timeout(2 * TIMEOUT), await streams.read(name, last_event_id) as answer_events:
         body = b""
-        async for data in answer:
+        async for data in answer_events:
             body += data
             if body.count(b"\nid: ") >= events:
                 break
-        return Read(answer.status_code, answer.headers, body)
+        return Read(answer_events.status_code, answer_events.headers, body)
 
 
 async def claim(streams: ResumableStreams, name: str, owner: str, lease: int) -> Log | None:
@@ -135,7 +135,7 @@ async def claim(streams: ResumableStreams, name: str, owner: str, lease: int) ->
 
 async def until(ask: Callable[[], Any], least: int, most: int) -> None:
     """Wait for a number in Redis to come into these bounds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not least <= await ask() <= most:  # noqa: ASYNC110 - what is waited for happens in Redis
             await asyncio.sleep(0.05)
 
@@ -155,7 +155,7 @@ async def test_every_reader_gets_every_event_once(
 ) -> None:
     """Twenty readers in two processes, who come when they like: one request to the gateway."""
     async with gateway(delay=0.01) as (upstream, client), replicas(redis_port, redis_settings=settings) as both:
-        started = await asyncio.gather(*(streams.start(name, client, SENT) for streams in both * 5))
+        started = await asyncio.gather(*(streams.start(name, client, GATEWAY_REQUEST) for streams in both * 5))
 
         async def later(number: int) -> Read:
             await asyncio.sleep(0.02 * number)
@@ -175,7 +175,7 @@ async def test_every_reader_gets_every_event_once(
 async def test_reading_goes_on_in_another_process(redis: Redis, redis_port: int, name: str) -> None:
     """A reader that is cut again and again, while the answer comes, has every event once."""
     async with gateway(delay=0.01) as (upstream, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         got, last = b"", None
         for turn in range(100):
             part = await read_some(both[turn % 2], name, 3, last)
@@ -193,7 +193,7 @@ async def test_reading_goes_on_in_another_process(redis: Redis, redis_port: int,
 async def test_reading_goes_on_after_any_event(redis: Redis, redis_port: int, name: str) -> None:
     """Of an answer that has ended; after its last one there is nothing, and a browser is told to stop."""
     async with gateway() as (_, client), replicas(redis_port) as (streams, other):
-        await streams.start(name, client, SENT)
+        await streams.start(name, client, GATEWAY_REQUEST)
         whole = await read(streams, name)
         rests = [await read(other, name, last) for last in whole.ids]
 
@@ -212,7 +212,7 @@ async def test_a_last_event_id_of_another_kind_is_refused(
     """Whatever a browser sends, it neither gets everything again nor waits for what never comes."""
     faults = {"stall_after": 3} if is_running else {}
     async with gateway(**faults) as (_, client), replicas(redis_port, 1) as (streams,):
-        await streams.start(name, client, SENT)
+        await streams.start(name, client, GATEWAY_REQUEST)
         some = await read_some(streams, name, 3)
         refused = await read(streams, name, last.format(ms=some.ids[0].split("-")[0]))
 
@@ -224,10 +224,10 @@ async def test_a_last_event_id_of_another_kind_is_refused(
 async def test_an_id_of_an_earlier_stream_is_refused(redis: Redis, redis_port: int, name: str) -> None:
     """The id was used again after it had expired: the browser's text is of another answer."""
     async with gateway() as (_, client), replicas(redis_port, 1) as (streams,):
-        await streams.start(name, client, SENT)
+        await streams.start(name, client, GATEWAY_REQUEST)
         earlier = await read(streams, name)
         await redis.flushall()
-        await streams.start(name, client, SENT)
+        await streams.start(name, client, GATEWAY_REQUEST)
 
         assert (await read(streams, name, earlier.ids[3])).status == 400
         assert (await read(streams, name)).without_ids == HAIKU_BODY
@@ -246,13 +246,13 @@ async def test_a_stream_that_is_not_there_is_a_404(redis: Redis, redis_port: int
 async def test_an_id_that_is_none_is_refused(redis: Redis, redis_port: int) -> None:
     """Before it becomes part of a key."""
     async with gateway() as (upstream, client), replicas(redis_port, 1) as (streams,):
-        for call in (streams.start("a b", client, SENT), streams.read("*"), streams.cancel("")):
+        for call in (streams.start("a b", client, GATEWAY_REQUEST), streams.read("*"), streams.cancel("")):
             with pytest.raises(ValueError, match="1 to 128 letters, digits, - and _"):
                 await call
         with pytest.raises(TypeError, match="body is list"):
             await streams.start("a", client, [])  # type: ignore[arg-type]
         with sync_client(upstream.base_url) as other, pytest.raises(TypeError, match="OpenAI is a sync client"):
-            await streams.start("a", other, SENT)  # type: ignore[arg-type]
+            await streams.start("a", other, GATEWAY_REQUEST)  # type: ignore[arg-type]
 
     assert not await redis.keys()
     assert not upstream.requests
@@ -277,9 +277,9 @@ async def test_every_reader_sees_what_happened(
 ) -> None:
     """As `aforward_chat` would have told one browser: status, headers, events; the early, the late, the resumed."""
     async with gateway(**faults) as (_, client), replicas(redis_port) as both:
-        async with await aforward_chat(client, SENT) as forwarded:
+        async with await aforward_chat(client, GATEWAY_REQUEST) as forwarded:
             direct = b"".join([data async for data in forwarded]).replace(b"\r\n", b"\n").decode()
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         reads = await asyncio.gather(*(read(streams, name) for streams in both * 2))
         reads += [await read(streams, name) for streams in both]
         rest = await read(both[1], name, reads[0].ids[2]) if reads[0].ids else None
@@ -299,12 +299,12 @@ async def test_a_stall_behind_pings_ends_for_every_reader(redis: Redis, redis_po
         gateway(stall_after=3, ping=0.05) as (upstream, client),
         replicas(redis_port) as (one, two),
     ):
-        await one.start(name, client, SENT, idle_timeout=0.3)
+        await one.start(name, client, GATEWAY_REQUEST, idle_timeout=0.3)
         first, second = await asyncio.gather(read(one, name), read(two, name))
 
         assert first.error == second.error
         assert first.error["type"] == "timeout_error"
-        assert await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
 
 
 async def test_pings_are_no_part_of_the_answer(
@@ -316,11 +316,11 @@ async def test_pings_are_no_part_of_the_answer(
     monkeypatch.setattr(_hub, "SILENCE", 0.1)
     bodies = []
     async with gateway(stall_after=3, ping=0.01) as (_, client), replicas(redis_port, lease=4.0) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         for streams in both:
-            async with asyncio.timeout(PATIENCE), await streams.read(name) as answer:
+            async with asyncio.timeout(TIMEOUT), await streams.read(name) as answer_events:
                 body = b""
-                async for data in answer:
+                async for data in answer_events:
                     body += data
                     if body.count(b": ping\n\n") >= 2 and body.count(b"\nid: ") >= 3:
                         break
@@ -335,7 +335,7 @@ async def test_pings_are_no_part_of_the_answer(
 async def test_a_gateway_that_is_not_there_is_a_502(redis: Redis, redis_port: int, name: str) -> None:
     """For every reader."""
     async with async_client(f"http://127.0.0.1:{unused_port()}/v1") as client, replicas(redis_port) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         reads = [await read(streams, name) for streams in both]
 
     assert [one.status for one in reads] == [502, 502]
@@ -346,13 +346,13 @@ async def test_cancelling_reaches_the_gateway_from_anywhere(redis: Redis, redis_
     """Readers are told, the late ones too; who had left the stream did not cancel it."""
     aborted: list[ChatCompletion] = []
     async with gateway(stall_after=5) as (upstream, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT, Callbacks(on_abort=aborted.append))
+        await both[0].start(name, client, GATEWAY_REQUEST, Callbacks(on_abort=aborted.append))
         await read_some(both[0], name, 2)
         readers = [asyncio.create_task(read(streams, name)) for streams in both]
         some = await read_some(both[1], name, 5)
         left_before = len(upstream.disconnects)
         cancelled = await both[1].cancel(name)
-        left = await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        left = await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
         reads = [*(await asyncio.gather(*readers)), await read(both[1], name)]
         rest = await read(both[1], name, some.ids[-1])
         again = [await streams.cancel(name) for streams in both]
@@ -369,13 +369,13 @@ async def test_cancelling_reaches_the_gateway_from_anywhere(redis: Redis, redis_
 async def test_cancelling_a_silent_model(redis: Redis, redis_port: int, name: str) -> None:
     """Before the first byte, readers get a status."""
     async with gateway(first_delay=NEVER) as (upstream, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         readers = [asyncio.create_task(read(streams, name)) for streams in both]
-        assert await asoon(lambda: len(upstream.requests) == 1, PATIENCE)
+        assert await aeventually(lambda: len(upstream.requests) == 1, TIMEOUT)
         await both[1].cancel(name)
         reads = await asyncio.gather(*readers)
 
-        assert await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
     assert [one.status for one in reads] == [499, 499]
 
 
@@ -386,7 +386,7 @@ async def test_a_cancel_may_come_before_its_start(redis: Redis, redis_port: int,
         # Anybody may send one: little is kept of it.
         [key] = await redis.keys()
         size, life = await redis.memory_usage(key) or 0, await redis.pttl(key)
-        started = [await streams.start(name, client, SENT) for streams in both]
+        started = [await streams.start(name, client, GATEWAY_REQUEST) for streams in both]
         reads = [await read(streams, name) for streams in both]
         again = await both[0].cancel(name)
         asked, keys = len(upstream.requests), await redis.keys()
@@ -404,7 +404,7 @@ async def test_a_cancel_may_come_before_its_start(redis: Redis, redis_port: int,
 async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: int, name: str, steps: int) -> None:
     """Whoever starts it next, anywhere, asks the gateway."""
     async with gateway() as (upstream, client), replicas(redis_port) as both:
-        starting = asyncio.create_task(both[0].start(name, client, SENT))
+        starting = asyncio.create_task(both[0].start(name, client, GATEWAY_REQUEST))
         for _ in range(steps):
             await asyncio.sleep(0)
         starting.cancel()
@@ -412,7 +412,7 @@ async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: i
             await starting
         await both[0].cancel(str(uuid.uuid4()))
         keys = await redis.keys("tensorloop:stream:" + name + "*")
-        started = await both[1].start(name, client, SENT)
+        started = await both[1].start(name, client, GATEWAY_REQUEST)
         one = await read(both[0], name)
         asked = len(upstream.requests)
 
@@ -428,7 +428,7 @@ async def test_a_start_that_is_overtaken_by_the_end_starts_nothing(
 ) -> None:
     """It says so, and another process may start it."""
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as (closing, other):
-        starting = asyncio.create_task(closing.start(name, client, SENT))
+        starting = asyncio.create_task(closing.start(name, client, GATEWAY_REQUEST))
         for _ in range(steps):
             await asyncio.sleep(0)
         await closing.aclose()
@@ -436,8 +436,8 @@ async def test_a_start_that_is_overtaken_by_the_end_starts_nothing(
             await starting
         is_idle = not closing._producers and closing._hub._task is None and closing._commands._task is None
 
-        assert await other.start(name, client, SENT)
-        assert await asoon(lambda: len(upstream.requests) == 1, PATIENCE)
+        assert await other.start(name, client, GATEWAY_REQUEST)
+        assert await aeventually(lambda: len(upstream.requests) == 1, TIMEOUT)
     assert is_idle
 
 
@@ -446,9 +446,9 @@ async def test_the_callbacks_are_those_of_the_producer(redis: Redis, redis_port:
     finished: list[ChatCompletion] = []
     async with gateway() as (_, client), replicas(redis_port) as both:
         for streams in both:
-            await streams.start(name, client, SENT, Callbacks(on_finish=finished.append))
+            await streams.start(name, client, GATEWAY_REQUEST, Callbacks(on_finish=finished.append))
 
-        assert await asoon(lambda: len(finished) == 1, PATIENCE)
+        assert await aeventually(lambda: len(finished) == 1, TIMEOUT)
         assert (await read(both[1], name)).without_ids == HAIKU_BODY
     assert len(finished) == 1
 
@@ -462,7 +462,7 @@ async def test_a_callback_that_raises_is_told(redis: Redis, redis_port: int, nam
         raise OSError("the database's password is swordfish")
 
     async with gateway(delay=0.01) as (_, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT, Callbacks(on_text=save))
+        await both[0].start(name, client, GATEWAY_REQUEST, Callbacks(on_text=save))
         reads = [await read(streams, name) for streams in both]
 
     assert {one.error["type"] for one in reads} == {"producer_failed"}
@@ -473,7 +473,7 @@ async def test_a_callback_that_raises_is_told(redis: Redis, redis_port: int, nam
 async def test_nothing_is_kept_for_good(redis: Redis, redis_port: int, name: str) -> None:
     """Every key has its end from its beginning, put off while the answer comes."""
     async with gateway(stall_after=3) as (_, client), replicas(redis_port, lease=4.0, expires=600) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         await read_some(both[1], name, 3)
         lives = {key: await redis.pttl(key) for key in await redis.keys()}
         log = f"tensorloop:stream:{name}"
@@ -490,7 +490,7 @@ async def test_nothing_is_kept_for_good(redis: Redis, redis_port: int, name: str
 async def test_an_answer_expires(redis: Redis, redis_port: int, name: str) -> None:
     """Some time after it was last written to; who reads it then is told, and who waits for more, too."""
     async with gateway() as (_, client), replicas(redis_port, lease=0.9, expires=1) as (streams, other):
-        await streams.start(name, client, SENT)
+        await streams.start(name, client, GATEWAY_REQUEST)
         whole = await read(streams, name)
         await until(lambda: redis.exists(f"tensorloop:stream:{name}"), 0, 0)
         late = await read(other, name, whole.ids[3])
@@ -557,7 +557,7 @@ async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis
         with pytest.raises(_log_store.LostError):
             await log.settle()
         assert not await redis.keys()
-        await fresh.start(name, client, SENT)
+        await fresh.start(name, client, GATEWAY_REQUEST)
         before = await read_some(fresh, name, 3)
         await log.append([b"data: stale"] * 9)
         with pytest.raises(_log_store.LostError):
@@ -576,9 +576,9 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
     from tensorloop_stream.resumable import _chat
 
     pieces = [f"{number}:{'x' * 10_000}" for number in range(100)]
-    path = cassette(tmp_path / "long.yaml", *answer(*pieces))
+    path = write_cassette(tmp_path / "long.yaml", *answer_events(*pieces))
     async with gateway(path=path, delay=0.002) as (_, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         slow = await both[1].read(name)
         begun = await anext(slow)
         fast = await asyncio.gather(*(read(both[1], name) for _ in range(3)))
@@ -587,7 +587,7 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
 
     assert {one.body for one in fast} == {begun + rest}
     assert [event.data for event in SSEDecoder().feed(begun + rest)][:100] == [
-        event.data for event in SSEDecoder().feed(b"".join(answer(*pieces)))
+        event.data for event in SSEDecoder().feed(b"".join(answer_events(*pieces)))
     ][:100]
     # The events of one read may be more.
     assert waiting <= _chat.BUFFER + 10_200
@@ -600,9 +600,9 @@ async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, 
             async_client(f"http://127.0.0.1:{upstream.port}/v1") as client,
             replicas(redis_port, max_size=1_000_000) as both,
         ):
-            await both[0].start(name, client, SENT)
+            await both[0].start(name, client, GATEWAY_REQUEST)
             one = await read(both[1], name)
-            stands = await asyncio.to_thread(upstream.stands_still, 0.2)
+            stands = await asyncio.to_thread(upstream.is_stalled, 0.2)
 
     assert one.error["type"] == "too_large"
     assert 900_000 < len(one.body) < 1_100_000
@@ -612,7 +612,7 @@ async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, 
 async def test_a_process_that_ends_says_so(redis: Redis, redis_port: int, name: str) -> None:
     """At once, without the lease; who reads there may ask elsewhere, from the last event."""
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port, 3) as (first, second, third):
-        await first.start(name, client, SENT)
+        await first.start(name, client, GATEWAY_REQUEST)
         elsewhere = [asyncio.create_task(read(streams, name)) for streams in (second, third)]
         await read_some(second, name, 3)
         await read_some(third, name, 3)
@@ -621,9 +621,9 @@ async def test_a_process_that_ends_says_so(redis: Redis, redis_port: int, name: 
         await first.aclose()
         told = await elsewhere[0]
         with pytest.raises(RuntimeError, match="these streams are closed"):
-            await first.start(str(uuid.uuid4()), client, SENT)
+            await first.start(str(uuid.uuid4()), client, GATEWAY_REQUEST)
 
-        assert await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
     assert asked_elsewhere.error["type"] == "stream_unavailable"
     assert told.error["type"] == "producer_stopped"
     assert len(told.ids) == 3
@@ -633,14 +633,14 @@ async def test_a_process_that_ends_says_so(redis: Redis, redis_port: int, name: 
 async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port: int, name: str) -> None:
     """Not every framework closes what a browser has left: the stream is not followed for nobody."""
     async with gateway(delay=0.3) as (_, client), replicas(redis_port) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         dropped = await both[1].read(name)
         while not both[1]._hub._followed:
             await anext(dropped)
         del dropped
         gc.collect()
 
-        assert await asoon(lambda: both[1]._hub._task is None, PATIENCE)
+        assert await aeventually(lambda: both[1]._hub._task is None, TIMEOUT)
         assert both[0]._producers
         assert len((await read_some(both[1], name, 3)).ids) >= 3
 
@@ -655,15 +655,15 @@ async def test_a_reader_that_waits_is_kept(redis: Redis, redis_port: int, name: 
             one = await both[1].read(name)
             reads.append(Read(one.status_code, one.headers, b"".join([data async for data in one])))
 
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         task = asyncio.create_task(save())
-        assert await asoon(lambda: bool(both[1]._hub._followed), PATIENCE)
+        assert await aeventually(lambda: bool(both[1]._hub._followed), TIMEOUT)
         del task
         while both[0]._producers:
             gc.collect()
             await asyncio.sleep(0.02)
 
-        assert await asoon(lambda: bool(reads), PATIENCE)
+        assert await aeventually(lambda: bool(reads), TIMEOUT)
     assert reads[0].without_ids == HAIKU_BODY
     assert not both[1]._hub.waiting
 
@@ -722,7 +722,7 @@ async def test_connections_that_are_reset_cost_nothing(redis: Redis, redis_port:
 
     settings = {"retry": Retry(NoBackoff(), retries)}
     async with gateway(delay=0.05) as (upstream, client), replicas(redis_port, redis_settings=settings) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         readers = [asyncio.create_task(read(streams, name)) for streams in both * 3]
         killed = 0
         while not all(reader.done() for reader in readers):
@@ -741,7 +741,7 @@ async def test_a_silent_model_costs_no_connection(redis: Redis, redis_port: int,
     """Redis is asked for less time than the client lets it be silent."""
     settings = {"socket_timeout": 0.6}
     async with gateway(stall_after=3) as (_, client), replicas(redis_port, redis_settings=settings) as both:
-        await both[0].start(name, client, SENT)
+        await both[0].start(name, client, GATEWAY_REQUEST)
         readers = [asyncio.create_task(read(streams, name)) for streams in both]
         await read_some(both[1], name, 3)
         await asyncio.sleep(0.1)
@@ -761,7 +761,7 @@ async def test_a_redis_that_is_restarted_costs_nothing(name: str, tmp_path: Any)
     kept = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
     async with gateway(delay=0.1) as (upstream, client), replicas(port, lease=LONG) as both:
         with redis_server(port, *kept):
-            await both[0].start(name, client, SENT)
+            await both[0].start(name, client, GATEWAY_REQUEST)
             readers = [asyncio.create_task(read(streams, name)) for streams in both]
             await read_some(both[1], name, 3)
         with redis_server(port, *kept):
@@ -781,7 +781,7 @@ async def test_a_redis_that_goes_away_is_told(name: str, fault: str) -> None:
     port = unused_port()
     with redis_server(port) as server:
         async with gateway(stall_after=3) as (upstream, client), replicas(port, lease=1.0) as both:
-            await both[0].start(name, client, SENT)
+            await both[0].start(name, client, GATEWAY_REQUEST)
             readers = [asyncio.create_task(read(streams, name)) for streams in both]
             some = await read_some(both[1], name, 3)
             if fault == "emptied":
@@ -791,10 +791,10 @@ async def test_a_redis_that_goes_away_is_told(name: str, fault: str) -> None:
                 server.send_signal(signal.SIGKILL if fault == "killed" else signal.SIGSTOP)
             reads = await asyncio.gather(*readers)
             late = await read(both[1], name, some.ids[-1])
-            left = await asoon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+            left = await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
             if fault != "emptied":
                 with pytest.raises(RedisError):
-                    await both[1].start(str(uuid.uuid4()), client, SENT)
+                    await both[1].start(str(uuid.uuid4()), client, GATEWAY_REQUEST)
                 with pytest.raises(RedisError):
                     await both[1].cancel(name)
 
@@ -811,12 +811,12 @@ async def test_a_redis_that_comes_back_is_used(name: str) -> None:
     port = unused_port()
     async with gateway(stall_after=3) as (_, client), replicas(port, lease=1.0) as both:
         with redis_server(port):
-            await both[0].start(name, client, SENT)
+            await both[0].start(name, client, GATEWAY_REQUEST)
             reader = asyncio.create_task(read(both[1], name))
             await read_some(both[1], name, 3)
         await reader
         with redis_server(port):
             async with gateway() as (_, other):
-                await both[0].start(name, other, SENT)
+                await both[0].start(name, other, GATEWAY_REQUEST)
 
                 assert (await read(both[1], name)).without_ids == HAIKU_BODY

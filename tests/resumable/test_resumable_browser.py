@@ -10,14 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import cassette as recordings
+import cassette
 import httpx2
 import pytest
 import requirements
 from clients import SSL
 from redis_servers import redis_server
-from sockets import soon
-from web import ASKED, FLAGS, HAIKU, PATIENCE, ROOT, SENT, answer, cassette, running, unused_port
+from sockets import eventually
+from web import (
+    BROWSER_REQUEST,
+    CHROMIUM_FLAGS,
+    GATEWAY_REQUEST,
+    HAIKU,
+    ROOT,
+    TIMEOUT,
+    answer_events,
+    run_server,
+    unused_port,
+    write_cassette,
+)
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -39,7 +50,7 @@ def web(port: int, database: int = REDIS) -> Iterator[Any]:
         "TENSORLOOP_BASE_URL": f"http://127.0.0.1:{GATEWAY}/v1",
         "TENSORLOOP_KEY": "tl_none",
     }
-    with running([sys.executable, str(ROOT / "recipes/forward_resumable.py")], port, environment) as process:
+    with run_server([sys.executable, str(ROOT / "recipes/forward_resumable.py")], port, environment) as process:
         yield process
 
 
@@ -58,9 +69,9 @@ def page(site: str) -> Iterator[Page]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         opened = browser.new_page()
-        opened.set_default_timeout(1000 * PATIENCE)
+        opened.set_default_timeout(1000 * TIMEOUT)
         yield opened
         browser.close()
 
@@ -72,7 +83,7 @@ def _fresh(page: Page, site: str) -> None:
     page.goto(site)
 
 
-def gateway(path: Path = recordings.FOLDER / "chat/haiku.yaml", **faults: Any) -> ReplayServer:
+def gateway(path: Path = cassette.FOLDER / "chat/haiku.yaml", **faults: Any) -> ReplayServer:
     return ReplayServer(path, port=GATEWAY, **faults)
 
 
@@ -112,11 +123,11 @@ def test_a_conversation_outlives_a_reload(page: Page) -> None:
         page.reload()
         page.get_by_label("Your message").fill("And one about queues.")
         page.keyboard.press("Enter")
-        assert soon(lambda: len(upstream.requests) == 2, PATIENCE)
+        assert eventually(lambda: len(upstream.requests) == 2, TIMEOUT)
         sent = upstream.requests[1].body["messages"]
 
     assert sent == [
-        *ASKED["messages"],
+        *BROWSER_REQUEST["messages"],
         {"role": "assistant", "content": HAIKU},
         {"role": "user", "content": "And one about queues."},
     ]
@@ -126,11 +137,11 @@ def test_a_replica_that_dies_under_the_page_is_replaced(page: Page) -> None:
     """The page reads on from its last event when there is a server again; the producer was another one."""
     name, port = str(uuid.uuid4()), unused_port()
     with gateway(delay=0.15) as upstream, web(producer := unused_port()), httpx2.Client(verify=SSL) as client:
-        with client.stream("POST", f"http://127.0.0.1:{producer}/chat/{name}", json=ASKED):
+        with client.stream("POST", f"http://127.0.0.1:{producer}/chat/{name}", json=BROWSER_REQUEST):
             pass
         with web(port):
             page.goto(f"http://127.0.0.1:{port}")
-            kept = json.dumps({"messages": ASKED["messages"], "id": name})
+            kept = json.dumps({"messages": BROWSER_REQUEST["messages"], "id": name})
             page.evaluate("(kept) => sessionStorage.setItem('chat', kept)", kept)
             page.reload()
             page.wait_for_function(SOME)
@@ -139,7 +150,7 @@ def test_a_replica_that_dies_under_the_page_is_replaced(page: Page) -> None:
             asked = [request.body for request in upstream.requests]
 
     assert shown(page) == HAIKU
-    assert asked == [SENT]
+    assert asked == [GATEWAY_REQUEST]
     assert page.locator(".note").count() == 0
 
 
@@ -153,7 +164,7 @@ def test_stop_reaches_the_gateway_after_a_reload(page: Page) -> None:
         page.get_by_role("button", name="Stop").click()
         ended(page)
 
-        assert soon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        assert eventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
     assert page.locator(".assistant .note").inner_text() == "Stopped."
     assert HAIKU.startswith(shown(page))
 
@@ -171,7 +182,7 @@ def test_stop_outlasts_a_redis_that_is_away(page: Page) -> None:
             page.get_by_role("button", name="Stop").click()
         with redis_server(database):
             ended(page)
-            left = soon(lambda: len(upstream.disconnects) == len(upstream.requests), PATIENCE)
+            left = eventually(lambda: len(upstream.disconnects) == len(upstream.requests), TIMEOUT)
 
     assert (asked.value.status, stopped.value.status) == (503, 503)
     assert page.locator(".assistant .note").inner_text() == "Stopped."
@@ -226,7 +237,7 @@ def test_a_failure_is_shown_as_what_it_is(page: Page, faults: dict[str, Any], sa
 
 def test_an_answer_that_expired_is_said(page: Page) -> None:
     """And the question can be asked again."""
-    kept = json.dumps({"messages": ASKED["messages"], "id": str(uuid.uuid4())})
+    kept = json.dumps({"messages": BROWSER_REQUEST["messages"], "id": str(uuid.uuid4())})
     page.evaluate("(kept) => sessionStorage.setItem('chat', kept)", kept)
     page.reload()
     ended(page)
@@ -242,7 +253,7 @@ def test_an_answer_that_expired_is_said(page: Page) -> None:
 def test_awkward_bytes_are_read(page: Page, tmp_path: Path) -> None:
     """Characters cut between reads, comments; and what looks like HTML is text."""
     pieces = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
-    path = cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer(*pieces))
+    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*pieces))
 
     with gateway(path, crlf=True, split=7, ping=0.01, delay=0.02):
         send(page)
@@ -256,7 +267,7 @@ def test_awkward_bytes_are_read(page: Page, tmp_path: Path) -> None:
 def test_the_page_fits(page: Page, tmp_path: Path, width: int) -> None:
     """Nothing runs out of a phone or a desk, not even a long word."""
     page.set_viewport_size({"width": width, "height": 844})
-    with gateway(cassette(tmp_path / "long.yaml", *answer("long " * 500, "x" * 500))):
+    with gateway(write_cassette(tmp_path / "long.yaml", *answer_events("long " * 500, "x" * 500))):
         send(page)
         ended(page)
     wide = page.evaluate("[document.documentElement, document.getElementById('room')].map((e) => e.scrollWidth)")

@@ -20,8 +20,8 @@ import pytest
 import requirements
 from clients import SSL
 from redis_servers import redis_server
-from sockets import soon
-from web import ASKED, HAIKU_BODY, PATIENCE, ROOT, SENT, running, unused_port
+from sockets import eventually
+from web import BROWSER_REQUEST, GATEWAY_REQUEST, HAIKU_BODY, ROOT, TIMEOUT, run_server, unused_port
 
 from tensorloop_stream import SSEDecoder
 from tensorloop_stream.replay import ReplayServer
@@ -64,13 +64,13 @@ class Process:
 
     def kill(self) -> None:
         self.popen.kill()
-        self.popen.wait(PATIENCE)
+        self.popen.wait(TIMEOUT)
 
 
 @contextmanager
 def process(command: list[str], environment: dict[str, str] = ENVIRONMENT) -> Iterator[Process]:
     port = unused_port()
-    with running(command, port, {**environment, "PORT": str(port)}) as popen:
+    with run_server(command, port, {**environment, "PORT": str(port)}) as popen:
         yield Process(port, popen)
 
 
@@ -104,7 +104,7 @@ def other() -> Iterator[Process]:
 def client() -> Iterator[httpx2.Client]:
     # A connection for each request: those to a process that is killed are of no use.
     limits = httpx2.Limits(max_keepalive_connections=0)
-    with httpx2.Client(verify=SSL, timeout=2 * PATIENCE, limits=limits) as browser:
+    with httpx2.Client(verify=SSL, timeout=2 * TIMEOUT, limits=limits) as browser:
         yield browser
 
 
@@ -118,7 +118,7 @@ def gateway(**faults: Any) -> ReplayServer:
 
 
 def asked(upstream: ReplayServer) -> bool:
-    return soon(lambda: bool(upstream.requests), PATIENCE)
+    return eventually(lambda: bool(upstream.requests), TIMEOUT)
 
 
 class Reader:
@@ -167,7 +167,7 @@ class Reader:
 def start(client: httpx2.Client, at: Process, name: str, events: int = 3) -> Reader:
     """Ask, and read so many events."""
     reader = Reader(client, name)
-    reader.read(at, events, asked=ASKED)
+    reader.read(at, events, asked=BROWSER_REQUEST)
     assert len(reader.ids) >= events
     return reader
 
@@ -176,7 +176,9 @@ def test_the_haiku_arrives(stays: Process, other: Process, client: httpx2.Client
     """From one request, asked as often as one likes, in any process; and there is nothing left after it."""
     readers = [Reader(client, name) for _ in range(8)]
     with gateway(delay=0.02) as upstream, ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(reader.read, (stays, other)[at % 2], asked=ASKED) for at, reader in enumerate(readers)]
+        jobs = [
+            pool.submit(reader.read, (stays, other)[at % 2], asked=BROWSER_REQUEST) for at, reader in enumerate(readers)
+        ]
         ended = [job.result() for job in jobs]
         readers.append(Reader(client, name))
         readers[-1].read(other)
@@ -185,13 +187,13 @@ def test_the_haiku_arrives(stays: Process, other: Process, client: httpx2.Client
 
     assert all(ended)
     assert {reader.without_ids for reader in readers} == {HAIKU_BODY}
-    assert sent == [SENT]
+    assert sent == [GATEWAY_REQUEST]
     assert (after.status_code, after.content) == (204, b"")
 
 
 def test_the_headers_are_those_of_a_stream(stays: Process, client: httpx2.Client, name: str) -> None:
     """Proxies must not collapse it, here either."""
-    with gateway(), client.stream("POST", stays.url(name), json=ASKED) as response:
+    with gateway(), client.stream("POST", stays.url(name), json=BROWSER_REQUEST) as response:
         response.read()
 
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -297,8 +299,8 @@ def test_a_producer_that_is_told_to_end_says_so(
         terminated = time.monotonic()
         ended = [job.result() for job in jobs]
         told = time.monotonic() - terminated
-        doomed.popen.wait(PATIENCE)
-        left = soon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        doomed.popen.wait(TIMEOUT)
+        left = eventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
 
     assert all(ended)
     assert {reader.error["type"] for reader in readers} == {"producer_stopped"}
@@ -312,7 +314,7 @@ def test_a_redis_that_is_not_there_is_told(client: httpx2.Client, name: str) -> 
     """To whoever starts, reads or cancels, with the same type of error: ask again."""
     environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{unused_port()}"}
     with gateway() as upstream, process(RECIPE, environment) as lonely, ThreadPoolExecutor(3) as pool:
-        requests: list[tuple[str, Any]] = [("POST", ASKED), ("GET", None), ("DELETE", None)]
+        requests: list[tuple[str, Any]] = [("POST", BROWSER_REQUEST), ("GET", None), ("DELETE", None)]
         jobs = [pool.submit(client.request, method, lonely.url(name), json=asked) for method, asked in requests]
         answers = [job.result() for job in jobs]
         asked = len(upstream.requests)
@@ -335,7 +337,7 @@ def test_a_worker_streams_for_the_web_processes(
     with process([sys.executable, "-c", WORKER]) as doomed, ThreadPoolExecutor(4) as pool, Redis(port=REDIS) as jobs:
         for job, fault in zip(names, faults, strict=True):
             with gateway(**fault) as upstream:
-                jobs.rpush("jobs", json.dumps([uuid.UUID(job).hex, SENT]))
+                jobs.rpush("jobs", json.dumps([uuid.UUID(job).hex, GATEWAY_REQUEST]))
                 assert asked(upstream)
                 if job == name:
                     readers[0].read(other, 3)
@@ -362,7 +364,7 @@ def test_cancelling_reaches_a_producer_elsewhere(
     with gateway(stall_after=5) as upstream:
         reader = start(client, stays, name, 5)
         answers = [client.delete(other.url(name)).json() for _ in range(2)]
-        left = soon(lambda: len(upstream.disconnects) == 1, PATIENCE)
+        left = eventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
         reader.read(other)
 
     assert answers == [{"cancelled": True}, {"cancelled": False}]
@@ -375,7 +377,7 @@ def test_cancelling_reaches_a_producer_elsewhere(
 def test_an_error_reaches_every_browser(stays: Process, client: httpx2.Client, name: str, status: int) -> None:
     """With its status, its JSON and its `retry-after`."""
     with gateway(status=status, retry_after=0.05) as upstream:
-        asked = client.post(stays.url(name), json=ASKED)
+        asked = client.post(stays.url(name), json=BROWSER_REQUEST)
         followed = client.get(stays.url(name))
         requests = len(upstream.requests)
 
@@ -389,7 +391,14 @@ def test_an_error_reaches_every_browser(stays: Process, client: httpx2.Client, n
 
 @pytest.mark.parametrize(
     "asked",
-    [b"", b"{", {}, {"messages": []}, {**ASKED, "model": "gpt-4o"}, {"messages": [{"role": "system", "content": "x"}]}],
+    [
+        b"",
+        b"{",
+        {},
+        {"messages": []},
+        {**BROWSER_REQUEST, "model": "gpt-4o"},
+        {"messages": [{"role": "system", "content": "x"}]},
+    ],
     ids=str,
 )
 def test_a_browser_decides_on_messages_alone(stays: Process, client: httpx2.Client, name: str, asked: Any) -> None:
@@ -411,7 +420,7 @@ def test_what_is_no_id_is_not_found(stays: Process, client: httpx2.Client, name:
         start(client, stays, name)
 
         assert client.get(stays.url("1")).status_code == 404
-        assert client.post(stays.url("a*"), json=ASKED).status_code == 404
+        assert client.post(stays.url("a*"), json=BROWSER_REQUEST).status_code == 404
         for last in ("", "-1", "$", "0-0", "9" * 40):
             refused = client.get(stays.url(name), headers={"last-event-id": last})
             assert refused.status_code == 400

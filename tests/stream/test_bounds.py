@@ -214,7 +214,7 @@ def test_read_chunks_are_not_kept() -> None:
 # Large and many
 
 
-@pytest.mark.parametrize(("size", "length"), [(64, requirements.many(MIB)), (64 * KIB, MIB)])
+@pytest.mark.parametrize(("size", "length"), [(64, requirements.scaled(MIB)), (64 * KIB, MIB)])
 def test_the_work_of_an_event_in_small_reads_is_linear(size: int, length: int) -> None:
     """A large event is put together once, however it was cut."""
 
@@ -277,12 +277,12 @@ def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
             state.calls(taken)
         assert state.accumulation.completion.choices
 
-    assert is_linear(run, requirements.many(600))
+    assert is_linear(run, requirements.scaled(600))
 
 
 def test_thousands_of_tool_calls() -> None:
     """Each is whole once, in order, and all are in the completion."""
-    accumulation, count = Accumulation(), requirements.many(10_000)
+    accumulation, count = Accumulation(), requirements.scaled(10_000)
     whole: list[str] = []
     for one in (*chunks_of("calls", count), finish("tool_calls")):
         accumulation.add(one)
@@ -304,7 +304,7 @@ def test_reading_the_completion_after_every_chunk_is_linear(kind: str) -> None:
             assert accumulator.completion.choices
             assert accumulator.text or kind == "one call"
 
-    assert is_linear(run, requirements.many(600))
+    assert is_linear(run, requirements.scaled(600))
 
 
 def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:

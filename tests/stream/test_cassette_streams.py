@@ -11,7 +11,7 @@ import recorded
 from cassette import Play
 from clients import Outcome, drain_async, drain_sync
 from openai.types.chat import ChatCompletion
-from recorded import asked, interactions
+from recorded import interactions, request
 
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamProviderError, Tensorloop
 
@@ -23,7 +23,7 @@ def names(*, streamed: bool) -> list[str]:
     for path in sorted(cassette.FOLDER.rglob("*.yaml")):
         name = path.relative_to(cassette.FOLDER).with_suffix("").as_posix()
         first = interactions(name)[0]
-        if first["response"]["status"]["code"] == 200 and bool(asked(name).get("stream")) == streamed:
+        if first["response"]["status"]["code"] == 200 and bool(request(name).get("stream")) == streamed:
             found.append(name)
     return found
 
@@ -38,10 +38,10 @@ def streamed(play: Play, tensorloop: Tensorloop, async_tensorloop: AsyncTensorlo
     def run(name: str, kind: str = "sync", mode: Any = "chunks") -> Outcome:
         play(name)
         if kind == "sync":
-            return drain_sync(ChatStream(lambda: tensorloop.chat.completions.create(**asked(name))), mode)
+            return drain_sync(ChatStream(lambda: tensorloop.chat.completions.create(**request(name))), mode)
 
         async def wait() -> Outcome:
-            return await drain_async(AsyncChatStream(async_tensorloop.chat.completions.create(**asked(name))), mode)
+            return await drain_async(AsyncChatStream(async_tensorloop.chat.completions.create(**request(name))), mode)
 
         return anyio.run(wait)
 
@@ -54,7 +54,7 @@ def whole(play: Play, tensorloop: Tensorloop) -> Any:
 
     def run(name: str) -> ChatCompletion:
         play(f"{name}_not_streamed")
-        completion = tensorloop.chat.completions.create(**asked(f"{name}_not_streamed"))
+        completion = tensorloop.chat.completions.create(**request(f"{name}_not_streamed"))
         assert isinstance(completion, ChatCompletion)
         return completion
 

@@ -10,7 +10,7 @@ import httpx2
 import openai
 import pytest
 from chunks import HELLO, sse
-from clients import ASK, Body, answering
+from clients import CHAT, Body, responding_with
 
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, Tensorloop
 
@@ -39,7 +39,7 @@ def asked(client: Tensorloop) -> httpx2.Request:
 
 
 def offline(body: Any = None, **settings: Any) -> Tensorloop:
-    transport = httpx2.MockTransport(answering(body or Body([sse(*HELLO)])))
+    transport = httpx2.MockTransport(responding_with(body or Body([sse(*HELLO)])))
     return Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=transport), **settings)
 
 
@@ -179,7 +179,7 @@ def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
 def test_the_key_shows_nowhere(broken: bool, caplog: pytest.LogCaptureFixture) -> None:
     """Not in reprs, not in logs at debug level, not in errors, not in what pickles of them hold."""
     caplog.set_level(logging.DEBUG)
-    stream = offline(Body([sse(*HELLO[:2], done=not broken)])).chat.completions.create(**ASK)
+    stream = offline(Body([sse(*HELLO[:2], done=not broken)])).chat.completions.create(**CHAT)
     shown = [repr(stream), repr(offline()), repr(stream.response), repr(stream.response.request)]
     if broken:
         with pytest.raises(openai.APIError) as raised:
@@ -238,7 +238,7 @@ def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_sett
         return httpx2.Response(200, json={"choices": []})
 
     client = Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=httpx2.MockTransport(handle)), **settings)
-    ask = {name: value for name, value in ASK.items() if name != "stream"}
+    ask = {name: value for name, value in CHAT.items() if name != "stream"}
     result: Any = client.chat.completions.create(**ask, **request_settings)
     if isinstance(result, ChatStream):
         result.close()
@@ -251,28 +251,28 @@ def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_sett
 
 def test_streams_are_chat_streams() -> None:
     """`create(..., stream=True)` returns a `ChatStream`, the raw and the plain forms stay the SDK's."""
-    with offline().chat.completions.create(**ASK) as stream:
+    with offline().chat.completions.create(**CHAT) as stream:
         assert type(stream) is ChatStream
         assert stream.get_final_text() == "Hello"
 
-    raw = offline().chat.completions.with_raw_response.create(**ASK)
+    raw = offline().chat.completions.with_raw_response.create(**CHAT)
     assert type(raw.parse()) is openai.Stream
     raw.parse().close()
-    with offline().chat.completions.with_streaming_response.create(**ASK) as response:
+    with offline().chat.completions.with_streaming_response.create(**CHAT) as response:
         assert b"".join(response.iter_bytes()) == sse(*HELLO)
-    whole = offline(httpx2.Response(200, json={"choices": []})).chat.completions.create(**{**ASK, "stream": False})
+    whole = offline(httpx2.Response(200, json={"choices": []})).chat.completions.create(**{**CHAT, "stream": False})
     assert type(whole) is openai.types.chat.ChatCompletion
 
 
 async def test_async_streams_are_async_chat_streams() -> None:
     """As the sync client."""
-    transport = httpx2.MockTransport(answering(Body([sse(*HELLO)])))
+    transport = httpx2.MockTransport(responding_with(Body([sse(*HELLO)])))
     client = AsyncTensorloop(api_key=KEY, http_client=httpx2.AsyncClient(transport=transport))
 
-    async with await client.chat.completions.create(**ASK) as stream:
+    async with await client.chat.completions.create(**CHAT) as stream:
         assert type(stream) is AsyncChatStream
         assert await stream.get_final_text() == "Hello"
-    raw = await client.chat.completions.with_raw_response.create(**ASK)
+    raw = await client.chat.completions.with_raw_response.create(**CHAT)
     assert type(raw.parse()) is openai.AsyncStream
     await raw.parse().close()
 
@@ -286,7 +286,7 @@ def test_the_time_counts_from_the_request() -> None:
         return httpx2.Response(200, stream=Body([sse(*HELLO)]))
 
     client = Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=httpx2.MockTransport(slow)))
-    stream = client.chat.completions.create(**ASK).until_done()
+    stream = client.chat.completions.create(**CHAT).until_done()
 
     assert stream.timing.time_to_first_chunk >= 0.05
 

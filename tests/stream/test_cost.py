@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chunks import chunk, event, tool
-from clients import ASK, Body, sync_client
+from clients import CHAT, Body, sync_client
 
 import tensorloop_stream
 from tensorloop_stream import ChatStream
@@ -49,7 +49,7 @@ def body(make: Callable[[int], Any], size: int) -> Body:
 
 
 def opened(make: Callable[[int], Any], size: int) -> ChatStream:
-    return ChatStream(sync_client(body(make, size)).chat.completions.create(**ASK))
+    return ChatStream(sync_client(body(make, size)).chat.completions.create(**CHAT))
 
 
 def iterate(stream: ChatStream) -> Iterator[Any]:

@@ -14,7 +14,17 @@ import anyio
 import openai
 import pytest
 import requirements
-from sockets import EVENTS, NEVER, SLACK, ask, asoon, async_client, cassette, descriptors, soon
+from sockets import (
+    EVENTS,
+    NEVER,
+    SLACK,
+    aeventually,
+    async_client,
+    chat,
+    eventually,
+    open_descriptors,
+    write_cassette,
+)
 
 from tensorloop_stream import (
     AsyncChatStream,
@@ -35,7 +45,7 @@ Main = Callable[[openai.AsyncOpenAI], Awaitable[None]]
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     long = [EVENTS[0], *(EVENTS[1] for _ in range(200)), *EVENTS[3:]]
-    return cassette(tmp_path_factory.mktemp("fast") / "streams.yaml", hello=EVENTS, long=long)
+    return write_cassette(tmp_path_factory.mktemp("fast") / "streams.yaml", hello=EVENTS, long=long)
 
 
 @pytest.fixture
@@ -55,14 +65,14 @@ def run(request: pytest.FixtureRequest, server: ReplayServer) -> Callable[[Main]
             await main(client)
         loop = type(asyncio.get_running_loop())
         assert loop.__module__.partition(".")[0] == request.param
-        assert await asoon(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        assert await aeventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
     def run(main: Main) -> None:
         options = {"use_uvloop": request.param == "uvloop"}
         anyio.run(anyio.sleep, 0, backend_options=options)  # the first uvloop opens a pipe that the others share
-        held = descriptors()
+        held = open_descriptors()
         anyio.run(around, main, backend_options=options)
-        assert soon(lambda: descriptors() <= held)  # the server's ends are of this process, too
+        assert eventually(lambda: open_descriptors() <= held)  # the server's ends are of this process, too
 
     return run
 
@@ -73,13 +83,13 @@ def test_a_stall_is_told(after: int, ping: str, run: Callable[[Main], None], ser
     """By the limits that count chunks, before the first and between two, with comments and without."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
-        create = client.chat.completions.create(**ask(f"stall-after={after}{ping}"))
+        create = client.chat.completions.create(**chat(f"stall-after={after}{ping}"))
         stream = AsyncChatStream(create, first_chunk_timeout=4 * LIMIT, idle_timeout=LIMIT)
         with pytest.raises(StreamTimeoutError, match="idle_timeout" if after else "first_chunk_timeout") as raised:
             await stream.until_done()
 
         assert [choice.message.content for choice in raised.value.partial.choices] == (["Hel"] if after else [])
-        assert await asoon(lambda: len(server.disconnects) == 1)
+        assert await aeventually(lambda: len(server.disconnects) == 1)
 
     run(main)
 
@@ -90,10 +100,10 @@ def test_the_read_timeout_of_the_client_counts_too(run: Callable[[Main], None], 
     async def main(client: openai.AsyncOpenAI) -> None:
         patient = client.with_options(timeout=openai.Timeout(NEVER, read=4 * LIMIT))
         with pytest.raises(StreamTimeoutError, match="the client's read timeout, after 2 chunks") as raised:
-            await AsyncChatStream(patient.chat.completions.create(**ask("stall-after=2"))).until_done()
+            await AsyncChatStream(patient.chat.completions.create(**chat("stall-after=2"))).until_done()
 
         assert raised.value.partial.choices[0].message.content == "Hel"
-        assert await asoon(lambda: len(server.disconnects) == 1)
+        assert await aeventually(lambda: len(server.disconnects) == 1)
 
     run(main)
 
@@ -114,7 +124,7 @@ def test_what_breaks_is_told_by_its_name(
 
     async def main(client: openai.AsyncOpenAI) -> None:
         with pytest.raises(openai.OpenAIError) as raised:
-            await AsyncChatStream(client.chat.completions.create(**ask(faults))).until_done()
+            await AsyncChatStream(client.chat.completions.create(**chat(faults))).until_done()
 
         assert type(raised.value) is error
 
@@ -127,7 +137,7 @@ def test_a_server_that_is_not_there(run: Callable[[Main], None]) -> None:
     async def main(client: openai.AsyncOpenAI) -> None:
         nobody = client.with_options(base_url="http://127.0.0.1:9/v1")
         with pytest.raises(openai.APIConnectionError):
-            await AsyncChatStream(nobody.chat.completions.create(**ask())).until_done()
+            await AsyncChatStream(nobody.chat.completions.create(**chat())).until_done()
 
     run(main)
 
@@ -165,9 +175,9 @@ def test_the_server_sees_a_reader_leave(
 
     async def main(client: openai.AsyncOpenAI) -> None:
         callbacks = Callbacks(on_abort=lambda _: told.append("on_abort"), on_error=lambda _: told.append("on_error"))
-        await leave(AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")), callbacks))
+        await leave(AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), callbacks))
 
-        assert await asoon(lambda: len(server.disconnects) == 1)
+        assert await aeventually(lambda: len(server.disconnects) == 1)
         assert told == ["on_abort"]
 
     run(main)
@@ -178,7 +188,7 @@ def test_a_connection_is_used_again(run: Callable[[Main], None], server: ReplayS
 
     async def main(client: openai.AsyncOpenAI) -> None:
         for faults in ("", "", "split=5", "linger=0.02"):
-            assert await AsyncChatStream(client.chat.completions.create(**ask(faults))).get_final_text() == "Hello"
+            assert await AsyncChatStream(client.chat.completions.create(**chat(faults))).get_final_text() == "Hello"
 
         assert server.connections == 1
 
@@ -190,7 +200,7 @@ def test_a_server_that_lingers_is_not_waited_for(run: Callable[[Main], None]) ->
 
     async def main(client: openai.AsyncOpenAI) -> None:
         with anyio.fail_after(SLACK):
-            stream = AsyncChatStream(client.chat.completions.create(**ask(f"linger={NEVER}")))
+            stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")))
             assert await stream.get_final_text() == "Hello"
 
     run(main)
@@ -201,7 +211,7 @@ def test_many_at_once_lose_nothing(run: Callable[[Main], None]) -> None:
 
     async def main(client: openai.AsyncOpenAI) -> None:
         async def one() -> int:
-            create = client.chat.completions.create(**ask(prompt="long"))
+            create = client.chat.completions.create(**chat(prompt="long"))
             return len(await AsyncChatStream(create).get_final_text())
 
         assert await asyncio.gather(*[one() for _ in range(120)]) == [600] * 120
@@ -243,7 +253,7 @@ def test_compressed_streams_arrive_piece_by_piece(zipped: bool, run: Callable[[M
     async def main(client: openai.AsyncOpenAI) -> None:
         more = asyncio.Event()
         async with compressing(EVENTS, more, zipped) as url:
-            stream = AsyncChatStream(client.with_options(base_url=url).chat.completions.create(**ask()))
+            stream = AsyncChatStream(client.with_options(base_url=url).chat.completions.create(**chat()))
             with anyio.fail_after(SLACK):
                 await anext(stream)
                 await anext(stream)
@@ -270,7 +280,7 @@ def test_a_whole_body_in_gzip(run: Callable[[Main], None]) -> None:
 
         async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-            create: Any = client.with_options(base_url=url).chat.completions.create(**ask())
+            create: Any = client.with_options(base_url=url).chat.completions.create(**chat())
             assert await AsyncChatStream(create).get_final_text() == "Hello"
 
     run(main)

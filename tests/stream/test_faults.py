@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from sockets import EVENTS, NEVER, ask, at_once, cassette, descriptors, read, soon
+from sockets import EVENTS, NEVER, chat, eventually, open_descriptors, read, run_in_threads, write_cassette
 
 from tensorloop_stream import (
     Callbacks,
@@ -49,7 +49,7 @@ class Fault:
 
     def at(self, phase: str) -> dict[str, Any]:
         count = PHASES[phase][0]
-        return ask(self.faults.format(count + self.bad), prompt=f"bad{count}" if self.bad else "hello")
+        return chat(self.faults.format(count + self.bad), prompt=f"bad{count}" if self.bad else "hello")
 
 
 TABLE = [
@@ -71,7 +71,7 @@ CELLS = [pytest.param(fault, phase, id=f"{fault.name}-{phase}") for fault in TAB
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bad = {f"bad{count}": [*EVENTS[:count], BAD_JSON, *EVENTS[count:]] for count, _ in PHASES.values()}
-    return cassette(tmp_path_factory.mktemp("faults") / "streams.yaml", hello=EVENTS, **bad)
+    return write_cassette(tmp_path_factory.mktemp("faults") / "streams.yaml", hello=EVENTS, **bad)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ class Told:
 def test_faults(fault: Fault, phase: str, server: ReplayServer) -> None:
     """One request is made; its failure is raised once, told once, keeps what came, and leaves nothing open."""
     count, text = PHASES[phase]
-    held, threads = descriptors(), threading.active_count()
+    held, threads = open_descriptors(), threading.active_count()
     settings = fault.settings if count == 0 else {**fault.settings, "first_chunk_timeout": NEVER}
 
     def suffer(row: tuple[str, Told | None]) -> None:
@@ -118,10 +118,10 @@ def test_faults(fault: Fault, phase: str, server: ReplayServer) -> None:
             assert told.terminal == [expected]
 
     rows = [(kind, told) for kind in CLIENTS for told in (None, Told())]
-    at_once(suffer, rows)
+    run_in_threads(suffer, rows)
 
-    assert soon(lambda: descriptors() <= held)
-    assert soon(lambda: threading.active_count() <= threads)
+    assert eventually(lambda: open_descriptors() <= held)
+    assert eventually(lambda: threading.active_count() <= threads)
     # Where the first chunk is late, a slow machine may have had no time for all requests.
     late = fault.left and count == 0 and not fault.bad
     assert len(server.requests) == len(rows) or (late and len(server.requests) < len(rows))
@@ -158,7 +158,7 @@ class ResettingServer:
             for event in self._events:
                 connection.sendall(b"%x\r\n%s\r\n" % (len(event), event))
             # Bytes that wait in the client would be lost with the reset; of the head, nobody tells that it was read.
-            assert soon(lambda: len(self.read) == len(self._events), NEVER)
+            assert eventually(lambda: len(self.read) == len(self._events), NEVER)
             if not self._events:
                 connection.settimeout(0.2)
                 with pytest.raises(TimeoutError):
@@ -170,16 +170,16 @@ class ResettingServer:
 def test_a_reset_connection(phase: str) -> None:
     """A cut, whatever the HTTP library calls it."""
     count, text = PHASES[phase]
-    held = descriptors()
+    held = open_descriptors()
 
     def suffer(kind: str) -> None:
         with closing(ResettingServer(EVENTS[:count])) as server:
-            outcome = read(kind, server.base_url, ask(), Callbacks(on_chunk=server.read.append))
+            outcome = read(kind, server.base_url, chat(), Callbacks(on_chunk=server.read.append))
 
         assert type(outcome.error) is StreamConnectionError
         assert len(outcome.items) == count
         assert outcome.stream.text == text
 
-    at_once(suffer, CLIENTS)
+    run_in_threads(suffer, CLIENTS)
 
-    assert soon(lambda: descriptors() <= held)
+    assert eventually(lambda: open_descriptors() <= held)

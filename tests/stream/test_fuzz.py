@@ -14,7 +14,16 @@ from chunks import DONE, ENVELOPE, HELLO, accumulate, chunk, event, finish, mess
 from clients import read
 from hypothesis import HealthCheck, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from invariants import check_clients, check_completion, check_decoder, check_state, check_typed, cut, taken, told
+from invariants import (
+    check_clients,
+    check_completion,
+    check_decoder,
+    check_state,
+    check_typed,
+    chunks_of,
+    dump,
+    split_at,
+)
 from odd_streams import ODD_STREAMS
 
 from tensorloop_stream import StreamDecodeError, StreamError, StreamProviderError, StreamTruncatedError
@@ -152,13 +161,13 @@ class Grammar(RuleBasedStateMachine):
         """Feed bytes to both readers: to the one in pieces, to the other as they are."""
         self.stream += data
         try:
-            for _ in taken(self.state, cut(data, places), typed=False, ends=False):
+            for _ in chunks_of(self.state, split_at(data, places), typed=False, ends=False):
                 self.texts.append(self.state.accumulation.text_delta)
                 self.thoughts.append(self.state.accumulation.reasoning_delta)
         except StreamError as error:
             self.error = error
         try:
-            for _ in taken(self.typed, [data], typed=True, ends=False):
+            for _ in chunks_of(self.typed, [data], typed=True, ends=False):
                 pass
             both = None
         except StreamError as error:
@@ -342,13 +351,13 @@ class Grammar(RuleBasedStateMachine):
     @invariant()
     def said_is_what_came(self) -> None:
         completion = self.state.accumulation.completion
-        now = told(completion)
+        now = dump(completion)
         check_completion(completion)
-        assert told(self.typed.accumulation.completion) == now
+        assert dump(self.typed.accumulation.completion) == now
         # A completion read earlier does not change.
         self.read.append((completion, now))
         earlier, then = self.read[-2:][0]
-        assert told(earlier) == then
+        assert dump(earlier) == then
         # What half a chunk opened before it broke is in the partial too.
         known = [choice for choice in completion.choices if self.error is None or choice.index in self.choices]
         assert [choice.index for choice in known] == sorted(self.choices)
@@ -381,7 +390,7 @@ class Grammar(RuleBasedStateMachine):
 
 
 TestGrammar = Grammar.TestCase
-TestGrammar.settings = settings(repeatable, max_examples=requirements.many(30), stateful_step_count=30)
+TestGrammar.settings = settings(repeatable, max_examples=requirements.scaled(30), stateful_step_count=30)
 
 
 # Bytes, changed
@@ -413,7 +422,7 @@ places = st.lists(st.integers(0, 2000), max_size=5)
 
 
 @given(changed(), places)
-@settings(repeatable, max_examples=requirements.many(100))
+@settings(repeatable, max_examples=requirements.scaled(100))
 def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) -> None:
     """No exception outside the family, and neither cuts nor chunk objects change what comes of the bytes."""
     check_decoder(stream, where)
@@ -422,7 +431,7 @@ def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) ->
 
 
 @given(changed(), places)
-@settings(repeatable, max_examples=requirements.many(30))
+@settings(repeatable, max_examples=requirements.scaled(30))
 def test_changed_streams_through_both_clients(stream: bytes, where: list[int]) -> None:
     """Sync and async agree in what they hand out, call and raise; one terminal callback is called."""
     check_clients(stream, where)
@@ -497,6 +506,6 @@ def test_a_blank_line_too_many_hides_no_error() -> None:
     first = len(event(HELLO[0]))
 
     for places in ([], [first], [first, -len(DONE)], list(range(len(stream)))):
-        error = read("sync", cut(stream, places)).error
+        error = read("sync", split_at(stream, places)).error
         assert isinstance(error, StreamProviderError)
         assert error.body == {"message": "no"}

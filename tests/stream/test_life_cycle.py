@@ -24,15 +24,15 @@ from sockets import (
     EVENTS,
     NEVER,
     SLACK,
-    ask,
-    asoon,
+    aeventually,
     async_client,
-    cassette,
-    descriptors,
-    noticed,
-    program,
-    soon,
+    chat,
+    eventually,
+    open_descriptors,
+    program_on_server,
+    saw_disconnects,
     sync_client,
+    write_cassette,
 )
 
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamTruncatedError
@@ -50,7 +50,7 @@ class LeftError(Exception):
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     long = [EVENTS[0], *(EVENTS[1] for _ in range(200)), *EVENTS[3:]]
-    return cassette(tmp_path_factory.mktemp("life") / "streams.yaml", hello=EVENTS, long=long)
+    return write_cassette(tmp_path_factory.mktemp("life") / "streams.yaml", hello=EVENTS, long=long)
 
 
 @pytest.fixture
@@ -153,16 +153,16 @@ def test_the_server_sees_a_client_leave(
     leave: Callable[[ChatStream], None], raises: type[BaseException] | None, server: ReplayServer, told: list[str]
 ) -> None:
     """However the block is left: no descriptor and no thread is, and the abort is told once."""
-    held, threads = descriptors(), threading.active_count()
+    held, threads = open_descriptors(), threading.active_count()
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask("stall-after=3")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
         with raising(raises):
             leave(stream)
 
-        assert noticed(server)
+        assert saw_disconnects(server)
         assert told == ["on_abort"]
-        assert soon(lambda: descriptors() <= held)
-        assert soon(lambda: threading.active_count() <= threads)
+        assert eventually(lambda: open_descriptors() <= held)
+        assert eventually(lambda: threading.active_count() <= threads)
 
 
 async def by_async_break(stream: AsyncChatStream) -> None:
@@ -233,14 +233,14 @@ def test_the_server_sees_an_async_client_leave(
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
-            held, tasks = descriptors(), kind == "trio" or asyncio.all_tasks()
-            stream = AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")), telling(told))
+            held, tasks = open_descriptors(), kind == "trio" or asyncio.all_tasks()
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
             with raising(raises):
                 await leave(stream)
 
-            assert await asoon(lambda: len(server.disconnects) == 1)
+            assert await aeventually(lambda: len(server.disconnects) == 1)
             assert told == ["on_abort"]
-            assert await asoon(lambda: descriptors() <= held)
+            assert await aeventually(lambda: open_descriptors() <= held)
             assert tasks == (kind == "trio" or asyncio.all_tasks())
 
     run(kind, main)
@@ -251,7 +251,7 @@ def test_a_stream_that_was_left_is_freed(kind: str, server: ReplayServer) -> Non
     """No task, traceback or generator holds its response."""
 
     async def leave(client: Any) -> weakref.ref[Any]:
-        stream = AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")))
+        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")))
         await by_async_break(stream)
         return weakref.ref(stream.response)
 
@@ -335,14 +335,14 @@ async def test_the_server_sees_a_task_end(
 ) -> None:
     """The ways of asyncio to end a task, of which anyio's scopes know nothing."""
     async with async_client(server.base_url, kind) as client:
-        held, tasks = descriptors(), asyncio.all_tasks()
-        stream = AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")), telling(told))
+        held, tasks = open_descriptors(), asyncio.all_tasks()
+        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
         with raising(raises):
             await leave(stream)
 
-        assert await asoon(lambda: len(server.disconnects) == 1)
+        assert await aeventually(lambda: len(server.disconnects) == 1)
         assert told == ["on_abort"]
-        assert await asoon(lambda: descriptors() <= held)
+        assert await aeventually(lambda: open_descriptors() <= held)
         assert asyncio.all_tasks() == tasks
 
 
@@ -350,10 +350,10 @@ async def test_the_server_sees_a_task_end(
 async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplayServer, told: list[str]) -> None:
     """Also before there is a response: nothing is left un-awaited."""
     async with async_client(server.base_url, kind) as client:
-        stream = AsyncChatStream(client.chat.completions.create(**ask(f"first-delay={NEVER}")), telling(told))
+        stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
 
         async def end_when_asked(limit: asyncio.Timeout) -> None:
-            assert await asoon(lambda: len(server.requests) == 1)
+            assert await aeventually(lambda: len(server.requests) == 1)
             limit.reschedule(0)
 
         async def wait() -> None:
@@ -364,7 +364,7 @@ async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplaySer
         with pytest.raises(TimeoutError):
             await wait()
 
-        assert await asoon(lambda: len(server.disconnects) == 1)
+        assert await aeventually(lambda: len(server.disconnects) == 1)
         assert told == ["on_abort"]
 
 
@@ -375,13 +375,13 @@ def test_ctrl_c_in_asyncio(server: ReplayServer) -> None:
 
     async def main() -> None:
         async with async_client(server.base_url) as client:
-            stream = AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")))
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")))
             await abegin(stream)
             interrupt()
             try:
                 await stream.until_done()
             finally:
-                seen.append(await asoon(lambda: len(server.disconnects) == 1))
+                seen.append(await aeventually(lambda: len(server.disconnects) == 1))
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(main())
@@ -398,7 +398,7 @@ def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) 
     async def main() -> None:
         async with (
             async_client(server.base_url, kind) as client,
-            AsyncChatStream(client.chat.completions.create(**ask("stall-after=3"))) as stream,
+            AsyncChatStream(client.chat.completions.create(**chat("stall-after=3"))) as stream,
         ):
             await by_cancellation_while_reading(stream)
             with pytest.raises(StreamTruncatedError, match="closed after 3 chunks and 5 characters") as raised:
@@ -413,7 +413,7 @@ def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) 
 def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
     """In a notebook, the next cell may well read on."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask("stall-after=3")))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
         with pytest.raises(KeyboardInterrupt):
             by_ctrl_c_while_reading(stream)
 
@@ -425,7 +425,7 @@ def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
 def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[str]) -> None:
     """A stop button: the blocked read ends at once, and says that the stream was closed."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask("stall-after=3")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
         begin(stream)
         threading.Timer(0.05, stream.close).start()
         before = time.monotonic()
@@ -433,8 +433,8 @@ def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[
             stream.until_done()
 
         assert time.monotonic() - before < SLACK
-        assert noticed(server)
-        assert soon(lambda: told == ["on_abort"])
+        assert saw_disconnects(server)
+        assert eventually(lambda: told == ["on_abort"])
 
 
 @async_clients
@@ -443,7 +443,7 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
-            stream = AsyncChatStream(client.chat.completions.create(**ask("stall-after=3")), telling(told))
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
             ended: list[float] = []
 
             async def reading() -> None:
@@ -459,7 +459,7 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
                 await stream.close()
 
             assert ended[0] - before < SLACK
-            assert await asoon(lambda: len(server.disconnects) == 1)
+            assert await aeventually(lambda: len(server.disconnects) == 1)
             assert told == ["on_abort"]
 
     run(kind, main)
@@ -469,13 +469,13 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
 def test_a_thread_can_close_what_another_opens(entered: bool, server: ReplayServer, told: list[str]) -> None:
     """There is nothing to close before the gateway answers; it must not be read then, and billed on, all the same."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(lambda: client.chat.completions.create(**ask("first-delay=0.5&delay=0.05")), telling(told))
+        stream = ChatStream(lambda: client.chat.completions.create(**chat("first-delay=0.5&delay=0.05")), telling(told))
         threading.Timer(0.1, stream.close).start()
         opens = stream.__enter__ if entered else stream.until_done
         with pytest.raises(StreamTruncatedError, match="closed after 0 chunks"):
             opens()
 
-        assert noticed(server)
+        assert saw_disconnects(server)
         assert told == ["on_abort"]
 
 
@@ -486,7 +486,7 @@ def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: R
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
-            stream = AsyncChatStream(client.chat.completions.create(**ask(f"first-delay={NEVER}")), telling(told))
+            stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
 
             async def reading() -> None:
                 opens = stream.__aenter__ if entered else stream.until_done
@@ -496,10 +496,10 @@ def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: R
             with anyio.fail_after(SLACK):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(reading)
-                    assert await asoon(lambda: len(server.requests) == 1)
+                    assert await aeventually(lambda: len(server.requests) == 1)
                     await stream.close()
 
-            assert await asoon(lambda: len(server.disconnects) == 1)
+            assert await aeventually(lambda: len(server.disconnects) == 1)
             assert told == ["on_abort"]
 
     run(kind, main)
@@ -511,16 +511,16 @@ def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: R
 @pytest.mark.parametrize("faults", ["", "split=7", "crlf"])
 def test_ten_streams_in_a_row_use_one_connection(faults: str, server: ReplayServer) -> None:
     """The end of the response is read behind [DONE] (openai-python#3440)."""
-    held, threads = descriptors(), threading.active_count()
+    held, threads = open_descriptors(), threading.active_count()
     with sync_client(server.base_url) as client:
         for _ in range(10):
-            with ChatStream(client.chat.completions.create(**ask(faults))) as stream:
+            with ChatStream(client.chat.completions.create(**chat(faults))) as stream:
                 assert "".join(stream.text_stream) == "Hello"
 
     assert server.connections == 1
     assert server.disconnects == []
-    assert soon(lambda: descriptors() <= held)
-    assert soon(lambda: threading.active_count() <= threads)
+    assert eventually(lambda: open_descriptors() <= held)
+    assert eventually(lambda: threading.active_count() <= threads)
 
 
 @pytest.mark.parametrize("faults", ["", "split=7"])
@@ -531,7 +531,7 @@ def test_ten_async_streams_in_a_row_use_one_connection(kind: str, faults: str, s
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
             for _ in range(10):
-                async with AsyncChatStream(client.chat.completions.create(**ask(faults))) as stream:
+                async with AsyncChatStream(client.chat.completions.create(**chat(faults))) as stream:
                     assert await stream.get_final_text() == "Hello"
 
     run(kind, main)
@@ -543,7 +543,7 @@ def test_a_stream_left_after_its_end_keeps_the_connection(server: ReplayServer) 
     """Reading chunks to their end is reading to the end, also when nobody closes."""
     with sync_client(server.base_url) as client:
         for _ in range(3):
-            assert len(list(ChatStream(client.chat.completions.create(**ask())))) == 5
+            assert len(list(ChatStream(client.chat.completions.create(**chat())))) == 5
 
     assert server.connections == 1
 
@@ -556,7 +556,7 @@ def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
             before = time.monotonic()
-            stream = AsyncChatStream(client.chat.completions.create(**ask(f"linger={NEVER}")))
+            stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")))
             assert await stream.get_final_text() == "Hello"
             took.append(time.monotonic() - before)
 
@@ -564,9 +564,9 @@ def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer
         threads = threading.active_count()
         with sync_client(server.base_url) as client:
             before = time.monotonic()
-            assert ChatStream(client.chat.completions.create(**ask(f"linger={NEVER}"))).get_final_text() == "Hello"
+            assert ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}"))).get_final_text() == "Hello"
             took.append(time.monotonic() - before)
-        assert soon(lambda: threading.active_count() <= threads)
+        assert eventually(lambda: threading.active_count() <= threads)
     else:
         run(kind, main)
 
@@ -577,8 +577,8 @@ def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer
 async def test_a_cancellation_while_the_end_is_awaited(kind: str, server: ReplayServer, told: list[str]) -> None:
     """Between [DONE] and the end of the response there is a wait, too: it leaves nothing open."""
     async with async_client(server.base_url, kind) as client:
-        held = descriptors()
-        stream = AsyncChatStream(client.chat.completions.create(**ask(f"linger={NEVER}")), telling(told))
+        held = open_descriptors()
+        stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
         while not stream.completion.choices or stream.completion.choices[0].finish_reason is None:
             await anext(stream)
         task = asyncio.create_task(stream.until_done())
@@ -588,7 +588,7 @@ async def test_a_cancellation_while_the_end_is_awaited(kind: str, server: Replay
 
         assert task.cancelled()
         assert told == ["on_finish"]
-        assert await asoon(lambda: descriptors() <= held)
+        assert await aeventually(lambda: open_descriptors() <= held)
 
 
 @interruptible
@@ -599,16 +599,16 @@ def test_ctrl_c_while_the_end_is_awaited(
     from tensorloop_stream._stream import sync_stream
 
     monkeypatch.setattr(sync_stream, "DRAIN_SECONDS", NEVER)
-    held = descriptors()
+    held = open_descriptors()
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask(f"linger={NEVER}")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
         interrupt()
         with pytest.raises(KeyboardInterrupt):
             stream.until_done()
 
         assert told == ["on_finish"]
         assert stream.get_final_text() == "Hello"
-        assert soon(lambda: descriptors() <= held)
+        assert eventually(lambda: open_descriptors() <= held)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -622,10 +622,10 @@ def test_compressed_streams(kind: str) -> None:
     )
 
     async def main() -> str:
-        return await AsyncChatStream(clients.async_client(response).chat.completions.create(**ask())).get_final_text()
+        return await AsyncChatStream(clients.async_client(response).chat.completions.create(**chat())).get_final_text()
 
     if kind == "sync":
-        text = ChatStream(clients.sync_client(response).chat.completions.create(**ask())).get_final_text()
+        text = ChatStream(clients.sync_client(response).chat.completions.create(**chat())).get_final_text()
     else:
         text = anyio.run(main)
 
@@ -635,12 +635,12 @@ def test_compressed_streams(kind: str) -> None:
 def test_a_stream_dropped_open_is_closed(server: ReplayServer) -> None:
     """It warns, and in sync code the connection ends with it."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask("stall-after=3")))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
         next(stream)
         with pytest.warns(ResourceWarning, match="was dropped with its connection open"):
             del stream
 
-        assert noticed(server)
+        assert saw_disconnects(server)
 
 
 SHUTDOWN = """
@@ -693,7 +693,7 @@ for library in (httpx2.AsyncClient, openai.DefaultAioHttpClient):
 
 @pytest.fixture(scope="module", autouse=True)
 def ending(recording: Path) -> Iterator[subprocess.Popen[str]]:
-    with program(recording, SHUTDOWN, "-X", "dev", "-W", "error") as (_, process):
+    with program_on_server(recording, SHUTDOWN, "-X", "dev", "-W", "error") as (_, process):
         yield process
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 import sockets
 from chunks import accumulate, finish, sse, tool
-from clients import ASK, Mode, Outcome, Part, read
+from clients import CHAT, Mode, Outcome, Part, read
 from odd_server import OddServer
 from odd_streams import ODD_STREAMS, OddStream
 
@@ -28,7 +28,7 @@ def _bytes(part: bytes) -> list[bytes]:
     return [part[at : at + 1] for at in range(len(part))]
 
 
-def assert_wanted(odd: OddStream, outcome: Outcome, mode: Mode = "chunks") -> None:
+def assert_expected(odd: OddStream, outcome: Outcome, mode: Mode = "chunks") -> None:
     if odd.error:
         error = outcome.error
         assert type(error) is getattr(tensorloop_stream, odd.error), repr(error)
@@ -40,8 +40,8 @@ def assert_wanted(odd: OddStream, outcome: Outcome, mode: Mode = "chunks") -> No
         assert outcome.error is None
     # Without warnings: a list of content is more than the SDK's model foresees, streamed or not.
     whole = outcome.stream.completion.to_dict(warnings=False)
-    assert {**whole, **odd.wanted} == whole
-    assert whole.get("usage") == odd.wanted.get("usage")
+    assert {**whole, **odd.expected} == whole
+    assert whole.get("usage") == odd.expected.get("usage")
     assert outcome.stream.text == odd.text
     if mode == "text":
         assert "".join(outcome.items) == odd.text
@@ -63,7 +63,7 @@ def test_the_catalogue_is_one() -> None:
 def test_an_odd_stream_is_right(odd: OddStream, kind: str) -> None:
     """The completion, or the error and what had arrived before it, in every way of reading."""
     for mode in MODES:
-        assert_wanted(odd, read(kind, odd.reads, mode), mode)
+        assert_expected(odd, read(kind, odd.reads, mode), mode)
 
 
 @both
@@ -72,7 +72,7 @@ def test_an_odd_stream_is_right_byte_by_byte(odd: OddStream, kind: str) -> None:
     """Where the reads were cut changes nothing."""
     outcome = read(kind, one_by_one(odd.reads))
 
-    assert_wanted(odd, outcome)
+    assert_expected(odd, outcome)
 
 
 @pytest.mark.parametrize("odd", silent)
@@ -82,12 +82,12 @@ def test_an_odd_stream_is_right_on_a_connection(odd: OddStream) -> None:
 
         def right(way: tuple[str, Mode]) -> None:
             kind, mode = way
-            outcome = sockets.read(kind, server.url(0), ASK, mode=mode, idle_timeout=odd.idle_timeout)
+            outcome = sockets.read(kind, server.url(0), CHAT, mode=mode, idle_timeout=odd.idle_timeout)
 
-            assert_wanted(odd, outcome, mode)
+            assert_expected(odd, outcome, mode)
             assert outcome.stream.timing.duration < 2
 
-        sockets.at_once(right, [(kind, mode) for kind in ("sync", "async") for mode in MODES])
+        sockets.run_in_threads(right, [(kind, mode) for kind in ("sync", "async") for mode in MODES])
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error", "abort"])

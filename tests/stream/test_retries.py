@@ -14,7 +14,7 @@ import httpx2
 import openai
 import pytest
 from clients import SSL
-from sockets import EVENTS, ask, at_once, cassette, read
+from sockets import EVENTS, chat, read, run_in_threads, write_cassette
 
 from tensorloop_stream import (
     AsyncTensorloop,
@@ -37,7 +37,7 @@ both = pytest.mark.parametrize("kind", ["sync", "async"])
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cassette(tmp_path_factory.mktemp("retries") / "hello.yaml", hello=EVENTS)
+    return write_cassette(tmp_path_factory.mktemp("retries") / "hello.yaml", hello=EVENTS)
 
 
 @pytest.fixture
@@ -73,13 +73,13 @@ def test_a_stream_is_opened_anew_before_anything_came(faults: str, settings: Any
 
     def read_on(kind: str) -> None:
         with ReplayServer(recording) as server:
-            outcome = read(kind, server.base_url, ask(faults + "&fails=2"), mode="text", restarts=2, **settings)
+            outcome = read(kind, server.base_url, chat(faults + "&fails=2"), mode="text", restarts=2, **settings)
 
         assert outcome.error is None
         assert outcome.items == ["Hel", "lo"]
         assert len(server.requests) == 3
 
-    at_once(read_on, CLIENTS)
+    run_in_threads(read_on, CLIENTS)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_was_handed_out_is_never_asked_again(
     kind: str, faults: str, mode: Any, error: type[Exception], server: ReplayServer
 ) -> None:
     """The caller has shown it already."""
-    outcome = read(kind, server.base_url, ask(faults + "&fails=1"), mode=mode, restarts=5)
+    outcome = read(kind, server.base_url, chat(faults + "&fails=1"), mode=mode, restarts=5)
 
     assert type(outcome.error) is error
     assert len(outcome.items) == 1
@@ -108,7 +108,12 @@ def test_a_callback_is_an_audience_too(kind: str, server: ReplayServer) -> None:
     """What a callback was told has reached the caller, although nothing was yielded."""
     told: list[str] = []
     outcome = read(
-        kind, server.base_url, ask("cut-after=2&fails=1"), Callbacks(on_text=told.append), mode="final", restarts=5
+        kind,
+        server.base_url,
+        chat("cut-after=2&fails=1"),
+        Callbacks(on_text=told.append),
+        mode="final",
+        restarts=5,
     )
 
     assert type(outcome.error) is StreamConnectionError
@@ -121,7 +126,7 @@ def test_restarts_run_out(kind: str, server: ReplayServer) -> None:
     """The last failure is raised, told once."""
     told: list[Exception] = []
     callbacks = Callbacks(on_error=told.append)
-    outcome = read(kind, server.base_url, ask("cut-after=0"), callbacks, mode="text", restarts=2)
+    outcome = read(kind, server.base_url, chat("cut-after=0"), callbacks, mode="text", restarts=2)
 
     assert type(outcome.error) is StreamConnectionError
     assert told == [outcome.error]
@@ -133,13 +138,13 @@ def test_each_try_has_its_own_limit(server: ReplayServer) -> None:
 
     def wait(kind: str) -> None:
         before = time.monotonic()
-        outcome = read(kind, server.base_url, ask("stall-after=0"), mode="text", restarts=2, first_chunk_timeout=0.25)
+        outcome = read(kind, server.base_url, chat("stall-after=0"), mode="text", restarts=2, first_chunk_timeout=0.25)
         took = time.monotonic() - before
 
         assert type(outcome.error) is StreamTimeoutError
         assert 0.75 <= took < 3
 
-    at_once(wait, CLIENTS)
+    run_in_threads(wait, CLIENTS)
 
     assert len(server.requests) == 3 * len(CLIENTS)
 
@@ -163,14 +168,14 @@ class Gateway:
 
     def create(self, *answers: httpx2.Response, stream: bool = True, **settings: Any) -> str:
         """Ask, and return the text of the answer."""
-        answer = clients.answering(*answers, clients.Body(EVENTS))
+        answer = clients.responding_with(*answers, clients.Body(EVENTS))
 
         def handle(request: httpx2.Request) -> httpx2.Response:
             self.requests += 1
             return answer(request)
 
         transport = httpx2.MockTransport(handle)
-        asked = ask() | {"stream": stream}
+        asked = chat() | {"stream": stream}
         if self.kind == "sync":
             client = Tensorloop(api_key="tl_none", http_client=httpx2.Client(transport=transport), **settings)
             return str(client.chat.completions.create(**asked).get_final_text())
@@ -289,7 +294,7 @@ def test_copies_retry_alike() -> None:
 @both
 def test_a_spent_budget_on_a_socket(kind: str, stream: bool, server: ReplayServer) -> None:
     """One request, and the connection is whole."""
-    asked = ask("status=429&error-type=budget_exceeded") | {"stream": stream}
+    asked = chat("status=429&error-type=budget_exceeded") | {"stream": stream}
     settings: Any = {"api_key": "tl_none", "base_url": server.base_url, "max_retries": 3}
 
     def refuse(call: Callable[[], Any]) -> None:
@@ -316,7 +321,7 @@ def test_a_spent_budget_on_a_socket(kind: str, stream: bool, server: ReplayServe
 @both
 def test_a_rate_limit_on_a_socket(kind: str, server: ReplayServer) -> None:
     """Asked again after the time that was told, on the same connection."""
-    asked = ask("status=429&retry-after=0.05&fails=2")
+    asked = chat("status=429&retry-after=0.05&fails=2")
     settings: Any = {"api_key": "tl_none", "base_url": server.base_url, "max_retries": 2}
 
     async def run() -> str:

@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 from chunks import DONE, HELLO, accumulate, chunk, event, finish, sse, text, tool, usage
-from clients import ASK, Body, Mode, async_client, drain_async, drain_sync, read, sync_client
+from clients import CHAT, Body, Mode, async_client, drain_async, drain_sync, read, sync_client
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tensorloop_stream import (
@@ -36,7 +36,7 @@ def test_iterating_yields_the_sdk_chunks(kind: str) -> None:
     """Existing loops get what the SDK would have given them."""
     outcome = read(kind, [sse(*HELLO, usage())])
 
-    assert outcome.items == list(sync_client(Body([sse(*HELLO, usage())])).chat.completions.create(**ASK))
+    assert outcome.items == list(sync_client(Body([sse(*HELLO, usage())])).chat.completions.create(**CHAT))
     assert all(type(item) is ChatCompletionChunk for item in outcome.items)
     assert outcome.stream.text == "Hello"
 
@@ -63,7 +63,7 @@ def test_every_way_of_reading_gives_one_completion(kind: str, mode: Mode) -> Non
 
 def test_reading_may_be_left_and_taken_up_again() -> None:
     """Loops over text and chunks can be mixed; nothing is read twice or lost."""
-    with ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)) as stream:
+    with ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)) as stream:
         first = next(stream.text_stream)
         for _ in stream:
             break
@@ -76,7 +76,7 @@ def test_reading_may_be_left_and_taken_up_again() -> None:
 
 async def test_async_reading_may_be_left_and_taken_up_again() -> None:
     """No "asynchronous generator is already running" (openai-python#503)."""
-    async with AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)) as stream:
+    async with AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)) as stream:
         first = await anext(stream.text_stream)
         async for _ in stream:
             break
@@ -90,9 +90,9 @@ async def test_the_stream_may_be_awaited_before_or_not() -> None:
     """`await create(...)` and the un-awaited call are both a source, and so is a function."""
     client = async_client(*(Body([sse(*HELLO)]) for _ in range(4)))
     sources: list[Any] = [
-        await client.chat.completions.create(**ASK),
-        client.chat.completions.create(**ASK),
-        lambda: client.chat.completions.create(**ASK),
+        await client.chat.completions.create(**CHAT),
+        client.chat.completions.create(**CHAT),
+        lambda: client.chat.completions.create(**CHAT),
         list(HELLO),
     ]
 
@@ -129,7 +129,7 @@ async def test_async_iterables_of_chunks_are_a_source() -> None:
 
 def test_an_sdk_stream_already_begun_goes_on() -> None:
     """What was read before is gone; the rest is read through the SDK."""
-    begun = sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)
+    begun = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
     next(begun)
     next(begun)
 
@@ -148,7 +148,7 @@ def test_an_sdk_stream_already_begun_goes_on() -> None:
 )
 def test_an_sdk_stream_already_begun_breaks_with_the_same_errors(parts: list[Any], kind: type[StreamError]) -> None:
     """Which of the two ways the bytes are read does not show."""
-    begun = sync_client(Body(parts)).chat.completions.create(**ASK)
+    begun = sync_client(Body(parts)).chat.completions.create(**CHAT)
     next(begun)
 
     error = drain_sync(ChatStream(begun), "chunks").error
@@ -158,7 +158,7 @@ def test_an_sdk_stream_already_begun_breaks_with_the_same_errors(parts: list[Any
 
 def test_a_stream_of_ours_is_taken_over() -> None:
     """It is not wrapped twice: the new one goes on where it stands, the old one is closed."""
-    inner = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+    inner = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     next(inner)
     outer = ChatStream(inner)
 
@@ -169,7 +169,7 @@ def test_a_stream_of_ours_is_taken_over() -> None:
 
 async def test_an_async_stream_of_ours_is_taken_over() -> None:
     """As the sync one."""
-    inner = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+    inner = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     await anext(inner)
     outer = AsyncChatStream(inner)
 
@@ -198,12 +198,12 @@ def test_what_is_no_source_is_a_type_error(source: Any, says: str) -> None:
 async def test_sync_and_async_are_not_mixed_up() -> None:
     """A source of the other kind is named, with the class to use; nothing is left un-awaited."""
     client = async_client(Body([sse(*HELLO)]))
-    stream = sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)
+    stream = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
 
     with pytest.raises(TypeError, match="use AsyncChatStream"):
-        ChatStream(client.chat.completions.create(**ASK))  # type: ignore[arg-type]
+        ChatStream(client.chat.completions.create(**CHAT))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="use AsyncChatStream"):
-        ChatStream(await client.chat.completions.create(**ASK))
+        ChatStream(await client.chat.completions.create(**CHAT))
     with pytest.raises(TypeError, match="use ChatStream"):
         AsyncChatStream(stream)
     stream.close()
@@ -393,14 +393,14 @@ def test_leaving_the_block_closes_the_connection(kind: str) -> None:
     body = Body([HEL, sse(*HELLO[2:])])
 
     async def run() -> AsyncChatStream:
-        async with AsyncChatStream(async_client(body).chat.completions.create(**ASK)) as stream:
+        async with AsyncChatStream(async_client(body).chat.completions.create(**CHAT)) as stream:
             async for _ in stream:
                 break
         assert [one async for one in stream] == []
         return stream
 
     if kind == "sync":
-        with ChatStream(sync_client(body).chat.completions.create(**ASK)) as stream:
+        with ChatStream(sync_client(body).chat.completions.create(**CHAT)) as stream:
             for _ in stream:
                 break
         assert list(stream) == []
@@ -414,7 +414,7 @@ def test_leaving_the_block_closes_the_connection(kind: str) -> None:
 
 def test_the_final_answer_of_a_stream_left_early_is_an_error() -> None:
     """What came is in `.completion`; an unfinished answer is not returned as a finished one."""
-    stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     next(stream)
     next(stream)
     stream.close()
@@ -429,7 +429,7 @@ def test_the_final_answer_of_a_stream_left_early_is_an_error() -> None:
 
 def test_the_final_answer_of_a_stream_left_after_its_finish_is_whole() -> None:
     """The finish reason had come: usage and `[DONE]` are all that is missing."""
-    stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     for one in stream:
         if one.choices[0].finish_reason:
             break
@@ -441,7 +441,7 @@ def test_the_final_answer_of_a_stream_left_after_its_finish_is_whole() -> None:
 def test_an_interrupt_while_waiting_closes_the_connection() -> None:
     """Ctrl-C without a with block leaves no connection to the garbage collector."""
     body = Body([HEL, KeyboardInterrupt()])
-    stream = ChatStream(sync_client(body).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
 
     with pytest.raises(KeyboardInterrupt):
         stream.until_done()
@@ -454,13 +454,13 @@ def test_a_stream_dropped_open_warns(kind: str) -> None:
     """A connection must not depend on garbage collection; one read to its end does not warn."""
 
     async def leave() -> None:
-        stream = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+        stream = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
         await anext(stream)
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if kind == "sync":
-            next(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK)))
+            next(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)))
         else:
             anyio.run(leave)
         gc.collect()
@@ -488,7 +488,7 @@ def test_a_function_is_called_when_the_stream_is_used() -> None:
 
 async def test_a_stream_never_opened_leaves_nothing_unawaited() -> None:
     """Closing before the first use closes the coroutine that was handed in."""
-    stream = AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**ASK))
+    stream = AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
 
     await stream.aclose()
     assert stream.text == ""
@@ -501,7 +501,7 @@ def test_the_view() -> None:
     """Response, ids and a repr without any secret."""
     headers = {"content-type": "text/event-stream", "x-litellm-call-id": "call-1"}
     client = sync_client(httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO)])))
-    stream = ChatStream(client.chat.completions.create(**ASK))
+    stream = ChatStream(client.chat.completions.create(**CHAT))
 
     assert stream.response is not None
     assert stream.response.status_code == 200
@@ -520,7 +520,7 @@ def test_a_list_has_no_response() -> None:
 
 def test_a_message_needs_a_choice() -> None:
     """`[DONE]` alone is whole, but has no message."""
-    stream = ChatStream(sync_client(Body([sse(usage())])).chat.completions.create(**ASK))
+    stream = ChatStream(sync_client(Body([sse(usage())])).chat.completions.create(**CHAT))
 
     assert stream.get_final_completion().choices == []
     with pytest.raises(StreamTruncatedError, match="without a choice"):
@@ -572,11 +572,11 @@ def test_a_stream_that_breaks_before_anything_came_is_opened_anew(kind: str, mod
 def _restarting(kind: str, mode: Mode, bodies: list[Any], **settings: Any) -> Any:
     if kind == "sync":
         client = sync_client(*bodies)
-        return drain_sync(ChatStream(lambda: client.chat.completions.create(**ASK), **settings), mode)
+        return drain_sync(ChatStream(lambda: client.chat.completions.create(**CHAT), **settings), mode)
 
     async def run() -> Any:
         client = async_client(*bodies)
-        return await drain_async(AsyncChatStream(lambda: client.chat.completions.create(**ASK), **settings), mode)
+        return await drain_async(AsyncChatStream(lambda: client.chat.completions.create(**CHAT), **settings), mode)
 
     return anyio.run(run)
 

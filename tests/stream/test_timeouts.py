@@ -27,17 +27,17 @@ from sockets import (
     NEVER,
     SLACK,
     TLSRelay,
-    ask,
-    asoon,
+    aeventually,
     async_client,
-    at_once,
-    cassette,
-    descriptors,
-    noticed,
-    program,
+    chat,
+    eventually,
+    open_descriptors,
+    program_on_server,
     read,
-    soon,
+    run_in_threads,
+    saw_disconnects,
     sync_client,
+    write_cassette,
 )
 
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamTimeoutError, Tensorloop
@@ -58,7 +58,7 @@ pings = pytest.mark.parametrize("ping", ["", PING], ids=["silence", "pings"])
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return cassette(tmp_path_factory.mktemp("timeouts") / "hello.yaml", hello=EVENTS)
+    return write_cassette(tmp_path_factory.mktemp("timeouts") / "hello.yaml", hello=EVENTS)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_stall_between_chunks(ping: str, place: tuple[str, Any], server: Repla
 
     def stall(kind: str) -> None:
         before = time.monotonic()
-        outcome = read(kind, url, ask("stall-after=2" + ping), idle_timeout=LIMIT, client_settings=trust)
+        outcome = read(kind, url, chat("stall-after=2" + ping), idle_timeout=LIMIT, client_settings=trust)
         took = time.monotonic() - before
 
         assert type(outcome.error) is StreamTimeoutError
@@ -124,9 +124,9 @@ def test_a_stall_between_chunks(ping: str, place: tuple[str, Any], server: Repla
         assert outcome.error.partial.choices[0].message.content == "Hel"
         assert LIMIT <= took < LIMIT + 2 * SLACK
 
-    at_once(stall, EVERY_CLIENT)
+    run_in_threads(stall, EVERY_CLIENT)
 
-    assert noticed(server, len(EVERY_CLIENT))
+    assert saw_disconnects(server, len(EVERY_CLIENT))
 
 
 @places
@@ -137,16 +137,16 @@ def test_a_stall_before_the_first_chunk(ping: str, place: tuple[str, Any], serve
     def stall(kind: str) -> None:
         # Cancelled in a handshake, the HTTP libraries leave their sockets to the garbage: there is time for that.
         limit = LIMIT if kind == "sync" else 1 if trust else FIRST
-        outcome = read(kind, url, ask("stall-after=0" + ping), first_chunk_timeout=limit, client_settings=trust)
+        outcome = read(kind, url, chat("stall-after=0" + ping), first_chunk_timeout=limit, client_settings=trust)
 
         assert type(outcome.error) is StreamTimeoutError
         assert f"no first chunk within {limit} s (first_chunk_timeout)" in str(outcome.error)
         assert outcome.error.partial.choices == []
 
-    at_once(stall, EVERY_CLIENT)
+    run_in_threads(stall, EVERY_CLIENT)
 
     # A slow machine may have no time to send all requests.
-    assert soon(lambda: 1 <= len(server.disconnects) == len(server.requests) <= len(EVERY_CLIENT))
+    assert eventually(lambda: 1 <= len(server.disconnects) == len(server.requests) <= len(EVERY_CLIENT))
 
 
 @pings
@@ -155,7 +155,7 @@ def test_each_limit_has_its_own_wait(ping: str, server: ReplayServer) -> None:
 
     def limited(row: tuple[str, str, dict[str, Any]]) -> Any:
         kind, faults, limits = row
-        return read(kind, server.base_url, ask(faults + ping), **limits)
+        return read(kind, server.base_url, chat(faults + ping), **limits)
 
     late = f"first-delay={2 * LIMIT}"
     for_both = [
@@ -167,7 +167,7 @@ def test_each_limit_has_its_own_wait(ping: str, server: ReplayServer) -> None:
             (late, {"idle_timeout": LIMIT}),
         )
     ]
-    for (_, faults, _), outcome in zip(for_both, at_once(limited, for_both), strict=True):
+    for (_, faults, _), outcome in zip(for_both, run_in_threads(limited, for_both), strict=True):
         if faults == late:
             assert (outcome.error, outcome.stream.text) == (None, "Hello")
         else:
@@ -179,23 +179,23 @@ def test_async_limits_count_from_before_the_request(server: ReplayServer) -> Non
 
     def wait(kind: str) -> None:
         before = time.monotonic()
-        outcome = read(kind, server.base_url, ask(f"first-delay={NEVER}"), first_chunk_timeout=FIRST)
+        outcome = read(kind, server.base_url, chat(f"first-delay={NEVER}"), first_chunk_timeout=FIRST)
         took = time.monotonic() - before
 
         assert type(outcome.error) is StreamTimeoutError
         assert took < FIRST + SLACK
 
-    at_once(wait, ASYNC_CLIENTS)
+    run_in_threads(wait, ASYNC_CLIENTS)
 
     # A slow machine may have no time to send all requests.
-    assert soon(lambda: len(server.disconnects) == len(server.requests) <= len(ASYNC_CLIENTS))
+    assert eventually(lambda: len(server.disconnects) == len(server.requests) <= len(ASYNC_CLIENTS))
 
 
 async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplayServer) -> None:
     """Headers that came late leave less for the chunk; an un-awaited call is opened in time."""
     async with async_client(server.base_url) as client:
         before = time.monotonic()
-        create = client.chat.completions.create(**ask("first-delay=0.6&stall-after=0"))
+        create = client.chat.completions.create(**chat("first-delay=0.6&stall-after=0"))
         with pytest.raises(StreamTimeoutError, match=r"within 0.8 s \(first_chunk_timeout\)"):
             await AsyncChatStream(create, first_chunk_timeout=0.8).until_done()
         took = time.monotonic() - before
@@ -207,16 +207,16 @@ def test_a_limit_for_all_streams_of_a_client(server: ReplayServer) -> None:
     """A program that changed one line alone is not held up by pings either; a stream's own limit wins."""
     settings: dict[str, Any] = {"api_key": "none", "base_url": server.base_url, "idle_timeout": LIMIT}
     with Tensorloop(**settings, http_client=httpx2.Client(verify=SSL)) as client:
-        stream = client.chat.completions.create(**ask(f"stall-after=2{PING}"))
+        stream = client.chat.completions.create(**chat(f"stall-after=2{PING}"))
         with pytest.raises(StreamTimeoutError, match=rf"no chunk for {LIMIT} s \(idle_timeout\), after 2 chunks"):
             list(stream)
-        stream = ChatStream(client.chat.completions.create(**ask(f"stall-after=2{PING}")), idle_timeout=2 * LIMIT)
+        stream = ChatStream(client.chat.completions.create(**chat(f"stall-after=2{PING}")), idle_timeout=2 * LIMIT)
         with pytest.raises(StreamTimeoutError, match=rf"no chunk for {2 * LIMIT} s"):
             stream.until_done()
 
     async def wait() -> None:
         async with AsyncTensorloop(**settings, http_client=httpx2.AsyncClient(verify=SSL)) as client:
-            stream = await client.chat.completions.create(**ask(f"stall-after=2{PING}"))
+            stream = await client.chat.completions.create(**chat(f"stall-after=2{PING}"))
             with pytest.raises(StreamTimeoutError, match=rf"no chunk for {LIMIT} s"):
                 async for _ in stream:
                     pass
@@ -230,16 +230,16 @@ def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -
     patience = {"timeout": httpx2.Timeout(5, read=1)}
 
     def stall(kind: str) -> None:
-        outcome = read(kind, server.base_url, ask("stall-after=2"), client_settings=patience)
+        outcome = read(kind, server.base_url, chat("stall-after=2"), client_settings=patience)
 
         assert type(outcome.error) is StreamTimeoutError
         assert "within the client's read timeout, after 2 chunks and 3 characters" in str(outcome.error)
         assert outcome.error.partial.choices[0].message.content == "Hel"
         assert outcome.error.__cause__ is not None
 
-    at_once(stall, EVERY_CLIENT)
+    run_in_threads(stall, EVERY_CLIENT)
 
-    assert noticed(server, len(EVERY_CLIENT))
+    assert saw_disconnects(server, len(EVERY_CLIENT))
 
 
 def test_a_slow_consumer_is_no_stall(server: ReplayServer) -> None:
@@ -247,7 +247,7 @@ def test_a_slow_consumer_is_no_stall(server: ReplayServer) -> None:
 
     def consume(faults: str) -> str:
         with sync_client(server.base_url) as client:
-            created = client.chat.completions.create(**ask(faults))
+            created = client.chat.completions.create(**chat(faults))
             stream = ChatStream(created, first_chunk_timeout=LIMIT, idle_timeout=LIMIT)
             time.sleep(1.2 * LIMIT)
             with stream:
@@ -256,7 +256,7 @@ def test_a_slow_consumer_is_no_stall(server: ReplayServer) -> None:
                     time.sleep(1.2 * LIMIT)
                 return stream.get_final_text()
 
-    assert at_once(consume, ["delay=0.02", "delay=0"]) == ["Hello", "Hello"]
+    assert run_in_threads(consume, ["delay=0.02", "delay=0"]) == ["Hello", "Hello"]
 
 
 async def test_a_slow_async_consumer_is_no_stall(server: ReplayServer) -> None:
@@ -264,7 +264,7 @@ async def test_a_slow_async_consumer_is_no_stall(server: ReplayServer) -> None:
 
     async def consume(kind: str) -> str:
         async with async_client(server.base_url, kind) as client:
-            source = client.chat.completions.create(**ask("delay=0.02"))
+            source = client.chat.completions.create(**chat("delay=0.02"))
             async with AsyncChatStream(source, first_chunk_timeout=2 * LIMIT, idle_timeout=LIMIT) as stream:
                 for _ in range(2):
                     await anext(stream)
@@ -281,7 +281,7 @@ async def test_a_blocked_loop_is_no_stall(server: ReplayServer) -> None:
 
     async def begin(kind: str, stack: AsyncExitStack) -> AsyncChatStream:
         client = await stack.enter_async_context(async_client(server.base_url, kind))
-        created = client.chat.completions.create(**ask("delay=0.1"))
+        created = client.chat.completions.create(**chat("delay=0.1"))
         stream = await stack.enter_async_context(AsyncChatStream(created, idle_timeout=0.3))
         await anext(stream)
         return stream
@@ -298,7 +298,7 @@ async def test_a_blocked_loop_is_no_stall(server: ReplayServer) -> None:
 
 def test_many_blocked_reads_share_one_thread(server: ReplayServer) -> None:
     """Each stream is woken in its own time, and the watching thread ends after the last."""
-    count = requirements.many(200)
+    count = requirements.scaled(200)
     limits = [0.2 + 0.002 * (n * 77 % count) for n in range(count)]
     before = threading.active_count()
     late, threads = [], []
@@ -306,7 +306,7 @@ def test_many_blocked_reads_share_one_thread(server: ReplayServer) -> None:
     with sync_client(server.base_url) as client, ThreadPoolExecutor(count) as pool:
 
         def stall(limit: float) -> None:
-            stream = ChatStream(client.chat.completions.create(**ask("stall-after=1")), idle_timeout=limit)
+            stream = ChatStream(client.chat.completions.create(**chat("stall-after=1")), idle_timeout=limit)
             next(stream)
             begun = time.monotonic()
             with pytest.raises(StreamTimeoutError):
@@ -320,18 +320,18 @@ def test_many_blocked_reads_share_one_thread(server: ReplayServer) -> None:
     assert min(late) >= 0
     assert max(late) < 2 * SLACK
     assert max(threads) <= before + count + 1
-    assert soon(lambda: threading.active_count() <= before)
-    assert noticed(server, count)
+    assert eventually(lambda: threading.active_count() <= before)
+    assert saw_disconnects(server, count)
 
 
 async def test_async_limits_need_no_thread(server: ReplayServer) -> None:
     """Many streams of one loop, each with its own limit."""
-    count = requirements.many(200)
-    held, tasks = descriptors(), asyncio.all_tasks()
+    count = requirements.scaled(200)
+    held, tasks = open_descriptors(), asyncio.all_tasks()
     async with async_client(server.base_url) as client:
 
         async def stall(limit: float) -> None:
-            create = client.chat.completions.create(**ask("stall-after=1&ping=0.1"))
+            create = client.chat.completions.create(**chat("stall-after=1&ping=0.1"))
             with pytest.raises(StreamTimeoutError):
                 await AsyncChatStream(create, idle_timeout=limit).until_done()
 
@@ -339,18 +339,18 @@ async def test_async_limits_need_no_thread(server: ReplayServer) -> None:
 
         assert watching() == 0
         assert asyncio.all_tasks() == tasks
-    assert await asoon(lambda: len(server.disconnects) == count)
-    assert await asoon(lambda: descriptors() == held)
+    assert await aeventually(lambda: len(server.disconnects) == count)
+    assert await aeventually(lambda: open_descriptors() == held)
 
 
 def test_a_limit_that_never_came_leaves_nothing(server: ReplayServer) -> None:
     """Neither the stream nor the thread waits for the end of a long limit."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**ask()), first_chunk_timeout=60, idle_timeout=60)
+        stream = ChatStream(client.chat.completions.create(**chat()), first_chunk_timeout=60, idle_timeout=60)
         next(stream)
         watched = watching()
         stream.until_done()
-        left = ChatStream(client.chat.completions.create(**ask("stall-after=2")), idle_timeout=60)
+        left = ChatStream(client.chat.completions.create(**chat("stall-after=2")), idle_timeout=60)
         next(left)
         left.close()
         gone = [weakref.ref(stream), weakref.ref(left)]
@@ -359,7 +359,7 @@ def test_a_limit_that_never_came_leaves_nothing(server: ReplayServer) -> None:
 
         assert watched == 1
         assert [one() for one in gone] == [None, None]
-        assert soon(lambda: watching() == 0)
+        assert eventually(lambda: watching() == 0)
 
 
 FORK = """
@@ -400,7 +400,7 @@ stall(0.2)
 
 @pytest.fixture(scope="module", autouse=True)
 def forking(recording: Path) -> Iterator[tuple[ReplayServer, subprocess.Popen[str]]]:
-    with program(recording, FORK) as started:
+    with program_on_server(recording, FORK) as started:
         yield started
 
 

@@ -12,7 +12,7 @@ from tensorloop_stream import Callbacks
 NAMES = list(Callbacks.__dataclass_fields__)
 
 
-class Log:
+class CallbackLog:
     """Callbacks that write down what they are told."""
 
     def __init__(self, *names: str, raising: str = "", is_async: bool = False) -> None:
@@ -41,5 +41,5 @@ class Log:
     def terminal(self) -> list[str]:
         return [name for name in self.names if name in ("on_finish", "on_error", "on_abort")]
 
-    def given(self, name: str) -> list[Any]:
+    def arguments(self, name: str) -> list[Any]:
         return [argument for called, argument in self.calls if called == name]

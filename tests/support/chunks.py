@@ -61,13 +61,13 @@ def message_of(*chunks: Any) -> dict[str, Any]:
     return accumulate(*chunks).completion.choices[0].message.to_dict()
 
 
-def anatomy(value: Any) -> Any:
+def deep_state(value: Any) -> Any:
     """Return all of a model that a caller could see."""
     if isinstance(value, pydantic.BaseModel):
-        fields = {name: anatomy(item) for name, item in value.__dict__.items()}
-        return type(value), fields, anatomy(value.model_extra), value.model_fields_set, value.__pydantic_private__
+        fields = {name: deep_state(item) for name, item in value.__dict__.items()}
+        return type(value), fields, deep_state(value.model_extra), value.model_fields_set, value.__pydantic_private__
     if isinstance(value, dict):
-        return {name: anatomy(item) for name, item in value.items()}
+        return {name: deep_state(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [anatomy(item) for item in value]
+        return [deep_state(item) for item in value]
     return type(value), value

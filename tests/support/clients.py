@@ -16,7 +16,11 @@ import openai
 
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream
 
-ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+CHAT: dict[str, Any] = {
+    "model": "gpt-4o-mini",
+    "messages": [{"role": "user", "content": "Hello?"}],
+    "stream": True,
+}
 Mode = Literal["chunks", "text", "final"]
 Part = bytes | BaseException
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -51,7 +55,7 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         self.closed = True
 
 
-def answering(*bodies: Body | httpx2.Response) -> Handler:
+def responding_with(*bodies: Body | httpx2.Response) -> Handler:
     """Return a handler that answers each request with the next body, the last again and again."""
     left = list(bodies)
 
@@ -68,7 +72,7 @@ SETTINGS: dict[str, Any] = {"api_key": "none", "base_url": "https://gateway.test
 
 
 def sync_client(*bodies: Body | httpx2.Response) -> openai.OpenAI:
-    return _sync_client(answering(*bodies))
+    return _sync_client(responding_with(*bodies))
 
 
 def _sync_client(handle: Handler) -> openai.OpenAI:
@@ -76,7 +80,7 @@ def _sync_client(handle: Handler) -> openai.OpenAI:
 
 
 def async_client(*bodies: Body | httpx2.Response) -> openai.AsyncOpenAI:
-    return _async_client(answering(*bodies))
+    return _async_client(responding_with(*bodies))
 
 
 def _async_client(handle: Handler) -> openai.AsyncOpenAI:
@@ -109,12 +113,12 @@ def read(
 
 
 # The clients and the loop of `read`: to make them, and a request of messages, costs more than most streams do.
-_ASK = {**ASK, "messages": []}
+_ASK = {**CHAT, "messages": []}
 _NEXT = [Body([])]
 
 
 def _answer(request: httpx2.Request) -> httpx2.Response:
-    return answering(_NEXT[0])(request)
+    return responding_with(_NEXT[0])(request)
 
 
 @cache

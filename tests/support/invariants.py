@@ -18,19 +18,19 @@ from tensorloop_stream._stream.state import StreamState
 # Small enough that a fuzzer finds it.
 SMALL_EVENT = 64
 # The completions read on the way, of one stream.
-READ_ON_THE_WAY = 4
+MAX_SNAPSHOTS = 4
 # Given to errors, which would make one each.
-NOTHING = ChatCompletion.construct(choices=[])
+EMPTY_COMPLETION = ChatCompletion.construct(choices=[])
 REQUEST = httpx2.Request("POST", "https://gateway.test/v1/chat/completions")
 
 
-def cut(stream: bytes, places: Sequence[int]) -> list[bytes]:
+def split_at(stream: bytes, places: Sequence[int]) -> list[bytes]:
     """Return the stream in reads that end at these places, each taken modulo the length."""
     ends = sorted(place % (len(stream) + 1) for place in places)
     return [stream[start:end] for start, end in zip([0, *ends], [*ends, len(stream)], strict=True)]
 
 
-def events(stream: bytes) -> list[bytes]:
+def split_events(stream: bytes) -> list[bytes]:
     """Return the stream as gateways send it: each event a read of its own."""
     parts = stream.split(b"\n\n")
     return [part + b"\n\n" for part in parts[:-1]] + parts[-1:]
@@ -42,11 +42,11 @@ def events(stream: bytes) -> list[bytes]:
 def check_decoder(stream: bytes, places: Sequence[int]) -> None:
     """The decoder raises its own error or none, and cuts change neither that nor the events."""
     for size in (SMALL_EVENT, 1 << 26):
-        whole, in_reads = decoded([stream], size), decoded(cut(stream, places), size)
+        whole, in_reads = decode([stream], size), decode(split_at(stream, places), size)
         assert whole == in_reads, f"events of up to {size} bytes depend on the cut: {whole} {in_reads}"
 
 
-def decoded(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str]:
+def decode(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str]:
     """Return the events and the error of the decoder; any other exception than its own passes."""
     decoder = SSEDecoder(max_event_size=max_event_size)
     found: list[Any] = []
@@ -62,25 +62,25 @@ def decoded(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str
 # Bytes to a completion
 
 
-class HastyCore(StreamState):
+class StateWithoutPartials(StreamState):
     """A state whose errors do not carry what had arrived, since building it costs more than all the rest."""
 
     @property
     def _error_context(self) -> dict[str, Any]:
-        return {"partial": NOTHING, "request": REQUEST}
+        return {"partial": EMPTY_COMPLETION, "request": REQUEST}
 
 
 def check_read(stream: bytes, places: Sequence[int], *, typed: bool) -> None:
     """Reading raises an error of the family or none, and what is handed out is the text."""
-    state = HastyCore(None, StreamSettings())
-    read_core(cut(stream, places) if sum(places) % 4 == 0 else events(stream), state=state, typed=typed)
+    state = StateWithoutPartials(None, StreamSettings())
+    read_state(split_at(stream, places) if sum(places) % 4 == 0 else split_events(stream), state=state, typed=typed)
 
 
 def check_state(stream: bytes, places: Sequence[int]) -> None:
     """Neither cuts nor reading on the way changes what comes of a stream."""
     whole = outcome([stream])
 
-    for reads in (cut(stream, places), events(stream)):
+    for reads in (split_at(stream, places), split_events(stream)):
         in_reads = outcome(reads, looks=True)
         assert whole == in_reads, f"depends on the cut: {whole} {in_reads}"
 
@@ -89,7 +89,7 @@ def check_typed(stream: bytes) -> None:
     """Building chunk objects changes nothing."""
     untyped = outcome([stream])
 
-    for reads in ([stream], events(stream)):
+    for reads in ([stream], split_events(stream)):
         typed = outcome(reads, typed=True)
         assert untyped == typed, f"depends on the types: {untyped} {typed}"
 
@@ -99,18 +99,18 @@ def outcome(reads: Sequence[bytes], *, typed: bool = False, looks: bool = False)
     read: list[tuple[ChatCompletion, str]] = []
 
     def look(completion: ChatCompletion) -> None:
-        if len(read) < READ_ON_THE_WAY:
-            read.append((completion, told(completion)))
+        if len(read) < MAX_SNAPSHOTS:
+            read.append((completion, dump(completion)))
 
-    state, texts, reasoning, error = read_core(reads, typed=typed, look=look if looks else None)
+    state, texts, reasoning, error = read_state(reads, typed=typed, look=look if looks else None)
     completion = state.accumulation.completion if error is None else error.partial
     for earlier, then in read:
-        assert told(earlier) == then, "a completion read earlier has changed"
+        assert dump(earlier) == then, "a completion read earlier has changed"
     check_completion(completion)
-    return texts, reasoning, told(completion), state.done, told_of(error)
+    return texts, reasoning, dump(completion), state.done, describe_error(error)
 
 
-def read_core(
+def read_state(
     reads: Sequence[bytes],
     *,
     state: StreamState | None = None,
@@ -125,7 +125,7 @@ def read_core(
     error: StreamError | None = None
 
     try:
-        for _ in taken(state, reads, typed=typed):
+        for _ in chunks_of(state, reads, typed=typed):
             texts.append(accumulator.text_delta)
             reasoning.append(accumulator.reasoning_delta)
             if look is not None:
@@ -138,7 +138,7 @@ def read_core(
     return state, texts, reasoning, error
 
 
-def taken(state: StreamState, reads: Sequence[bytes], *, typed: bool, ends: bool = True) -> Iterator[Any]:
+def chunks_of(state: StreamState, reads: Sequence[bytes], *, typed: bool, ends: bool = True) -> Iterator[Any]:
     """Yield the chunks of these reads, asking the state as the streams do."""
     for data in reads:
         if state.done:
@@ -162,7 +162,7 @@ def is_joined(deltas: Sequence[str], text: str, *, whole: bool) -> bool:
     return not (whole and left) or (len(left) == 1 and "\ud800" <= left <= "\udbff")
 
 
-def told(completion: ChatCompletion) -> str:
+def dump(completion: ChatCompletion) -> str:
     """Return all that a completion says; as text, because NaN is not equal to itself."""
     try:
         return repr(completion.to_dict(warnings=False))
@@ -171,7 +171,7 @@ def told(completion: ChatCompletion) -> str:
         return repr(completion)
 
 
-def told_of(error: StreamError | None) -> Any:
+def describe_error(error: StreamError | None) -> Any:
     """Return what an error says; asking it raises nothing."""
     if error is None:
         return None
@@ -210,22 +210,22 @@ TERMINAL = ("on_finish", "on_error", "on_abort")
 
 def check_clients(stream: bytes, places: Sequence[int]) -> None:
     """Sync and async streams agree in all that they hand out, call and raise, and call one terminal callback."""
-    reads = cut(stream, places)
-    first, second = through("sync", reads), through("async", reads)
+    reads = split_at(stream, places)
+    first, second = read_through("sync", reads), read_through("async", reads)
 
     assert first == second, f"sync and async differ: {first} {second}"
 
 
-def through(kind: str, reads: list[bytes]) -> Any:
+def read_through(kind: str, reads: list[bytes]) -> Any:
     """Return what was handed out, called and raised, after a look at each."""
-    calls, callbacks = recorded()
+    calls, callbacks = recording_callbacks()
     seen = clients.read(kind, reads, callbacks=callbacks)
     error = seen.error
     if error is not None:
         if not isinstance(error, StreamError):
             raise error
         copied = pickle.loads(pickle.dumps(error))
-        assert told_of(copied) == told_of(error)
+        assert describe_error(copied) == describe_error(error)
     check_completion(seen.stream.completion)
     assert [name for name, _ in calls if name in TERMINAL] == ["on_finish" if error is None else "on_error"]
     assert calls[-1][0] in TERMINAL
@@ -234,10 +234,15 @@ def through(kind: str, reads: list[bytes]) -> Any:
         assert all(deltas)
         assert is_joined(deltas, getattr(seen.stream._state.accumulation, name), whole=error is None)
     items = [repr(item) for item in seen.items]
-    return items, [(name, repr(argument)) for name, argument in calls], told_of(error), told(seen.stream.completion)
+    return (
+        items,
+        [(name, repr(argument)) for name, argument in calls],
+        describe_error(error),
+        dump(seen.stream.completion),
+    )
 
 
-def recorded() -> tuple[list[tuple[str, Any]], Callbacks]:
+def recording_callbacks() -> tuple[list[tuple[str, Any]], Callbacks]:
     """Return a list, and callbacks that write into it."""
     calls: list[tuple[str, Any]] = []
 

@@ -26,23 +26,23 @@ def prompt(number: int, faults: str = "") -> dict[str, Any]:
     return {**line, "model": f"gpt-4o-mini?{faults}"} if faults else line
 
 
-def written(path: Path, values: Iterable[Any]) -> Path:
+def write_lines(path: Path, values: Iterable[Any]) -> Path:
     path.write_text("".join(f"{json.dumps(value)}\n" for value in values), encoding="utf-8")
     return path
 
 
-def lines(path: Path) -> list[dict[str, Any]]:
+def read_answers(path: Path) -> list[dict[str, Any]]:
     """Return the answers in a file, each of which must be whole."""
     text = path.read_text("utf-8") if path.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def content(answer: dict[str, Any]) -> str:
+def content_of(answer: dict[str, Any]) -> str:
     text: str = answer["completion"]["choices"][0]["message"]["content"]
     return text
 
 
-def recording(path: Path, count: int, events: list[bytes] = EVENTS) -> Path:
+def write_cassette(path: Path, count: int, events: list[bytes] = EVENTS) -> Path:
     """Write the answers to so many prompts; JSON is YAML, and quick to write."""
     interactions = [
         {
@@ -65,19 +65,19 @@ def recording(path: Path, count: int, events: list[bytes] = EVENTS) -> Path:
     return path
 
 
-def asked(server: ReplayServer) -> Counter[str]:
+def request_counts(server: ReplayServer) -> Counter[str]:
     """Return how often each prompt was asked."""
     return Counter(request.body["messages"][0]["content"] for request in server.requests)
 
 
-def most(server: ReplayServer, seconds: float) -> int:
+def most_requests_within(server: ReplayServer, seconds: float) -> int:
     """Return the most requests that came in any window of so many seconds."""
     times = [request.time for request in server.requests]
     return max(sum(start <= time < start + seconds for time in times) for start in times)
 
 
 @contextmanager
-def running(recipe: str, server: ReplayServer, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+def running_recipe(recipe: str, server: ReplayServer, *arguments: object) -> Iterator[subprocess.Popen[str]]:
     """Run a recipe, unedited, as a process; it and what it started end with the block."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / f"recipes/{recipe}.py"), *map(str, arguments)],

@@ -18,14 +18,14 @@ from tensorloop_stream import AsyncChatStream, ChatStream
 ROOT = Path(__file__).parents[2]
 
 
-def run(recipe: str, name: str = "__main__") -> dict[str, Any]:
+def run_recipe(recipe: str, name: str = "__main__") -> dict[str, Any]:
     """Run a recipe as if by its command, and return its names."""
-    with cleared_up():
+    with closing_clients():
         return runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name=name)
 
 
 @contextmanager
-def cleared_up() -> Iterator[None]:
+def closing_clients() -> Iterator[None]:
     """Close what a page leaves to the end of its process, which here goes on."""
     made = []
     begin = httpx2.Client.__init__
@@ -44,10 +44,10 @@ def cleared_up() -> Iterator[None]:
     with warnings.catch_warnings():
         # An async client goes with its event loop, which the page has ended.
         warnings.simplefilter("ignore", ResourceWarning)
-        collect()
+        collect_garbage()
 
 
-def hurry(patch: pytest.MonkeyPatch, times: float) -> None:
+def shorten_timeouts(patch: pytest.MonkeyPatch, times: float) -> None:
     """Make the timeouts that pages give to streams so many times shorter."""
 
     def shortened(begin: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +62,7 @@ def hurry(patch: pytest.MonkeyPatch, times: float) -> None:
         patch.setattr(kind, "__init__", shortened(kind.__init__))
 
 
-def collect() -> None:
+def collect_garbage() -> None:
     """Collect garbage, and what the finalizers of that had still held."""
     while gc.collect():
         pass

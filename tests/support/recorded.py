@@ -18,7 +18,7 @@ def interactions(name: str) -> list[dict[str, Any]]:
     return loaded
 
 
-def asked(name: str) -> dict[str, Any]:
+def request(name: str) -> dict[str, Any]:
     """Return the recorded request as the keyword arguments that send it again."""
     body: dict[str, Any] = json.loads(interactions(name)[0]["request"]["body"])
     # The gateway's own, which the SDK does not know by name.
@@ -37,7 +37,7 @@ def text(name: str) -> str:
     return "".join(choice["delta"].get("content") or "" for chunk in chunks(name) for choice in chunk["choices"])
 
 
-def retold(name: str, folder: Path, body: bytes) -> Path:
+def cassette_with_body(name: str, folder: Path, body: bytes) -> Path:
     """Write a cassette in which another stream answers what a recorded request asks, and return its path."""
     interaction = copy.deepcopy(interactions(name)[0])
     interaction["response"]["body"]["string"] = body.decode()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import requirements
-from web import running
+from web import run_server
 
 
 @contextmanager
@@ -15,5 +15,5 @@ def redis_server(port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Redis that keeps nothing on disk, unless the options say so."""
     requirements.module("redis", "redis")
     command = [requirements.program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
-    with running(command, port) as process:
+    with run_server(command, port) as process:
         yield process

@@ -12,7 +12,7 @@ import pytest
 REQUIRE_ALL = bool(os.environ.get("TENSORLOOP_STREAM_REQUIRE_ALL"))
 
 
-def many(number: int) -> int:
+def scaled(number: int) -> int:
     """Return how many examples, chunks or clients a test tries: all where everything is required, else a quarter."""
     return number if REQUIRE_ALL else number // 4
 
@@ -22,16 +22,16 @@ def program(*names: str) -> str:
     for name in names:
         if path := shutil.which(name):
             return path
-    return missing(f"needs {' or '.join(names)}, which is not installed")
+    return unmet(f"needs {' or '.join(names)}, which is not installed")
 
 
 def module(name: str, extra: str) -> None:
     """Skip the test, or fail it, where a module of an extra is not installed."""
     if importlib.util.find_spec(name) is None:
-        missing(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
+        unmet(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
 
 
-def missing(reason: str) -> str:
+def unmet(reason: str) -> str:
     if REQUIRE_ALL:
         pytest.fail(reason)
     pytest.skip(reason)

@@ -34,14 +34,14 @@ NEVER = 30.0
 SLACK = 1.0
 
 
-def cassette(path: Path, **streams: list[bytes]) -> Path:
+def write_cassette(path: Path, **streams: list[bytes]) -> Path:
     """Write a cassette in which each stream is the answer to the prompt of its name."""
     interactions = [
         {
             "request": {
                 "method": "POST",
                 "uri": "https://litellm.tensorloop.tech/v1/chat/completions",
-                "body": json.dumps(ask(prompt=prompt)),
+                "body": json.dumps(chat(prompt=prompt)),
                 "headers": {},
             },
             "response": {
@@ -56,7 +56,7 @@ def cassette(path: Path, **streams: list[bytes]) -> Path:
     return path
 
 
-def ask(faults: str = "", *, prompt: str = "hello") -> dict[str, Any]:
+def chat(faults: str = "", *, prompt: str = "hello") -> dict[str, Any]:
     """Return what `create` is to be given, with the faults that the server is to show."""
     model = f"gpt-4o-mini?{faults}" if faults else "gpt-4o-mini"
     return {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True}
@@ -108,7 +108,9 @@ def read(
 
 
 @contextmanager
-def program(recording: Path, source: str, *options: str) -> Iterator[tuple[ReplayServer, subprocess.Popen[str]]]:
+def program_on_server(
+    recording: Path, source: str, *options: str
+) -> Iterator[tuple[ReplayServer, subprocess.Popen[str]]]:
     """Start a program beside a server, whose address it is given; it runs while the tests of a module wait."""
     with ReplayServer(recording) as server:
         command = [sys.executable, *options, "-c", source, server.base_url]
@@ -119,18 +121,18 @@ def program(recording: Path, source: str, *options: str) -> Iterator[tuple[Repla
                 process.kill()
 
 
-def at_once(work: Callable[..., Any], several: Sequence[Any]) -> list[Any]:
+def run_in_threads(work: Callable[..., Any], several: Sequence[Any]) -> list[Any]:
     """Return what comes of each, done at the same time in threads of their own: most of it is waiting."""
     with ThreadPoolExecutor(len(several)) as pool:
         return list(pool.map(work, several))
 
 
-def descriptors() -> int:
+def open_descriptors() -> int:
     """Return how many file descriptors this process holds."""
     return len(list(Path("/dev/fd").iterdir()))
 
 
-def soon(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
     """Tell whether something comes true; it is left at once when it does."""
     end = time.monotonic() + seconds
     while not holds():
@@ -140,7 +142,7 @@ def soon(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
     return True
 
 
-async def asoon(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
+async def aeventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
     """The same without stopping the event loop."""
     with anyio.move_on_after(seconds):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in other threads
@@ -148,9 +150,9 @@ async def asoon(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
     return holds()
 
 
-def noticed(server: ReplayServer, count: int = 1) -> bool:
+def saw_disconnects(server: ReplayServer, count: int = 1) -> bool:
     """Tell whether the server sees that so many clients have left."""
-    return soon(lambda: len(server.disconnects) >= count) and len(server.disconnects) == count
+    return eventually(lambda: len(server.disconnects) >= count) and len(server.disconnects) == count
 
 
 class TLSRelay:

@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[2]
 HAIKU = recorded.text("chat/haiku")
 HAIKU_BODY = recorded.interactions("chat/haiku")[0]["response"]["body"]["string"]
 # What a browser sends, and what the recipes must make of it.
-ASKED: dict[str, Any] = {"messages": recorded.asked("chat/haiku")["messages"]}
-SENT = recorded.asked("chat/haiku")
+BROWSER_REQUEST: dict[str, Any] = {"messages": recorded.request("chat/haiku")["messages"]}
+GATEWAY_REQUEST = recorded.request("chat/haiku")
 # As long as anything may take on a busy machine.
-PATIENCE = 15.0
+TIMEOUT = 15.0
 # Chromium without a network, a screen or a profile.
-FLAGS = [
+CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -85,7 +85,7 @@ SITES = {
 
 
 @contextmanager
-def serving(name: str, gateway_port: int) -> Iterator[Served]:
+def serve_recipe(name: str, gateway_port: int) -> Iterator[RunningRecipe]:
     """Run a recipe, unedited, until the end of the block."""
     site = SITES[name]
     for module in site.modules:
@@ -97,8 +97,8 @@ def serving(name: str, gateway_port: int) -> Iterator[Served]:
         "TENSORLOOP_BASE_URL": f"http://127.0.0.1:{gateway_port}/v1",
         "TENSORLOOP_KEY": "tl_none",
     }
-    with running(site.command(port), port, environment, ROOT / "recipes") as process:
-        served = Served(port, process)
+    with run_server(site.command(port), port, environment, ROOT / "recipes") as process:
+        served = RunningRecipe(port, process)
         try:
             yield served
         finally:
@@ -106,7 +106,7 @@ def serving(name: str, gateway_port: int) -> Iterator[Served]:
 
 
 @contextmanager
-def running(
+def run_server(
     command: Sequence[str], port: int, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the end of the block, which begins when it listens."""
@@ -118,7 +118,7 @@ def running(
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
     reader.start()
     try:
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while not _listens(port):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command} does not listen: {b''.join(said).decode()}")
@@ -143,7 +143,7 @@ def _listens(port: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class BrowserResponse:
     """An answer as it came: its parts, and when, in seconds since the first."""
 
     status: int
@@ -156,12 +156,12 @@ class Arrival:
         return b"".join(self.parts)
 
     @property
-    def lasted(self) -> float:
+    def duration(self) -> float:
         return self.times[-1] - self.times[0]
 
 
 @dataclass(slots=True)
-class Served:
+class RunningRecipe:
     """A recipe that runs."""
 
     port: int
@@ -169,7 +169,7 @@ class Served:
     # A connection for each request: some servers close one after an error without saying so.
     client: httpx2.Client = field(
         default_factory=lambda: httpx2.Client(
-            verify=SSL, timeout=PATIENCE, limits=httpx2.Limits(max_keepalive_connections=0)
+            verify=SSL, timeout=TIMEOUT, limits=httpx2.Limits(max_keepalive_connections=0)
         )
     )
 
@@ -177,19 +177,19 @@ class Served:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str, **headers: str) -> Arrival:
+    def get(self, path: str, **headers: str) -> BrowserResponse:
         return self._arrival("GET", path, headers=headers)
 
-    def ask(self, asked: Any = ASKED, **headers: str) -> Arrival:
+    def ask(self, asked: Any = BROWSER_REQUEST, **headers: str) -> BrowserResponse:
         """Read an answer to its end."""
         content = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
         return self._arrival("POST", "/chat", content=content, headers={"content-type": "application/json", **headers})
 
-    def _arrival(self, method: str, path: str, **request: Any) -> Arrival:
+    def _arrival(self, method: str, path: str, **request: Any) -> BrowserResponse:
         with self.client.stream(method, self.url + path, **request) as response:
             came = [(part, time.monotonic()) for part in response.iter_raw()]
         times = [when - came[0][1] for _, when in came]
-        return Arrival(response.status_code, dict(response.headers), [part for part, _ in came], times)
+        return BrowserResponse(response.status_code, dict(response.headers), [part for part, _ in came], times)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -208,15 +208,15 @@ class Served:
         return total
 
 
-class Visitor:
+class RawBrowser:
     """A browser that may leave at any time, and read as slowly as it likes."""
 
     def __init__(self, port: int, *, path: str = "/chat", method: str = "POST", buffer: int | None = None) -> None:
-        body = json.dumps(ASKED).encode() if method == "POST" else b""
+        body = json.dumps(BROWSER_REQUEST).encode() if method == "POST" else b""
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self.got = b""
         self.socket = socket.socket()
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT)
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.connect(("127.0.0.1", port))
@@ -247,13 +247,13 @@ class Visitor:
         self.socket.close()
 
 
-def cassette(path: Path, *events: bytes) -> Path:
-    """Write a cassette in which the events are the answer to what the recipes send for `ASKED`."""
+def write_cassette(path: Path, *events: bytes) -> Path:
+    """Write a cassette in which the events are the answer to what the recipes send for `BROWSER_REQUEST`."""
     interaction = {
         "request": {
             "method": "POST",
             "uri": "https://litellm.tensorloop.tech/v1/chat/completions",
-            "body": json.dumps(SENT),
+            "body": json.dumps(GATEWAY_REQUEST),
             "headers": {},
         },
         "response": {
@@ -266,7 +266,7 @@ def cassette(path: Path, *events: bytes) -> Path:
     return path
 
 
-def answer(*pieces: str) -> list[bytes]:
+def answer_events(*pieces: str) -> list[bytes]:
     """Return the events of a whole answer of these pieces of text."""
     return [*(event(text(piece)) for piece in pieces), sse(finish())]
 
@@ -295,7 +295,7 @@ class EndlessGateway:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def stands_still(self, seconds: float) -> bool:
+    def is_stalled(self, seconds: float) -> bool:
         """Tell whether nothing goes out for some time."""
         sent = self.sent
         time.sleep(seconds)

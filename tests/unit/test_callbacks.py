@@ -6,9 +6,9 @@ from typing import Any
 import anyio
 import httpx2
 import pytest
-from callback_log import NAMES, Log
+from callback_log import NAMES, CallbackLog
 from chunks import HELLO, chunk, event, finish, sse, text, tool, usage
-from clients import ASK, Body, Mode, async_client, read, sync_client
+from clients import CHAT, Body, Mode, async_client, read, sync_client
 
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamTruncatedError
 
@@ -29,7 +29,7 @@ EVERYTHING = (
 @pytest.mark.parametrize(("kind", "is_async"), [("sync", False), ("async", False), ("async", True)])
 def test_everything_in_order(kind: str, mode: Mode, is_async: bool) -> None:
     """The chunk first, then what it brought; usage right before the one terminal call."""
-    log = Log(is_async=is_async)
+    log = CallbackLog(is_async=is_async)
     read(kind, [sse(*EVERYTHING)], mode, log.callbacks)
 
     assert log.names == [
@@ -46,16 +46,16 @@ def test_everything_in_order(kind: str, mode: Mode, is_async: bool) -> None:
         "on_usage",
         "on_finish",
     ]
-    assert log.given("on_text") == ["Hi"]
-    assert log.given("on_usage")[0].total_tokens == 9
-    assert log.given("on_finish")[0].choices[0].finish_reason == "tool_calls"
+    assert log.arguments("on_text") == ["Hi"]
+    assert log.arguments("on_usage")[0].total_tokens == 9
+    assert log.arguments("on_finish")[0].choices[0].finish_reason == "tool_calls"
 
 
 @both
 def test_a_single_callback_is_enough(kind: str) -> None:
     """Every field is optional."""
     for name in NAMES:
-        log = Log(name)
+        log = CallbackLog(name)
         read(kind, [sse(*EVERYTHING)], "text", log.callbacks)
         assert set(log.names) <= {name}
 
@@ -76,24 +76,24 @@ def test_a_single_callback_is_enough(kind: str) -> None:
 @modes
 def test_exactly_one_terminal_call(kind: str, mode: Mode, parts: list[Any], terminal: str) -> None:
     """However a stream ends; the error told is the error raised."""
-    log = Log()
+    log = CallbackLog()
     outcome = read(kind, parts, mode, log.callbacks)
 
     assert log.terminal == [terminal]
     assert log.names[-1] == terminal
     if outcome.error is not None:
-        assert log.given("on_error") == [outcome.error]
+        assert log.arguments("on_error") == [outcome.error]
 
 
 @both
 @pytest.mark.parametrize(("chunks", "terminal"), [(2, "on_abort"), (4, "on_finish")])
 def test_a_stream_left_early(kind: str, chunks: int, terminal: str) -> None:
     """Left before the finish reason is an abort, after it a finish; closing again tells nothing more."""
-    log = Log()
+    log = CallbackLog()
 
     async def run() -> None:
         client = async_client(Body([sse(*HELLO)]))
-        async with AsyncChatStream(client.chat.completions.create(**ASK), log.callbacks) as stream:
+        async with AsyncChatStream(client.chat.completions.create(**CHAT), log.callbacks) as stream:
             for _ in range(chunks):
                 await anext(stream)
         await stream.close()
@@ -102,13 +102,13 @@ def test_a_stream_left_early(kind: str, chunks: int, terminal: str) -> None:
         anyio.run(run)
     else:
         client = sync_client(Body([sse(*HELLO)]))
-        with ChatStream(client.chat.completions.create(**ASK), log.callbacks) as stream:
+        with ChatStream(client.chat.completions.create(**CHAT), log.callbacks) as stream:
             for _ in range(chunks):
                 next(stream)
         stream.close()
 
     assert log.terminal == [terminal]
-    assert log.given(terminal)[0].choices[0].message.content == ("Hel" if chunks == 2 else "Hello")
+    assert log.arguments(terminal)[0].choices[0].message.content == ("Hel" if chunks == 2 else "Hello")
 
 
 @both
@@ -116,19 +116,19 @@ def test_a_stream_left_early(kind: str, chunks: int, terminal: str) -> None:
 @pytest.mark.parametrize("raising", ["on_chunk", "on_text", "on_reasoning", "on_tool_call", "on_usage"])
 def test_a_callback_that_raises(kind: str, mode: Mode, raising: str) -> None:
     """It closes the stream, `on_error` gets the exception, and it reaches the caller unchanged."""
-    log = Log(raising=raising)
+    log = CallbackLog(raising=raising)
     outcome = read(kind, [sse(*EVERYTHING)], mode, log.callbacks)
 
     assert type(outcome.error) is LookupError
     assert log.terminal == ["on_error"]
-    assert log.given("on_error") == [outcome.error]
+    assert log.arguments("on_error") == [outcome.error]
 
 
 @both
 @pytest.mark.parametrize("raising", ["on_finish", "on_error"])
 def test_a_terminal_callback_that_raises(kind: str, raising: str) -> None:
     """Its exception reaches the caller, and no second terminal call follows."""
-    log = Log(raising=raising)
+    log = CallbackLog(raising=raising)
     outcome = read(kind, [sse(*HELLO, done=True) if raising == "on_finish" else b""], "text", log.callbacks)
 
     assert type(outcome.error) is LookupError
@@ -138,7 +138,7 @@ def test_a_terminal_callback_that_raises(kind: str, raising: str) -> None:
 @both
 def test_closing_from_a_callback(kind: str) -> None:
     """A callback may close the stream: nothing is read after it, and the abort is told once."""
-    log = Log("on_abort")
+    log = CallbackLog("on_abort")
     streams: list[Any] = []
 
     async def run() -> list[str]:
@@ -147,14 +147,14 @@ def test_closing_from_a_callback(kind: str) -> None:
 
         client = async_client(Body([sse(*HELLO)]))
         told = Callbacks(on_text=stop, on_abort=log.callbacks.on_abort)
-        streams.append(AsyncChatStream(client.chat.completions.create(**ASK), told))
+        streams.append(AsyncChatStream(client.chat.completions.create(**CHAT), told))
         return [piece async for piece in streams[0].text_stream]
 
     if kind == "async":
         texts = anyio.run(run)
     else:
         told = Callbacks(on_text=lambda _: streams[0].close(), on_abort=log.callbacks.on_abort)
-        streams.append(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**ASK), told))
+        streams.append(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT), told))
         texts = list(streams[0].text_stream)
 
     assert texts == ["Hel"]
@@ -164,12 +164,12 @@ def test_closing_from_a_callback(kind: str) -> None:
 @both
 def test_errors_while_opening_are_told(kind: str) -> None:
     """A function or an awaitable that fails to open goes to `on_error`, and is raised unchanged."""
-    log = Log()
+    log = CallbackLog()
     refusal = httpx2.Response(401, json={"error": {"message": "no key"}})
 
     async def run() -> BaseException:
         with pytest.raises(Exception, match="no key") as raised:
-            async with AsyncChatStream(async_client(refusal).chat.completions.create(**ASK), log.callbacks):
+            async with AsyncChatStream(async_client(refusal).chat.completions.create(**CHAT), log.callbacks):
                 pass
         return raised.value
 
@@ -179,7 +179,7 @@ def test_errors_while_opening_are_told(kind: str) -> None:
         client = sync_client(refusal)
         with (
             pytest.raises(Exception, match="no key") as raised,
-            ChatStream(lambda: client.chat.completions.create(**ASK), log.callbacks),
+            ChatStream(lambda: client.chat.completions.create(**CHAT), log.callbacks),
         ):
             pass
         error = raised.value
@@ -224,7 +224,7 @@ def call(arguments: str, index: int = 0, **more: Any) -> dict[str, Any]:
 
 def told(*chunks: Any, done: bool = True) -> list[tuple[int, str]]:
     """Return after which chunk (from 1) each call was told, and its arguments."""
-    log = Log("on_chunk", "on_tool_call")
+    log = CallbackLog("on_chunk", "on_tool_call")
     read("sync", [sse(*chunks, done=done)], "chunks", log.callbacks)
     result: list[tuple[int, str]] = []
     count = 0
@@ -273,7 +273,7 @@ def test_a_call_is_whole_when_the_stream_is() -> None:
 
 def test_callbacks_of_a_cancelled_task() -> None:
     """A task that is cancelled while it waits still closes and tells its abort, once."""
-    log = Log(is_async=True)
+    log = CallbackLog(is_async=True)
 
     class Silent(Body):
         async def __aiter__(self) -> Any:
@@ -283,7 +283,7 @@ def test_callbacks_of_a_cancelled_task() -> None:
     body = Silent([])
 
     async def run() -> None:
-        stream = AsyncChatStream(async_client(body).chat.completions.create(**ASK), log.callbacks)
+        stream = AsyncChatStream(async_client(body).chat.completions.create(**CHAT), log.callbacks)
         with anyio.move_on_after(0.05):
             async for _ in stream:
                 pass
@@ -296,9 +296,9 @@ def test_callbacks_of_a_cancelled_task() -> None:
 
 def test_truncation_carries_its_text_to_on_error() -> None:
     """What the callback gets has what had come."""
-    log = Log("on_error")
+    log = CallbackLog("on_error")
     read("sync", [sse(*HELLO[:2], done=False)], "text", log.callbacks)
 
-    (error,) = log.given("on_error")
+    (error,) = log.arguments("on_error")
     assert type(error) is StreamTruncatedError
     assert error.partial.choices[0].message.content == "Hel"

@@ -12,7 +12,7 @@ import httpx2
 import openai
 import pytest
 from chunks import DONE, HELLO, accumulate, sse
-from clients import ASK, Body, async_client, read, sync_client
+from clients import CHAT, Body, async_client, read, sync_client
 
 from tensorloop_stream import (
     AsyncChatStream,
@@ -118,7 +118,7 @@ def test_an_error_names_its_request() -> None:
     response = httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO[:2], done=False)]))
 
     with pytest.raises(StreamTruncatedError) as raised:
-        ChatStream(sync_client(response).chat.completions.create(**ASK)).until_done()
+        ChatStream(sync_client(response).chat.completions.create(**CHAT)).until_done()
     assert raised.value.request_id == "call-1"
     assert ChatStream(list(HELLO)).request_id is None
 
@@ -128,7 +128,7 @@ def test_what_is_no_event_stream_is_named() -> None:
     response = httpx2.Response(200, headers={"content-type": "text/html; charset=utf-8"}, content=b"<p>Log in</p>")
 
     with pytest.raises(StreamTruncatedError, match=r"; it is text/html and no event stream: is the base URL right\?"):
-        ChatStream(sync_client(response).chat.completions.create(**ASK)).until_done()
+        ChatStream(sync_client(response).chat.completions.create(**CHAT)).until_done()
 
 
 @each_error
@@ -269,10 +269,10 @@ def test_errors_before_the_stream_are_the_sdks(kind: str, status: int, body: str
     response = httpx2.Response(status, headers={"content-type": "application/json"}, stream=Body([body.encode()]))
 
     async def run() -> None:
-        await AsyncChatStream(async_client(response).chat.completions.create(**ASK)).until_done()
+        await AsyncChatStream(async_client(response).chat.completions.create(**CHAT)).until_done()
 
     def run_sync() -> None:
-        ChatStream(lambda: sync_client(response).chat.completions.create(**ASK)).until_done()
+        ChatStream(lambda: sync_client(response).chat.completions.create(**CHAT)).until_done()
 
     with pytest.raises(error) as raised:
         run_sync() if kind == "sync" else anyio.run(run)

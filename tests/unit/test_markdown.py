@@ -178,7 +178,7 @@ def render(request: pytest.FixtureRequest) -> Reader:
     return request.param()  # type: ignore[no-any-return]
 
 
-@settings(max_examples=requirements.many(200), deadline=None)
+@settings(max_examples=requirements.scaled(200), deadline=None)
 @given(HOSTILE)
 @example(["- a", "", "  ```", "text", "  ```", "b", "  ```", "<img src=u>"])
 @example(['[r]: u "', "```", '"', "<img src=u>", "```"])
@@ -195,7 +195,7 @@ def test_nothing_is_fetched_or_run(render: Reader, lines: list[str]) -> None:
     assert elements.attributes <= ATTRIBUTES
 
 
-@settings(max_examples=requirements.many(200), deadline=None)
+@settings(max_examples=requirements.scaled(200), deadline=None)
 @given(HOSTILE)
 def test_a_tag_begins_in_plain_code_blocks_alone(lines: list[str]) -> None:
     """Outside of a block that begins and ends at the start of a line, no `<` stands before a letter but ours."""
@@ -205,7 +205,7 @@ def test_a_tag_begins_in_plain_code_blocks_alone(lines: list[str]) -> None:
     assert not re.search(r"<[a-zA-Z/!?]|!\[", text)
 
 
-@settings(max_examples=requirements.many(200), deadline=None)
+@settings(max_examples=requirements.scaled(200), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["a < b", "List<String>", "<b>", "$x", "![a](u)", "  x = [1]", "", "`", "&lt;", "a && b", "|"]),

@@ -6,7 +6,7 @@ from typing import Any
 import pydantic
 import pytest
 import requirements
-from chunks import DONE, ENVELOPE, accumulate, anatomy, chunk, sse, usage
+from chunks import DONE, ENVELOPE, accumulate, chunk, deep_state, sse, usage
 from clients import read
 from hypothesis import HealthCheck, given, settings, strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -68,7 +68,7 @@ chunks = st.fixed_dictionaries(
     },
 )
 BOM = "\ufeff".encode()
-quick = settings(max_examples=requirements.many(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=requirements.scaled(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def wire(one: Any) -> bytes:
@@ -158,7 +158,7 @@ def test_both_ways_of_building_a_chunk_agree(one: Any) -> None:
     data = wire(one)
     fast, slow = typed_chunk(data, parse_object(data)), construct_chunk(json.loads(data))
 
-    assert anatomy(fast) == anatomy(slow)
+    assert deep_state(fast) == deep_state(slow)
 
 
 @given(st.lists(chunks, max_size=5), st.data())
@@ -174,7 +174,7 @@ def test_reading_in_between_changes_nothing(sequence: list[Any], data: st.DataOb
 
 
 @given(streams(), st.data())
-@settings(max_examples=requirements.many(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=requirements.scaled(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_sync_and_async_agree(stream: bytes, data: st.DataObject) -> None:
     """Whole streams through both clients, in reads of any size: the same items, error and completion."""
     reads = data.draw(cut(stream))
@@ -239,7 +239,7 @@ HOSTILE = ("choices", "delta", "usage", "error", "_fields_set", "self", "cls", "
 
 @pytest.mark.parametrize("name", HOSTILE)
 @given(value=anything)
-@settings(max_examples=requirements.many(30), deadline=None)
+@settings(max_examples=requirements.scaled(30), deadline=None)
 def test_hostile_fields_raise_nothing_but_the_family(name: str, value: Any) -> None:
     """Whatever stands in a field, reading ends with a completion or with an error of the family."""
     stream = sse({**ENVELOPE, name: value}, {**ENVELOPE, "choices": [{name: value}]}, chunk({name: value}))

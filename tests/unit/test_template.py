@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 import pytest
 import recorded
-from chunks import ENVELOPE, anatomy, chunk, event
+from chunks import ENVELOPE, chunk, deep_state, event
 from hypothesis import example, given, settings, strategies as st
 
 from tensorloop_stream._chat.accumulation import Accumulation
@@ -109,7 +109,7 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
         # What jiter refuses, half a pair, the standard library reads.
         slow.add(json.loads(data))
         if typed:
-            assert anatomy(came) == anatomy(typed_chunk(data, json.loads(data)))
+            assert deep_state(came) == deep_state(typed_chunk(data, json.loads(data)))
 
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
             assert getattr(state.accumulation, name) == getattr(slow, name)
@@ -137,7 +137,7 @@ def test_recorded_chunks_are_alike(name: str, least: int, typed: bool) -> None:
     for one in recorded.chunks(name):
         came = state.feed_one(event(one), "bytes", typed)
 
-        assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+        assert not typed or deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits >= least
 
@@ -165,7 +165,7 @@ def test_padded_chunks_are_alike(typed: bool) -> None:
         plain = chunk({"content": "x"}, logprobs={"content": [LOGPROB]}) if number < 25 else chunk({"content": "x"})
         one = {**plain, "obfuscation": "aB3dE5gH"[: number % 9]}
         came = state.feed_one(event(one), "bytes", typed)
-        assert not typed or anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+        assert not typed or deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits == 48
 
@@ -227,7 +227,7 @@ def test_chunks_with_objects_of_their_own_are_built(one: Any) -> None:
     state.feed_one(b": hello\n\n", "bytes", typed=True)
     for _ in range(4):
         came = state.feed_one(event(one), "bytes", typed=True)
-        assert anatomy(came) == anatomy(typed_chunk(json.dumps(one).encode(), one))
+        assert deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits == 0
 

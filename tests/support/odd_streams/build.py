@@ -9,7 +9,7 @@ from chunks import DONE, ENVELOPE, HELLO, event
 
 ROLE = HELLO[0]
 HEL = HELLO[:2]
-NINE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+NINE_TOKENS = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 PARIS = '{"city":"Paris"}'
 
 
@@ -26,20 +26,20 @@ class OddStream:
     """A stream as a service sends it, read by read, and what must come of it.
 
     `seen` names the thread, the capture or the service; "by hand" what follows from the standard or a source alone.
-    `wanted` is the completion, or what had arrived of it before `error`: `choices` and `usage` as a whole, of the
-    other fields those that the stream is about. `tells` names the fields whose loss is the point, beside text,
+    `expected` is the completion, or what had arrived of it before `error`: `choices` and `usage` as a whole, of the
+    other fields those that the stream is about. `about` names the fields whose loss is the point, beside text,
     calls and finish reason.
     """
 
     name: str
     seen: str
     parts: tuple[bytes | Exception | Silence, ...]
-    wanted: dict[str, Any]
+    expected: dict[str, Any]
     reasoning: str = ""
     error: str = ""
     code: str | None = None
     idle_timeout: float | None = None
-    tells: tuple[str, ...] = field(default=())
+    about: tuple[str, ...] = field(default=())
 
     @property
     def reads(self) -> tuple[bytes | Exception, ...]:
@@ -54,7 +54,7 @@ class OddStream:
     @property
     def text(self) -> str:
         """The text of choice 0."""
-        content = self.wanted["choices"][0]["message"]["content"] if self.wanted["choices"] else None
+        content = self.expected["choices"][0]["message"]["content"] if self.expected["choices"] else None
         if isinstance(content, list):
             return "".join(part["text"] for part in content if part["type"] == "text")
         return content or ""
@@ -78,7 +78,7 @@ def answer(
     return {"choices": [whole], **({"usage": used} if used else {}), **(top or {})}
 
 
-def called(*calls: tuple[str | None, str, str], finish_reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
+def calling(*calls: tuple[str | None, str, str], finish_reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
     """Return a completion that calls functions, each given as id, name and arguments."""
     return answer(None, finish_reason, tool_calls=[call(*one) for one in calls], **more)
 
@@ -88,13 +88,13 @@ def call(call_id: str | None, name: str, arguments: str, **more: Any) -> dict[st
     return {**({"id": call_id} if call_id else {}), "type": "function", "function": function, **more}
 
 
-def piece(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
+def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
     """Return a piece of a tool call, with the fields that are given."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     return {**more, "function": function}
 
 
-def raw(*lines: str) -> bytes:
+def joined_lines(*lines: str) -> bytes:
     return "\n".join(lines).encode()
 
 
@@ -116,4 +116,4 @@ def litellm_error(message: str, kind: str | None, code: str = "500") -> bytes:
 SAFE = {"hate": {"filtered": False, "severity": "safe"}}
 STUB_USAGE = {"completion_tokens": 5, "prompt_tokens": 11, "total_tokens": 16}
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-HALF = {"delta": {"role": "assistant", "content": ""}, "index": 0}
+OPENING = {"delta": {"role": "assistant", "content": ""}, "index": 0}

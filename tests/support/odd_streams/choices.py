@@ -105,7 +105,7 @@ CHOICES = (
                 }
             },
         ),
-        tells=("logprobs",),
+        about=("logprobs",),
     ),
     OddStream(
         "logprobs of the legacy completions",

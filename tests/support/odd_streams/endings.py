@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 from chunks import HELLO, event, tool
 
-from odd_streams.build import HEL, ROLE, OddStream, Silence, answer, call, piece, streamed
+from odd_streams.build import HEL, ROLE, OddStream, Silence, answer, call, call_delta, streamed
 
 ENDINGS = (
     OddStream(
@@ -80,8 +80,8 @@ ENDINGS = (
         "open-interpreter#291, vllm#53269",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="a", name="f", type="function")),
-            tool(piece('{"city":', index=0)),
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
+            tool(call_delta('{"city":', index=0)),
             done=False,
         ),
         answer(None, None, tool_calls=[call("a", "f", '{"city":')]),

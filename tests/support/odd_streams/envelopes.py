@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import ENVELOPE, HELLO, chunk, finish, sse, text, usage
 
-from odd_streams.build import HEL, NINE, ROLE, SAFE, OddStream, answer, message, streamed
+from odd_streams.build import HEL, NINE_TOKENS, ROLE, SAFE, OddStream, answer, message, streamed
 
 ENVELOPES = (
     OddStream(
@@ -40,14 +40,14 @@ ENVELOPES = (
         "neuron-ai#223",
         streamed({**ROLE, "system_fingerprint": "fp_1"}, *({**one, "system_fingerprint": None} for one in HELLO[1:])),
         answer(top={"system_fingerprint": "fp_1"}),
-        tells=("system_fingerprint",),
+        about=("system_fingerprint",),
     ),
     OddStream(
         "service tier only last",
         "LiteLLM 1.106.2 capture stub_extras",
         streamed(*({**one, "service_tier": None} for one in HELLO), {**usage(), "service_tier": "default"}),
-        answer(used=NINE, top={"service_tier": "default"}),
-        tells=("service_tier",),
+        answer(used=NINE_TOKENS, top={"service_tier": "default"}),
+        about=("service_tier",),
     ),
     OddStream(
         "a new id in every chunk",
@@ -95,7 +95,7 @@ ENVELOPES = (
         "Perplexity, vercel/ai#3554",
         streamed(*({**one, "citations": ["https://a.test/", "https://b.test/"]} for one in HELLO)),
         answer(top={"citations": ["https://a.test/", "https://b.test/"]}),
-        tells=("citations",),
+        about=("citations",),
     ),
     OddStream(
         "the message so far beside every delta, and no `[DONE]`",
@@ -128,11 +128,11 @@ ENVELOPES = (
                 **ENVELOPE,
                 "object": "chat.completion",
                 "choices": [{"index": 0, "finish_reason": "stop", "message": message()}],
-                "usage": NINE,
+                "usage": NINE_TOKENS,
             },
         ),
-        answer(used=NINE),
-        tells=("usage",),
+        answer(used=NINE_TOKENS),
+        about=("usage",),
     ),
     OddStream(
         "a warning of the gateway's own as an event",
@@ -176,7 +176,7 @@ ENVELOPES = (
             weird_delta_field={"y": 2},
             top={"citations": ["https://example.test/a"], "x_groq": {"id": "r1"}},
         ),
-        tells=("provider_specific_fields", "weird_delta_field", "citations"),
+        about=("provider_specific_fields", "weird_delta_field", "citations"),
     ),
     OddStream(
         "padding in every chunk",
@@ -193,6 +193,6 @@ ENVELOPES = (
             {**finish(), "input_sensitive": False, "output_sensitive": False, "usage": {"total_tokens": 9}},
         ),
         answer(name="MiniMax AI", audio_content="", used={"total_tokens": 9}),
-        tells=("role", "name"),
+        about=("role", "name"),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import DONE, ENVELOPE, HELLO, chunk, event, finish, sse, text
 
-from odd_streams.build import HEL, ROLE, OddStream, answer, litellm_error, raw, streamed
+from odd_streams.build import HEL, ROLE, OddStream, answer, joined_lines, litellm_error, streamed
 
 ERRORS = (
     OddStream(
@@ -91,7 +91,7 @@ ERRORS = (
     OddStream(
         "an `error:` field of the server's own, then `[DONE]`",
         "llama.cpp b5966, coddy-agent#106",
-        (raw('error: {"code":400,"message":"the request exceeds the available context size"}', "", ""), DONE),
+        (joined_lines('error: {"code":400,"message":"the request exceeds the available context size"}', "", ""), DONE),
         {"choices": []},
         error="StreamProviderError",
         code="400",
@@ -178,7 +178,7 @@ ERRORS = (
         "sub2api#1471",
         (
             *streamed(*HEL, done=False),
-            raw(
+            joined_lines(
                 "event: error",
                 'data: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
                 "",
@@ -193,7 +193,7 @@ ERRORS = (
         "Gemini and Vertex AI, bifrost#5262",
         (
             *streamed(*HEL, done=False),
-            raw(
+            joined_lines(
                 "{",
                 '  "error": {',
                 '    "code": 429,',

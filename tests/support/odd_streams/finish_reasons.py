@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import ENVELOPE, HELLO, chunk, finish, text
 
-from odd_streams.build import HALF, HEL, OddStream, answer, litellm, streamed
+from odd_streams.build import HEL, OPENING, OddStream, answer, litellm, streamed
 
 FINISH_REASONS = (
     OddStream(
@@ -63,7 +63,7 @@ FINISH_REASONS = (
         "LiteLLM 1.106.2 capture stub_length",
         streamed(
             *litellm(
-                HALF,
+                OPENING,
                 {"index": 0, "delta": {"content": "Cut off he"}},
                 {"finish_reason": "length", "index": 0, "delta": {}},
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import HELLO, finish, sse
 
-from odd_streams.build import HEL, NINE, OddStream, answer, raw, streamed
+from odd_streams.build import HEL, NINE_TOKENS, OddStream, answer, joined_lines, streamed
 
 FRAMING = (
     OddStream(
@@ -62,7 +62,7 @@ FRAMING = (
         "one event over several `data:` lines",
         "by hand, after the standard",
         (
-            raw(
+            joined_lines(
                 "data: {", 'data: "choices": [', 'data: {"index": 0, "delta": {"content": "Hello"}}', "data: ]}", "", ""
             ),
             sse(finish()),
@@ -74,7 +74,7 @@ FRAMING = (
         "a JSON answer in place of the events",
         "by hand, after 9router#3492",
         (
-            raw(
+            joined_lines(
                 "{",
                 '  "id": "chatcmpl-1",',
                 '  "object": "chat.completion",',
@@ -84,6 +84,6 @@ FRAMING = (
                 "}",
             ),
         ),
-        answer(used=NINE),
+        answer(used=NINE_TOKENS),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import HELLO, chunk, finish
 
-from odd_streams.build import PARIS, ROLE, OddStream, answer, called, litellm, piece, streamed
+from odd_streams.build import PARIS, ROLE, OddStream, answer, call_delta, calling, litellm, streamed
 
 REASONING = (
     OddStream(
@@ -22,7 +22,7 @@ REASONING = (
         ),
         answer("The answer", reasoning_content="Think step"),
         reasoning="Think step",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "`reasoning`",
@@ -34,7 +34,7 @@ REASONING = (
         ),
         answer(reasoning="Think step"),
         reasoning="Think step",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "`thinking_blocks`",
@@ -61,7 +61,7 @@ REASONING = (
             thinking_blocks=[{"type": "thinking", "thinking": "Let me see", "signature": "c2ln"}],
         ),
         reasoning="Let me see",
-        tells=("reasoning", "thinking_blocks"),
+        about=("reasoning", "thinking_blocks"),
     ),
     OddStream(
         "`reasoning_details`",
@@ -106,7 +106,7 @@ REASONING = (
             ],
         ),
         reasoning="Let me",
-        tells=("reasoning", "reasoning_details"),
+        about=("reasoning", "reasoning_details"),
     ),
     OddStream(
         "content as a list: thoughts, then text",
@@ -126,7 +126,7 @@ REASONING = (
             ]
         ),
         reasoning="'s a greeting, I should",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "content as a list of thoughts, then as strings",
@@ -138,7 +138,7 @@ REASONING = (
         ),
         answer([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}, {"type": "text", "text": "Hello"}]),
         reasoning="Hm",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "reasoning as an object",
@@ -152,7 +152,7 @@ REASONING = (
         ),
         answer(reasoning_content={"text": "I need to", "signature": "c2ln"}),
         reasoning="I need to",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "the same reasoning under two names",
@@ -164,7 +164,7 @@ REASONING = (
         ),
         answer(reasoning="Think step", reasoning_content="Think step"),
         reasoning="Think step",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "empty first reasoning and null content",
@@ -177,7 +177,7 @@ REASONING = (
         ),
         answer(reasoning_content="Hm"),
         reasoning="Hm",
-        tells=("reasoning",),
+        about=("reasoning",),
     ),
     OddStream(
         "reasoning details without an index, signature last",
@@ -199,7 +199,7 @@ REASONING = (
             reasoning_details=[{"type": "reasoning.text", "text": "Let me", "signature": "ZXlK"}],
         ),
         reasoning="Let me",
-        tells=("reasoning", "reasoning_details"),
+        about=("reasoning", "reasoning_details"),
     ),
     OddStream(
         "encrypted reasoning details of a tool call",
@@ -209,16 +209,16 @@ REASONING = (
                 {
                     "role": "assistant",
                     "reasoning_details": [{"type": "reasoning.encrypted", "data": "QUJD", "id": "a", "index": 0}],
-                    "tool_calls": [piece(PARIS, index=0, id="a", name="f", type="function")],
+                    "tool_calls": [call_delta(PARIS, index=0, id="a", name="f", type="function")],
                 }
             ),
             finish("tool_calls"),
         ),
-        called(
+        calling(
             ("a", "f", PARIS),
             reasoning_details=[{"type": "reasoning.encrypted", "data": "QUJD", "id": "a", "index": 0}],
         ),
-        tells=("reasoning_details",),
+        about=("reasoning_details",),
     ),
     OddStream(
         "a redacted thinking block between two thoughts",
@@ -237,6 +237,6 @@ REASONING = (
                 {"type": "thinking", "thinking": "b", "signature": "Z2lz"},
             ]
         ),
-        tells=("thinking_blocks",),
+        about=("thinking_blocks",),
     ),
 )

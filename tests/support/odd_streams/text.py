@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import ENVELOPE, HELLO, chunk, event, finish, sse, text
 
-from odd_streams.build import HALF, HEL, IMAGE, ROLE, OddStream, answer, litellm, message, streamed
+from odd_streams.build import HEL, IMAGE, OPENING, ROLE, OddStream, answer, litellm, message, streamed
 
 TEXT = (
     OddStream(
@@ -16,7 +16,7 @@ TEXT = (
             chunk({"role": "assistant", "content": ""}, finish="stop"),
         ),
         answer(),
-        tells=("role",),
+        about=("role",),
     ),
     OddStream(
         "`delta: null`",
@@ -39,14 +39,14 @@ TEXT = (
                 {"type": "url_citation", "url_citation": {"url": "https://b.test/"}},
             ]
         ),
-        tells=("annotations",),
+        about=("annotations",),
     ),
     OddStream(
         "a number in every delta",
         "Together AI",
         streamed(ROLE, chunk({"content": "Hel", "token_id": 5}), chunk({"content": "lo", "token_id": 7}), finish()),
         answer(token_id=7),
-        tells=("token_id",),
+        about=("token_id",),
     ),
     OddStream(
         "null in every field of every delta",
@@ -68,14 +68,14 @@ TEXT = (
         "Gemini through one-api, Laisky/one-api#44",
         streamed(*HELLO[:3], chunk({"role": "assistant", "content": [IMAGE]}), finish()),
         answer([{"type": "text", "text": "Hello"}, IMAGE]),
-        tells=("content",),
+        about=("content",),
     ),
     OddStream(
         "images beside the content",
         "go-openrouter#27",
         streamed(*HELLO[:3], chunk({"content": "", "images": [IMAGE]}), chunk({"images": [IMAGE]}), finish()),
         answer(images=[IMAGE, IMAGE]),
-        tells=("images",),
+        about=("images",),
     ),
     OddStream(
         "a refusal in pieces",
@@ -87,7 +87,7 @@ TEXT = (
             finish(),
         ),
         answer(None, refusal="I can't do that."),
-        tells=("refusal",),
+        about=("refusal",),
     ),
     OddStream(
         "a voice in pieces",
@@ -103,7 +103,7 @@ TEXT = (
             None,
             audio={"id": "audio_1", "transcript": "Hello", "data": "QUJDREVG", "expires_at": 1795359999},
         ),
-        tells=("audio",),
+        about=("audio",),
     ),
     OddStream(
         "an emoji whose halves come in two chunks",
@@ -121,7 +121,7 @@ TEXT = (
         "LiteLLM 1.106.2 capture stub_splitutf8",
         streamed(
             *litellm(
-                HALF,
+                OPENING,
                 {"index": 0, "delta": {"content": "👨‍👩‍👧 "}},
                 {"index": 0, "delta": {"content": "\u2028line-sep\u2028 "}},
                 {"index": 0, "delta": {"content": "nel\u0085"}},

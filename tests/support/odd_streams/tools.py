@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chunks import chunk, finish, text, tool
 
-from odd_streams.build import PARIS, ROLE, OddStream, answer, call, called, litellm, piece, streamed
+from odd_streams.build import PARIS, ROLE, OddStream, answer, call, call_delta, calling, litellm, streamed
 
 TOOLS = (
     OddStream(
@@ -12,46 +12,46 @@ TOOLS = (
         "ollama#7881",
         streamed(
             ROLE,
-            tool(piece("", id="a", name="f", type="function")),
-            tool(piece('{"city":')),
-            tool(piece('"Paris"}')),
+            tool(call_delta("", id="a", name="f", type="function")),
+            tool(call_delta('{"city":')),
+            tool(call_delta('"Paris"}')),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS)),
+        calling(("a", "f", PARIS)),
     ),
     OddStream(
         "tool piece without `index`, two calls",
         "openai-python#2806",
         streamed(
             ROLE,
-            tool(piece(PARIS, id="a", name="f", type="function")),
-            tool(piece("{}", id="b", name="g", type="function")),
+            tool(call_delta(PARIS, id="a", name="f", type="function")),
+            tool(call_delta("{}", id="b", name="g", type="function")),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), ("b", "g", "{}")),
+        calling(("a", "f", PARIS), ("b", "g", "{}")),
     ),
     OddStream(
         "two calls, both `index: 0`, different ids",
         "ollama#15457, vercel/ai#14277",
         streamed(
             ROLE,
-            tool(piece(PARIS, index=0, id="a", name="f", type="function")),
-            tool(piece('{"city":"Rome"}', index=0, id="b", name="f", type="function")),
+            tool(call_delta(PARIS, index=0, id="a", name="f", type="function")),
+            tool(call_delta('{"city":"Rome"}', index=0, id="b", name="f", type="function")),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), ("b", "f", '{"city":"Rome"}')),
+        calling(("a", "f", PARIS), ("b", "f", '{"city":"Rome"}')),
     ),
     OddStream(
         "id and name repeated per piece",
         "spring-ai#5974",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="a", name="f", type="function")),
-            tool(piece('{"city":', index=0, id="a", name="f", type="function")),
-            tool(piece('"Paris"}', index=0, id="a", name="f", type="function")),
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
+            tool(call_delta('{"city":', index=0, id="a", name="f", type="function")),
+            tool(call_delta('"Paris"}', index=0, id="a", name="f", type="function")),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS)),
+        calling(("a", "f", PARIS)),
     ),
     OddStream(
         "first tool index 1",
@@ -59,8 +59,8 @@ TOOLS = (
         streamed(
             ROLE,
             text("Let me look."),
-            tool(piece("", index=1, id="a", name="f", type="function")),
-            tool(piece(PARIS, index=1)),
+            tool(call_delta("", index=1, id="a", name="f", type="function")),
+            tool(call_delta(PARIS, index=1)),
             finish("tool_calls"),
         ),
         answer("Let me look.", "tool_calls", tool_calls=[call("a", "f", PARIS)]),
@@ -70,11 +70,11 @@ TOOLS = (
         "pipecat#5342",
         streamed(
             ROLE,
-            tool(piece(PARIS, index=0, id="a", name="f", type="function")),
-            tool(piece("{}", index=2, id="b", name="g", type="function")),
+            tool(call_delta(PARIS, index=0, id="a", name="f", type="function")),
+            tool(call_delta("{}", index=2, id="b", name="g", type="function")),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), ("b", "g", "{}")),
+        calling(("a", "f", PARIS), ("b", "g", "{}")),
     ),
     OddStream(
         "arguments as an object",
@@ -86,18 +86,18 @@ TOOLS = (
             ),
             finish("tool_calls"),
         ),
-        called(("a", "f", '{"city": "Paris"}')),
+        calling(("a", "f", '{"city": "Paris"}')),
     ),
     OddStream(
         "`function: null` continuation",
         "haystack#9581",
         streamed(
             ROLE,
-            tool(piece(PARIS, index=0, id="a", name="f", type="function")),
+            tool(call_delta(PARIS, index=0, id="a", name="f", type="function")),
             tool({"index": 0, "id": "", "type": "function", "function": None}),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS)),
+        calling(("a", "f", PARIS)),
     ),
     OddStream(
         "custom tool",
@@ -122,12 +122,12 @@ TOOLS = (
                 {
                     "role": "assistant",
                     "content": None,
-                    "tool_calls": [piece(PARIS, index=0, id="a", name="f", type="function")],
+                    "tool_calls": [call_delta(PARIS, index=0, id="a", name="f", type="function")],
                 },
                 finish="tool_calls",
             )
         ),
-        called(("a", "f", PARIS)),
+        calling(("a", "f", PARIS)),
     ),
     OddStream(
         "parallel calls, interleaved",
@@ -135,15 +135,15 @@ TOOLS = (
         streamed(
             ROLE,
             tool(
-                piece("", index=0, id="a", name="f", type="function"),
-                piece("", index=1, id="b", name="g", type="function"),
+                call_delta("", index=0, id="a", name="f", type="function"),
+                call_delta("", index=1, id="b", name="g", type="function"),
             ),
-            tool(piece('{"city":', index=0)),
-            tool(piece("{", index=1)),
-            tool(piece('"Paris"}', index=0), piece("}", index=1)),
+            tool(call_delta('{"city":', index=0)),
+            tool(call_delta("{", index=1)),
+            tool(call_delta('"Paris"}', index=0), call_delta("}", index=1)),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), ("b", "g", "{}")),
+        calling(("a", "f", PARIS), ("b", "g", "{}")),
     ),
     OddStream(
         "type repeated in every piece, no null",
@@ -151,94 +151,94 @@ TOOLS = (
         streamed(
             *litellm(
                 {"index": 0, "delta": {"role": "assistant"}},
-                {"index": 0, "delta": {"tool_calls": [piece("", name="f", id="a", type="function", index=0)]}},
-                {"index": 0, "delta": {"tool_calls": [piece(PARIS, type="function", index=0)]}},
-                {"index": 0, "delta": {"tool_calls": [piece("", name="g", id="b", type="function", index=1)]}},
-                {"index": 0, "delta": {"tool_calls": [piece("{}", type="function", index=1)]}},
+                {"index": 0, "delta": {"tool_calls": [call_delta("", name="f", id="a", type="function", index=0)]}},
+                {"index": 0, "delta": {"tool_calls": [call_delta(PARIS, type="function", index=0)]}},
+                {"index": 0, "delta": {"tool_calls": [call_delta("", name="g", id="b", type="function", index=1)]}},
+                {"index": 0, "delta": {"tool_calls": [call_delta("{}", type="function", index=1)]}},
                 {"finish_reason": "tool_calls", "index": 0, "delta": {}},
             ),
         ),
-        called(("a", "f", PARIS), ("b", "g", "{}")),
+        calling(("a", "f", PARIS), ("b", "g", "{}")),
     ),
     OddStream(
         "empty ids and null types after the first piece",
         "qwen-ai-provider#7, spring-ai#4790",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="a", name="f", type="function")),
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
             tool({"index": 0, "id": "", "type": None, "function": {"name": "", "arguments": '{"city":'}}),
             tool({"index": 0, "id": None, "type": None, "function": {"name": None, "arguments": '"Paris"}'}}),
             tool({"index": 0, "id": "", "type": "function", "function": {"name": None, "arguments": None}}),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS)),
+        calling(("a", "f", PARIS)),
     ),
     OddStream(
         "another id at the same index, again for each call",
         "SGLang, lmdeploy#3412",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="0", name="f", type="function")),
-            tool(piece(PARIS, index=0, id="0", type="function")),
-            tool(piece("", index=0, id="1", name="g", type="function")),
-            tool(piece("{}", index=0, id="1", type="function")),
+            tool(call_delta("", index=0, id="0", name="f", type="function")),
+            tool(call_delta(PARIS, index=0, id="0", type="function")),
+            tool(call_delta("", index=0, id="1", name="g", type="function")),
+            tool(call_delta("{}", index=0, id="1", type="function")),
             finish("tool_calls"),
         ),
-        called(("0", "f", PARIS), ("1", "g", "{}")),
+        calling(("0", "f", PARIS), ("1", "g", "{}")),
     ),
     OddStream(
         "index 0 for each call, ids only on the first pieces",
         "vLLM, lmdeploy#3412",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="a", name="f", type="function")),
-            tool(piece(PARIS, index=0, id="", type="function")),
-            tool(piece("", index=0, id="b", name="g", type="function")),
-            tool(piece("{}", index=0, id="", type="function")),
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
+            tool(call_delta(PARIS, index=0, id="", type="function")),
+            tool(call_delta("", index=0, id="b", name="g", type="function")),
+            tool(call_delta("{}", index=0, id="", type="function")),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), ("b", "g", "{}")),
+        calling(("a", "f", PARIS), ("b", "g", "{}")),
     ),
     OddStream(
         "another id after the first piece of a call",
         "Poolside, pool#9",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="call-1", name="f", type="function")),
-            tool(piece('{"city":', index=0, id="chatcmpl-tool-2", type="function")),
-            tool(piece('"Paris"}', index=0, id="chatcmpl-tool-2", type="function")),
+            tool(call_delta("", index=0, id="call-1", name="f", type="function")),
+            tool(call_delta('{"city":', index=0, id="chatcmpl-tool-2", type="function")),
+            tool(call_delta('"Paris"}', index=0, id="chatcmpl-tool-2", type="function")),
             finish("tool_calls"),
         ),
-        called(("call-1", "f", PARIS)),
+        calling(("call-1", "f", PARIS)),
     ),
     OddStream(
         "no id at all",
         "vllm#18412",
         streamed(
             ROLE,
-            tool(piece("", index=0, name="f", type="function")),
-            tool(piece(PARIS, index=0)),
+            tool(call_delta("", index=0, name="f", type="function")),
+            tool(call_delta(PARIS, index=0)),
             finish("tool_calls"),
         ),
-        called((None, "f", PARIS)),
+        calling((None, "f", PARIS)),
     ),
     OddStream(
         "an id that is a number",
         "aish#200",
-        streamed(ROLE, tool(piece(PARIS, index=0, id=7, name="f", type="function")), finish("tool_calls")),
-        called(("7", "f", PARIS)),
+        streamed(ROLE, tool(call_delta(PARIS, index=0, id=7, name="f", type="function")), finish("tool_calls")),
+        calling(("7", "f", PARIS)),
     ),
     OddStream(
         "two calls in one list without index and id",
         "oh-my-pi#4417",
-        streamed(ROLE, tool(piece(PARIS, name="f"), piece("{}", name="g")), finish("tool_calls")),
-        called((None, "f", PARIS), (None, "g", "{}")),
+        streamed(ROLE, tool(call_delta(PARIS, name="f"), call_delta("{}", name="g")), finish("tool_calls")),
+        calling((None, "f", PARIS), (None, "g", "{}")),
     ),
     OddStream(
         "two calls without arguments, index and id",
         "oh-my-pi#4417",
-        streamed(ROLE, tool(piece("", name="f"), piece("", name="g")), finish("tool_calls")),
-        called((None, "f", ""), (None, "g", "")),
+        streamed(ROLE, tool(call_delta("", name="f"), call_delta("", name="g")), finish("tool_calls")),
+        calling((None, "f", ""), (None, "g", "")),
     ),
     OddStream(
         "`tool_calls` without the list",
@@ -267,7 +267,7 @@ TOOLS = (
             ),
             finish("tool_calls"),
         ),
-        called((None, "f", PARIS)),
+        calling((None, "f", PARIS)),
     ),
     OddStream(
         "`tool_calls: []` beside the text",
@@ -282,10 +282,11 @@ TOOLS = (
         "Gemini, python-genai#2868",
         streamed(
             chunk(
-                {"role": "assistant", "tool_calls": [piece(PARIS, id="a", name="f", type="function")]}, finish="stop"
+                {"role": "assistant", "tool_calls": [call_delta(PARIS, id="a", name="f", type="function")]},
+                finish="stop",
             ),
         ),
-        called(("a", "f", PARIS), finish_reason="stop"),
+        calling(("a", "f", PARIS), finish_reason="stop"),
     ),
     OddStream(
         "a thought signature in the call",
@@ -293,7 +294,7 @@ TOOLS = (
         streamed(
             ROLE,
             tool(
-                piece(
+                call_delta(
                     PARIS,
                     id="a",
                     name="f",
@@ -307,15 +308,15 @@ TOOLS = (
             None,
             tool_calls=[call("a", "f", PARIS, extra_content={"google": {"thought_signature": "EjQK"}})],
         ),
-        tells=("extra_content",),
+        about=("extra_content",),
     ),
     OddStream(
         "a thought signature in a piece of its own",
         "Gemini, open-webui/computer#224",
         streamed(
             ROLE,
-            tool(piece('{"city":', id="a", name="f", type="function")),
-            tool(piece('"Paris"}')),
+            tool(call_delta('{"city":', id="a", name="f", type="function")),
+            tool(call_delta('"Paris"}')),
             tool({"extra_content": {"google": {"thought_signature": "EjQK"}}}),
             finish(),
         ),
@@ -323,7 +324,7 @@ TOOLS = (
             None,
             tool_calls=[call("a", "f", PARIS, extra_content={"google": {"thought_signature": "EjQK"}})],
         ),
-        tells=("extra_content",),
+        about=("extra_content",),
     ),
     OddStream(
         "the legacy function call",
@@ -335,7 +336,7 @@ TOOLS = (
             finish("function_call"),
         ),
         answer(None, "function_call", function_call={"name": "f", "arguments": PARIS}),
-        tells=("function_call",),
+        about=("function_call",),
     ),
     OddStream(
         "the legacy function call beside the tool call",
@@ -344,29 +345,29 @@ TOOLS = (
             ROLE,
             chunk(
                 {
-                    "tool_calls": [piece('{"city":', index=0, id="a", name="f", type="function")],
+                    "tool_calls": [call_delta('{"city":', index=0, id="a", name="f", type="function")],
                     "function_call": {"name": "f", "arguments": '{"city":'},
                 }
             ),
             chunk(
                 {
-                    "tool_calls": [piece('"Paris"}', index=0, id="a", name="f", type="function")],
+                    "tool_calls": [call_delta('"Paris"}', index=0, id="a", name="f", type="function")],
                     "function_call": {"name": "f", "arguments": '"Paris"}'},
                 }
             ),
             finish("tool_calls"),
         ),
-        called(("a", "f", PARIS), function_call={"name": "f", "arguments": PARIS}),
+        calling(("a", "f", PARIS), function_call={"name": "f", "arguments": PARIS}),
     ),
     OddStream(
         "a call cut by the token limit",
         "vllm#53269",
         streamed(
             ROLE,
-            tool(piece("", index=0, id="a", name="f", type="function")),
-            tool(piece('{"city":"Par', index=0)),
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
+            tool(call_delta('{"city":"Par', index=0)),
             finish("length"),
         ),
-        called(("a", "f", '{"city":"Par'), finish_reason="length"),
+        calling(("a", "f", '{"city":"Par'), finish_reason="length"),
     ),
 )
