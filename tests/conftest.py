@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import ipaddress
 import signal
-import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,13 +14,12 @@ import cassette
 import httpx2
 import pages
 import pytest
+from cassette import Play
+from clients import SSL
 
 from tensorloop_stream import AsyncTensorloop, Tensorloop
 
-Play = Callable[[str], None]
 _PLAYED = pytest.StashKey[list[Any]]()
-# Building one costs 40 ms, which every client would pay.
-SSL = ssl.create_default_context()
 
 
 def _is_loopback(host: object) -> bool:
@@ -86,7 +84,7 @@ def _one_ssl_context() -> Iterator[None]:
 def _own_garbage() -> Iterator[None]:
     """What a module leaves open fails its own last test, and not one of another module."""
     yield
-    pages.collect()
+    pages.collect_garbage()
     gc.freeze()
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chunks import chunks_of
+from streams_by_kind import chunks_of
 
 RUNS = 3
 

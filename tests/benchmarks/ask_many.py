@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 import many  # noqa: E402 - beside the tests
 from sockets import EVENTS  # noqa: E402
@@ -79,12 +79,12 @@ def row(name: str, runs: list[Run], ideal: float) -> str:
 
 def measured(recipe: str, count: int, *, kills: bool) -> Run:
     with tempfile.TemporaryDirectory() as folder:
-        recording = many.recording(Path(folder) / "recording.yaml", count)
-        prompts = many.written(Path(folder) / "prompts.jsonl", map(many.prompt, range(count)))
+        recording = many.write_cassette(Path(folder) / "recording.yaml", count)
+        prompts = many.write_lines(Path(folder) / "prompts.jsonl", map(many.prompt, range(count)))
         answers = Path(folder) / "answers.jsonl"
         with ReplayServer(recording, delay=ANSWER / (len(EVENTS) - 1)) as server:
             began = time.monotonic()
-            with many.running(recipe, server, prompts, answers, 10 * count, 60) as program:
+            with many.running_recipe(recipe, server, prompts, answers, 10 * count, 60) as program:
                 while kills and len(server.requests) < count / 2:
                     time.sleep(0.01)
                 if kills:
@@ -94,7 +94,7 @@ def measured(recipe: str, count: int, *, kills: bool) -> Run:
                 program.returncode = os.waitstatus_to_exitcode(status)
             first = server.requests[0].time
             last = answers.stat().st_mtime - time.time() + time.monotonic()
-            answered = {line["id"] for line in many.lines(answers) if "error" not in line}
+            answered = {line["id"] for line in many.read_answers(answers) if "error" not in line}
             return Run(
                 ended - began,
                 last - first,

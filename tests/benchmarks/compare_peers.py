@@ -40,11 +40,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
+from chunks import HELLO, sse  # noqa: E402
 from odd_server import OddServer  # noqa: E402 - beside the tests
 from odd_streams import ODD_STREAMS, OddStream  # noqa: E402
-from streams import HELLO, sse  # noqa: E402
 
 STREAMS = [odd for odd in ODD_STREAMS if not odd.seen.startswith("by hand")]
 PLAIN = OddStream("nothing odd", "", (sse(*HELLO),), {})
@@ -108,7 +108,7 @@ class Reader:
     def read(self, url: str, odd: OddStream) -> dict[str, Any] | None:
         """Return what the peer makes of a stream, `None` if it hangs."""
         process = self._process or self._begun()
-        self._ask(process, url, odd.idle_timeout, max(1, len(odd.wanted["choices"])))
+        self._ask(process, url, odd.idle_timeout, max(1, len(odd.expected["choices"])))
         try:
             answer: dict[str, Any] = json.loads(self._answers.get(timeout=HANGS_AFTER))
         except queue.Empty:
@@ -165,7 +165,7 @@ def judge(odd: OddStream, answer: dict[str, Any] | None) -> tuple[str, str]:
         return (RAISES, told(answer)) if error in PROGRAMMING else (RIGHT, "")
     if error is not None:
         # Of an answer that says itself that it is broken, both are to be understood: to hand it out and to raise.
-        says_so = bool(odd.wanted["choices"]) and odd.wanted["choices"][0]["finish_reason"] == "error"
+        says_so = bool(odd.expected["choices"]) and odd.expected["choices"][0]["finish_reason"] == "error"
         return (RIGHT, "") if says_so and error not in PROGRAMMING else (RAISES, told(answer))
     reasons = [reason for check in CHECKS for reason in check(odd, answer)]
     return (WRONG, "; ".join(reasons)) if reasons else (RIGHT, "")
@@ -181,13 +181,13 @@ def check_text(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
 
 
 def check_choices(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
-    wanted = [choice["message"]["content"] for choice in odd.wanted["choices"]]
+    wanted = [choice["message"]["content"] for choice in odd.expected["choices"]]
     if len(wanted) > 1 and answer.get("choices") != wanted:
         yield f"choices {answer.get('choices')}, not {wanted}"
 
 
 def check_tool_calls(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
-    wanted = [called(call) for call in odd.wanted["choices"][0]["message"].get("tool_calls", ())]
+    wanted = [called(call) for call in odd.expected["choices"][0]["message"].get("tool_calls", ())]
     # Some peers hold them in two forms, as they came and as they are read: either may be right.
     forms = [answer[form] for form in ("tool_calls", "parsed_calls") if form in answer]
     got = [[(known and str(known), name, as_json(text)) for known, name, text in form] for form in forms]
@@ -217,7 +217,7 @@ def as_json(arguments: Any) -> Any:
 
 
 def check_finish_reason(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
-    choice = odd.wanted["choices"][0]
+    choice = odd.expected["choices"][0]
     wanted, got = choice["finish_reason"], answer.get("finish_reason")
     if wanted and wanted not in FINISH_REASONS:
         return
@@ -232,10 +232,10 @@ def check_finish_reason(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]
 
 
 def check_told(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
-    choice = odd.wanted["choices"][0]
+    choice = odd.expected["choices"][0]
     calls = choice["message"].get("tool_calls", ())
-    places = ({"reasoning": odd.reasoning}, choice["message"], choice, odd.wanted, *calls)
-    for name in odd.tells:
+    places = ({"reasoning": odd.reasoning}, choice["message"], choice, odd.expected, *calls)
+    for name in odd.about:
         wanted: Any = next((place[name] for place in places if name in place), None)
         if name == "usage":
             used, elsewhere = counts(wanted), [counts(one) for one in named(answer["dump"], name)]

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 import cassette  # noqa: E402 - beside the tests
-from sockets import soon  # noqa: E402
-from streams import DONE, event, finish, text  # noqa: E402
-from web import ASKED, HAIKU_BODY, SITES, Visitor, serving, unused_port  # noqa: E402
+from chunks import DONE, event, finish, text  # noqa: E402
+from sockets import eventually  # noqa: E402
+from web import BROWSER_REQUEST, HAIKU_BODY, SITES, RawBrowser, serve_recipe, unused_port  # noqa: E402
 
 from tensorloop_stream.replay import ReplayServer  # noqa: E402
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 def row(name: str, direct: float, rounds: int) -> str:
     port = unused_port()
-    with serving(name, port) as site:
+    with serve_recipe(name, port) as site:
         measured = sorted(ages(lambda _: site.port, port))
         p50, p99 = (measured[int(len(measured) * part)] - direct for part in (0.5, 0.99))
         cells = [f"{p50:.2f} ms", f"{p99:.2f} ms"]
@@ -78,7 +78,7 @@ def ages(ask_at: Callable[[int], int], port: int = 0) -> list[float]:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=answer_once, args=(listener,))
         thread.start()
-        with Visitor(ask_at(port)) as visitor:
+        with RawBrowser(ask_at(port)) as visitor:
             found = []
             while b"[DONE]" not in visitor.got:
                 visitor.got = b""
@@ -110,14 +110,14 @@ def leaving(site: int, port: int, faults: dict[str, Any], rounds: int) -> str:
     for _ in range(rounds):
         with (
             ReplayServer(cassette.FOLDER / "chat/haiku.yaml", port=port, **faults) as gateway,
-            Visitor(site) as visitor,
+            RawBrowser(site) as visitor,
         ):
             if "first_delay" not in faults:
                 visitor.read_until(b"data: ")
-            soon(lambda: len(gateway.requests) == 1, PATIENCE)
+            eventually(lambda: len(gateway.requests) == 1, PATIENCE)
             time.sleep(0.04)
             left = visitor.leave()
-            if not soon(lambda: len(gateway.disconnects) == 1, PATIENCE):
+            if not eventually(lambda: len(gateway.disconnects) == 1, PATIENCE):
                 return f"not within {PATIENCE:.0f} s"
             took.append(1000 * (gateway.disconnects[0].time - left))
     return f"{statistics.median(took):.1f} / {max(took):.1f} ms"
@@ -129,9 +129,9 @@ def retrying(site: int, port: int, rounds: int) -> str:
         faults: dict[str, Any] = {"status": 503, "retry_after": RETRY_AFTER}
         with (
             ReplayServer(cassette.FOLDER / "chat/haiku.yaml", port=port, **faults) as gateway,
-            Visitor(site) as visitor,
+            RawBrowser(site) as visitor,
         ):
-            soon(lambda: len(gateway.requests) == 1, PATIENCE)
+            eventually(lambda: len(gateway.requests) == 1, PATIENCE)
             time.sleep(gateway.requests[0].time + RETRY_AFTER - LEAD - time.monotonic())
             visitor.leave()
             time.sleep(4 * LEAD)
@@ -142,7 +142,7 @@ def retrying(site: int, port: int, rounds: int) -> str:
 def at_once(name: str, streams: int) -> str:
     port = unused_port()
     with (
-        serving(name, port) as site,
+        serve_recipe(name, port) as site,
         ReplayServer(cassette.FOLDER / "chat/haiku.yaml", port=port, delay=0.03) as gateway,
     ):
         before, began = site.memory(), time.monotonic()
@@ -157,7 +157,7 @@ async def read_all(port: int, streams: int) -> list[bool]:
 
     async def read() -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        body = json.dumps(ASKED).encode()
+        body = json.dumps(BROWSER_REQUEST).encode()
         head = f"POST /chat HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         got = await reader.read()

@@ -31,9 +31,9 @@ from typing import Any
 import httpx2
 import jiter
 import openai
-from chunks import KINDS, chunks_of
 from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
+from streams_by_kind import KINDS, chunks_of
 
 from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
 

@@ -35,13 +35,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 import cassette  # noqa: E402 - beside the tests
+from chunks import DONE, event, finish, text  # noqa: E402
 from redis.asyncio import Redis  # noqa: E402
-from sockets import soon  # noqa: E402
-from streams import DONE, event, finish, text  # noqa: E402
-from web import ASKED, PATIENCE, running, unused_port  # noqa: E402
+from sockets import eventually  # noqa: E402
+from web import BROWSER_REQUEST, TIMEOUT, run_server, unused_port  # noqa: E402
 
 from tensorloop_stream.replay import ReplayServer  # noqa: E402
 from tensorloop_stream.resumable import ResumableStreams, _log_format, _log_store  # noqa: E402
@@ -57,7 +57,7 @@ ENVIRONMENT = {
 Load = tuple[int, int, float, float]
 ONE: Load = (1, 300, 0.01, 0.0)
 SENT_AT = re.compile(rb'"content":"(\d+)"')
-BODY = json.dumps(ASKED).encode()
+BODY = json.dumps(BROWSER_REQUEST).encode()
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     server = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("redis", "hiredis", "uvicorn"))
     print(f"Python {platform.python_version()}, Redis {server}, {versions}; {os.cpu_count()} cores\n")
-    with running([shutil.which("redis-server") or "", "--port", str(REDIS), "--save", ""], REDIS):
+    with run_server([shutil.which("redis-server") or "", "--port", str(REDIS), "--save", ""], REDIS):
         latencies(arguments.streams)
         print(f"\nRedis: {asyncio.run(memory()) / 1e6:.1f} MB for 1,000 streams of 100 events of 250 bytes\n")
         known = sorted(killed() for _ in range(arguments.rounds))
@@ -103,7 +103,7 @@ def latencies(streams: int) -> None:
 @contextmanager
 def web(recipe: str) -> Iterator[int]:
     port = unused_port()
-    with running([sys.executable, str(ROOT / f"recipes/{recipe}.py")], port, {**ENVIRONMENT, "PORT": str(port)}):
+    with run_server([sys.executable, str(ROOT / f"recipes/{recipe}.py")], port, {**ENVIRONMENT, "PORT": str(port)}):
         yield port
 
 
@@ -131,7 +131,7 @@ class Measured:
 async def measure(name: str, places: list[int], load: Load) -> Measured:
     streams, chunks, pace, ramp = load
     command = [sys.executable, __file__, "--gateway", str(GATEWAY), str(chunks), str(pace)]
-    with running(command, GATEWAY):
+    with run_server(command, GATEWAY):
         # The first request opens connections and loads modules.
         await read(name, places, Measured())
         began = time.monotonic()
@@ -215,7 +215,7 @@ def killed() -> float:
     with ReplayServer(haiku, port=GATEWAY, stall_after=5), web("forward_resumable") as other:
         port = unused_port()
         command = [sys.executable, str(ROOT / "recipes/forward_resumable.py")]
-        with running(command, port, {**ENVIRONMENT, "PORT": str(port)}) as doomed:
+        with run_server(command, port, {**ENVIRONMENT, "PORT": str(port)}) as doomed:
             return asyncio.run(until_known(port, other, doomed))
 
 
@@ -230,7 +230,7 @@ async def until_known(port: int, other: int, doomed: subprocess.Popen[bytes]) ->
     await asyncio.sleep(time.monotonic_ns() % 10**9 / 1e9)
     doomed.kill()
     began = time.monotonic()
-    await asyncio.wait_for(asyncio.gather(*(each.readuntil(b"producer_stopped") for each, _ in others)), PATIENCE)
+    await asyncio.wait_for(asyncio.gather(*(each.readuntil(b"producer_stopped") for each, _ in others)), TIMEOUT)
     took = time.monotonic() - began
     writer.close()
     for _, each_writer in others:
@@ -252,8 +252,8 @@ def cancels(rounds: int) -> list[float]:
 
 def left(gateway: ReplayServer) -> float:
     """Return when the gateway saw its client leave."""
-    if not soon(lambda: len(gateway.disconnects) == 1, PATIENCE):
-        raise SystemExit(f"the gateway was not left within {PATIENCE} s")
+    if not eventually(lambda: len(gateway.disconnects) == 1, TIMEOUT):
+        raise SystemExit(f"the gateway was not left within {TIMEOUT} s")
     return gateway.disconnects[0].time
 
 

@@ -3,7 +3,7 @@
 Guided by coverage (atheris, from the extra `fuzz`). Begins with the cassettes' bodies and the odd streams, as they
 are and with short envelopes or none, changes bytes, wire tokens, events and single JSON values, and keeps under
 `.fuzz/corpus` what reaches new code. A finding is made as short as it gets, saved under `.fuzz/` and printed as a line
-to copy. `tests/test_fuzz.py` is the short form.
+to copy. `tests/stream/test_fuzz.py` is the short form.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore] 
 import yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 with atheris.instrument_imports(include=["tensorloop_stream"]):
-    from invariants import NOTHING, REQUEST, check_clients, check_decoder, check_read, check_state, check_typed
+    from invariants import EMPTY_COMPLETION, REQUEST, check_clients, check_decoder, check_read, check_state, check_typed
 
     from tensorloop_stream import StreamError
 from odd_streams import ODD_STREAMS  # noqa: E402 - beside the tests
@@ -256,7 +256,7 @@ def main() -> None:
         return
     # An error made inside, which the state replaces by one with all facts, would cost more than reading the input.
     StreamError.__init__.__kwdefaults__ = dict.fromkeys(("request_id", "body")) | {
-        "partial": NOTHING,
+        "partial": EMPTY_COMPLETION,
         "request": REQUEST,
     }
     CORPUS.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import openai
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import cassette
 from catalogue import CATALOGUE

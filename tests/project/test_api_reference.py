@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pkgutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+import requirements
+from test_public_names import MODULES, NEEDS, names
+
+from tensorloop_stream import prompts
+
+DOCS = Path(__file__).parents[2] / ".docs"
+# What `forward_chat` and `aforward_chat` return has no public name, and must be explained all the same; the types of
+# what the streams take have none either.
+BESIDES = {
+    "tensorloop_stream.AsyncOpened",
+    "tensorloop_stream.Chunks",
+    *(f"tensorloop_stream._forward.responses.{kind}" for kind in ("AsyncForwardedChat", "ForwardedChat")),
+}
+
+
+# The modules of a public package whose names are imported from the package.
+INSIDE = {f"tensorloop_stream.prompts.{each.name}" for each in pkgutil.iter_modules(prompts.__path__)}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reference, built with warnings as errors."""
+    for module in ("sphinx", "furo"):
+        requirements.module(module, "docs")
+    for module, extra in NEEDS.values():
+        requirements.module(module, extra)
+    folder = tmp_path_factory.mktemp("reference")
+    # In a process of its own: Sphinx imports what it documents, and what it documents counts its imports.
+    arguments = ["-q", "-W", "--keep-going", "-d", str(folder / "trees"), str(DOCS), str(folder)]
+    built = subprocess.run([sys.executable, "-m", "sphinx", *arguments], capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_the_reference_holds_every_public_name_and_no_other(reference: Path) -> None:
+    """A name that is not in it is not public, and what is in it is promised."""
+    listed = zlib.decompress((reference / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode().splitlines()
+    objects = {line.split()[0] for line in listed if line.split()[1].startswith("py:")}
+    public = {f"{module}.{name.path}" for module in MODULES for name in names(module)} | set(MODULES)
+    besides = {name for name in objects if name.startswith(tuple(BESIDES))}
+    # A name is also listed under the private module that it is defined in.
+    elsewhere = {name for name in objects - besides if "._" in name or name.rpartition(".")[0] in INSIDE}
+
+    assert objects - besides - elsewhere == public
+    assert besides >= BESIDES
+
+
+def test_names_in_docstrings_are_links(reference: Path) -> None:
+    """The docstrings name things in single backticks, as people read them."""
+    page = (reference / "index.html").read_text("utf-8")
+
+    assert 'href="#tensorloop_stream.StreamTruncatedError"' in page
+    assert "<code" in page
+    assert "`" not in page.partition("<article")[2].partition("</article>")[0]

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import pkgutil
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import requirements
+
+import tensorloop_stream
+
+PACKAGE = Path(tensorloop_stream.__file__).parent
+RECIPES = Path(__file__).parents[2] / "recipes"
+OPTIONAL = sorted(each.name for each in pkgutil.iter_modules(tensorloop_stream.__path__) if each.name[0] != "_")
+MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTIONAL)]
+# The modules that cannot be imported without something of an extra.
+NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
+# Spelled like public names, for the other modules of the package.
+INTERNAL = {
+    "Callbacks.require_sync",
+    "FollowedChat.fail",
+    "FollowedChat.give",
+    "FollowedChat.key",
+    "FollowedChat.open",
+    "FollowedChat.ping",
+    "FollowedChat.place",
+    "RollingLimit.seconds",
+    "SharedLimit.connect",
+    "SharedLimit.register",
+    "SharedLimit.requests",
+    "SharedLimit.seconds",
+}
+NOT_FOR_RECIPES = {
+    "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",
+    "Disconnect": "made by the replay",
+    "Disconnect.events": "for tests of programs that leave early",
+    "FollowedChat": "made by ResumableStreams",
+    "FollowedChat.aclose": "a with block does it",
+    "Limit": "the type of what RollingLimit and SharedLimit are",
+    "ReceivedRequest": "made by the replay",
+    "ReplayServer.connections": "for tests of connection pools",
+    "ReplayServer.disconnects": "for tests of programs that leave early",
+    "ReplayServer.requests": "for tests of what a program asks",
+    "ForwardApp.background": "FastAPI sets it",
+    "ReplayServer.wait_until_idle": "for tests of programs that leave early",
+    "ReplayServer.served": "what the command prints",
+    "ResumableStreams.aclose": "a with block does it",
+    "SSEDecoder.finish": "a stream without [DONE] has not ended, whatever is left of it",
+    "SSE_HEADERS": "forward_chat and ForwardApp send them",
+    "ServerSentEvent": "made by SSEDecoder",
+    "ServerSentEvent.retry": "for clients that connect again by themselves",
+    "StreamTiming": "made by the streams",
+    "ask": "ask_all is what many prompts need",
+}
+
+
+class Name(NamedTuple):
+    """A public name: where it stands, what is said of it, and whether its types are."""
+
+    path: str
+    doc: str | None
+    is_typed: bool
+
+
+def names(module: str) -> list[Name]:
+    """Return what a module promises."""
+    return [name for name in spelled(module) if name.path not in INTERNAL]
+
+
+def spelled(module: str) -> Iterator[Name]:
+    """Yield what is spelled like a public name: what a module offers, and the members of its classes."""
+    if module in NEEDS:
+        requirements.module(*NEEDS[module])
+    offers = importlib.import_module(module)
+    classes = {name: value for name in offers.__all__ if inspect.isclass(value := getattr(offers, name))}
+    for name in offers.__all__:
+        if name in classes:
+            yield Name(name, classes[name].__doc__, is_typed=True)
+            yield from members(classes[name], set(classes.values()))
+        elif inspect.isfunction(value := getattr(offers, name)):
+            yield Name(name, value.__doc__, is_signed(definition(value)))
+        else:
+            yield Name(name, constant_doc(name), is_typed=True)
+
+
+def members(kind: type, public: set[type]) -> Iterator[Name]:
+    """Yield the public members of a class; not the SDK's, and not those that another public class gave it."""
+    found: dict[str, Name] = {}
+    of_others: set[str] = set()
+    for base in reversed(kind.__mro__):
+        if not base.__module__.startswith("tensorloop_stream"):
+            of_others |= inspect.get_annotations(base).keys()
+            continue
+        if base in public - {kind}:
+            continue
+        body = definition(base).body
+        for node, following in pairwise([*body, ast.Pass()]):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if node.name == "__init__":
+                    for name in assigned(node) - of_others:
+                        found.setdefault(name, Name(name, None, is_typed=False))
+                else:
+                    found[node.name] = Name(node.name, ast.get_docstring(node), is_signed(node))
+            elif isinstance(node, ast.AnnAssign):
+                name = ast.unparse(node.target)
+                found[name] = Name(name, text_of(following), is_typed=True)
+    for name, each in found.items():
+        if not name.startswith("_"):
+            yield each._replace(path=f"{kind.__name__}.{name}")
+
+
+def assigned(function: ast.AST) -> set[str]:
+    """Return the attributes of `self` that a function assigns."""
+    attributes = (node for node in ast.walk(function) if isinstance(node, ast.Attribute))
+    return {each.attr for each in attributes if isinstance(each.ctx, ast.Store) and ast.unparse(each.value) == "self"}
+
+
+def definition(value: type | object) -> ast.ClassDef | ast.FunctionDef:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(value)))  # type: ignore[arg-type] # a class or a function
+    assert isinstance(tree.body[0], ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    return tree.body[0]  # type: ignore[return-value] # an async function looks the same
+
+
+def is_signed(function: ast.AST) -> bool:
+    """Tell whether each parameter and the result has a type."""
+    assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    given = function.args
+    every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    untyped = {each.arg for each in every if each is not None and each.annotation is None}
+    return function.returns is not None and untyped <= {"self", "cls"}
+
+
+def text_of(node: ast.AST) -> str | None:
+    """Return the text of a string that stands alone: what is said of the assignment before it."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        return node.value.value
+    return None
+
+
+def constant_doc(name: str) -> str | None:
+    for path in PACKAGE.rglob("*.py"):
+        for node, following in pairwise([*ast.parse(path.read_text("utf-8")).body, ast.Pass()]):
+            if isinstance(node, ast.Assign | ast.AnnAssign) and ast.unparse(node).startswith((f"{name} =", f"{name}:")):
+                return text_of(following)
+    return None
+
+
+def words(code: str) -> Iterator[str]:
+    """Yield the names that a program imports, reads from something, or gives an argument by."""
+    for node in ast.walk(compile(code, "recipe", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)):
+        if isinstance(node, ast.alias):
+            yield node.name
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.keyword) and node.arg:
+            yield node.arg
+
+
+def recipe_words() -> set[str]:
+    codes = [path.read_text("utf-8") for path in RECIPES.glob("*.py")]
+    for path in RECIPES.glob("*.ipynb"):
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        codes += ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return {word for code in codes if "tensorloop_stream" in code for word in words(code)}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_documented(module: str) -> None:
+    """Names, methods, properties and attributes say what they are, in a sentence."""
+    assert [name.path for name in names(module) if not (name.doc or "").strip().partition("\n")[0]] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_typed(module: str) -> None:
+    """Also where mypy could infer it: another type checker may infer something else."""
+    assert [name.path for name in names(module) if not name.is_typed] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_used_in_a_recipe(module: str) -> None:
+    """What no recipe needs need not be public; a member counts wherever its name is read."""
+    used = recipe_words()
+    unused = {name.path for name in names(module) if name.path.rpartition(".")[2] not in used}
+
+    assert unused - set(NOT_FOR_RECIPES) == set()
+
+
+def test_no_exception_is_out_of_date() -> None:
+    """A name that went, or that a recipe came for, leaves the lists."""
+    every = {name.path for module in MODULES for name in spelled(module)}
+    used = {path for path in every if path.rpartition(".")[2] in recipe_words()}
+
+    assert every >= INTERNAL
+    assert every - used >= set(NOT_FOR_RECIPES)

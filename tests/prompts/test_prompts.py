@@ -1,0 +1,765 @@
+"""Many prompts in one process: the parts in a time that passes at once, then the recipe against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import math
+import os
+import pickle
+import selectors
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import many
+import openai
+import pages
+import pytest
+import requirements
+from chunks import HELLO, event, finish, sse, text
+from clients import CHAT, Body
+from hypothesis import given, strategies as st
+from sockets import eventually
+
+from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
+from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
+from tensorloop_stream.prompts.jsonl import classify_error, read_answers
+from tensorloop_stream.replay import ReplayServer
+
+_T = TypeVar("_T")
+# As long as anything may take on a busy machine.
+PATIENCE = 60.0
+
+
+class Instant(selectors.SelectSelector):
+    """Where nothing is ready, the time of what is next has come."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "everything waits for nothing"
+            self.now += timeout
+        return ready
+
+
+class InstantLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.selector = Instant()
+        super().__init__(self.selector)
+
+    def time(self) -> float:
+        return self.selector.now
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+        future = self.create_future()
+        future.set_result(func(*args))
+        return future
+
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run to the end, without waiting."""
+    with asyncio.Runner(loop_factory=InstantLoop) as runner, pytest.MonkeyPatch.context() as patch:
+        # The streams' clock, too.
+        patch.setattr(time, "monotonic", runner.get_loop().time)
+        return runner.run(main)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def most(times: list[float], seconds: float) -> int:
+    return max(sum(start <= when < start + seconds for when in times) for start in times)
+
+
+# The limit
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 15), st.floats(0, 15)), min_size=1, max_size=30),
+    st.integers(1, 5),
+)
+def test_no_window_holds_more_than_the_limit(latencies: list[tuple[float, float]], requests: int) -> None:
+    """However long each request is on its way, and its answer: it is the server's clock that counts."""
+    counted: list[float] = []
+
+    async def request(limit: RollingLimit, there: float, back: float) -> None:
+        async with limit:
+            await asyncio.sleep(there)
+            counted.append(now())
+            await asyncio.sleep(back)
+
+    async def main() -> None:
+        limit = RollingLimit(requests, 10)
+        await asyncio.gather(*(request(limit, there, back) for there, back in latencies))
+
+    run(main())
+
+    assert len(counted) == len(latencies)
+    assert most(counted, 10) <= requests
+
+
+def test_the_limit_is_used() -> None:
+    """Where answers begin at once, a window is full and the next begins when it ends."""
+    starts: list[float] = []
+
+    async def main() -> None:
+        limit = RollingLimit(3, 60)
+        for _ in range(7):
+            async with limit:
+                starts.append(now())
+
+    run(main())
+
+    assert starts == pytest.approx([0, 0, 0, 60, 60, 60, 120], abs=0.2)
+
+
+def test_all_pause_together() -> None:
+    """Who waits already waits longer, a shorter pause ends nothing, and who gives up leaves a place behind."""
+    starts: list[float] = []
+
+    async def request(limit: RollingLimit) -> None:
+        async with limit:
+            starts.append(now())
+
+    async def main() -> None:
+        limit = RollingLimit(2, 1)
+        await limit.pause(10)
+        first, second = asyncio.create_task(request(limit)), asyncio.create_task(request(limit))
+        await asyncio.sleep(5)
+        await limit.pause(20)
+        await limit.pause(1)
+        first.cancel()
+        await asyncio.gather(second, request(limit))
+
+    run(main())
+
+    assert starts == [25, 25]
+
+
+@pytest.mark.parametrize(("requests", "seconds"), [(0, 60), (-1, 60), (30, 0), (30, math.inf), (30, math.nan)])
+def test_a_limit_lets_something_through(requests: int, seconds: float) -> None:
+    """One that would not is refused."""
+    with pytest.raises(ValueError, match=f"a limit of {requests} requests in {seconds} seconds"):
+        RollingLimit(requests, seconds)
+
+
+# The prompts
+
+
+def test_a_prompt_is_a_text_or_an_object() -> None:
+    """A text, a prompt with fields of the request, messages; empty lines and a byte order mark do not count."""
+    messages = [{"role": "system", "content": "é"}, {"role": "user", "content": "b"}]
+    given: list[bytes | str] = [
+        b'\xef\xbb\xbf"a"\n',
+        b"\n",
+        json.dumps({"id": 7, "prompt": "a", "temperature": 0.2, "model": "other", "stream": False}),
+        json.dumps({"id": "x", "messages": messages}),
+    ]
+    prompts = read_prompts(given, model="m")
+
+    assert [prompt.request for prompt in prompts] == [
+        {"model": "m", "messages": [{"role": "user", "content": "a"}], "stream": True},
+        {"model": "other", "messages": [{"role": "user", "content": "a"}], "temperature": 0.2, "stream": True},
+        {"model": "m", "messages": messages, "stream": True},
+    ]
+    assert [prompt.id for prompt in prompts][1:] == ["7", "x"]
+
+
+def test_an_id_is_made_of_the_request() -> None:
+    """Lines may be added and moved; the same prompt twice is two prompts; another model is another request."""
+    first = read_prompts(['"a"', '"b"', '"a"'], model="m")
+    second = read_prompts(['"new"', '"b"', '"a"', '{"prompt": "a"}'], model="m")
+    other = read_prompts(['"a"'], model="other")
+
+    assert len({prompt.id for prompt in first}) == 3
+    assert {prompt.id for prompt in first} < {prompt.id for prompt in second}
+    assert other[0].id not in {prompt.id for prompt in first}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("hello", "not JSON .*a prompt of plain text needs quotes"),
+        ("5", "a text or an object is wanted, not 5"),
+        ("[]", "a text or an object is wanted"),
+        ("{}", "either a prompt or messages are wanted"),
+        ('{"prompt": "a", "messages": [{}]}', "either a prompt or messages are wanted"),
+        ('{"prompt": ["a"]}', r"the prompt must be a text, not \['a'\]"),
+        ('{"messages": []}', "messages must be a list with something in it"),
+        ('{"messages": "a"}', "messages must be a list with something in it, not 'a'"),
+        ('{"id": true, "prompt": "a"}', "the id must be a text or a whole number, not True"),
+        ('{"id": "taken", "prompt": "a"}', "the id 'taken' is taken by a line before it"),
+        ('{"model": null, "prompt": "a"}', "it names no model"),
+        (r'"\ud83d"', "half a character"),
+        ('{"prompt": "a", "temperature": NaN}', "a number that JSON does not have"),
+        ('{"prompt": "a", "temperature": 1e999}', "a number that JSON does not have"),
+        (f'{{"prompt": "a", "own": {"[" * 100_000}', "nested too deeply"),
+        (f'{{"prompt": [{"1," * 99}1]}}', r"the prompt must be a text, not \[1, 1, .{50}\.\.\.: "),
+    ],
+)
+def test_a_wrong_line_is_named(line: str, says: str) -> None:
+    """Before anything is asked, with the value and the way out."""
+    with pytest.raises(ValueError, match=f"line 2 of the prompts: {says}"):
+        read_prompts(['{"id": "taken", "prompt": "b"}', line], model="m")
+
+
+# The file of answers
+
+WHOLE: Answer = {"id": "é", "completion": {"choices": [{"index": 0}]}}
+BROKEN: Answer = {"id": "b", "completion": None, "error": {"type": "APIError", "message": "no"}}
+
+
+def test_answers_are_found_again(tmp_path: Path) -> None:
+    """Those without an error; a failure is asked again, and its later answer counts."""
+    path = tmp_path / "answers.jsonl"
+    with AnswerFile(path) as first:
+        first.write(WHOLE)
+        first.write(BROKEN)
+    with AnswerFile(path) as second:
+        second.write({**WHOLE, "id": "b"})
+    with AnswerFile(path) as third:
+        pass
+
+    assert (first.answered, second.answered, third.answered) == (set(), {"é"}, {"é", "b"})
+    assert (first.failed, second.failed) == (1, 0)
+    assert first.idle == math.inf
+    assert second.idle < PATIENCE
+    assert '"é"' in path.read_text("utf-8")
+
+
+def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> None:
+    """What is torn is cut off, so that the next answer begins a line of its own."""
+    path = tmp_path / "answers.jsonl"
+    with AnswerFile(path) as answers:
+        answers.write(BROKEN)
+    before = path.read_bytes()
+    with AnswerFile(path) as answers:
+        answers.write(WHOLE)
+    after = path.read_bytes()
+
+    for end in range(len(before), len(after) + 1):
+        path.write_bytes(after[:end])
+        with AnswerFile(path) as answers:
+            answers.write({**WHOLE, "id": "next"})
+        # Only its line end is missing: the answer is whole.
+        finished = end >= len(after) - 1
+        assert answers.answered == ({"é"} if finished else set())
+        assert [line["id"] for line in many.read_answers(path)] == (["b", "é", "next"] if finished else ["b", "next"])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello",
+        b'"a prompt"\n',
+        b'{"id": 1, "prompt": "a"}',
+        b"[1]\n",
+        b'{"id": "x"\n',
+        b'{"id":[1],"completion":{}}\n',
+    ],
+)
+def test_another_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    """Such as the prompts, named in the place of the answers."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes(content)
+
+    with pytest.raises(ValueError, match="line 1 of the answers is none"), AnswerFile(path):
+        pass
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_a_second_run_is_refused(tmp_path: Path) -> None:
+    """Two would ask for the same twice."""
+    with (
+        AnswerFile(tmp_path / "answers.jsonl"),
+        pytest.raises(BlockingIOError, match=r"another run writes to .*answers\.jsonl"),
+        AnswerFile(tmp_path / "answers.jsonl"),
+    ):
+        pass
+
+
+def test_a_file_in_use_says_so(tmp_path: Path) -> None:
+    """By its time, all the while: a kill leaves behind when the last request can have been sent."""
+    path = tmp_path / "answers.jsonl"
+    path.touch()
+    os.utime(path, (0, time.time() - 1000))
+    with AnswerFile(path) as answers:
+        os.utime(path, (0, 0))
+        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
+
+    # From shortly before the mark that is the last one.
+    assert 998 < answers.idle < 1000 + PATIENCE
+
+
+def test_a_slow_disk_does_not_hold_up_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed meanwhile would seem to have ended long before its last requests."""
+    path, syncs, goes_on = tmp_path / "answers.jsonl", threading.Event(), threading.Event()
+
+    def fsync(_: int) -> None:
+        syncs.set()
+        goes_on.wait(PATIENCE)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with AnswerFile(path) as answers:
+        answers.write(WHOLE)
+        assert syncs.wait(PATIENCE)
+        os.utime(path, (0, 0))
+        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
+        goes_on.set()
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, by the system: an answer that may not be on the disk is not written off as kept."""
+    failures = [OSError(5, "Input/output error")]
+
+    def fsync(_: int) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error"), AnswerFile(tmp_path / "at_the_end.jsonl") as answers:
+        answers.write(WHOLE)
+
+    failures.append(OSError(5, "Input/output error"))
+    answers = AnswerFile(tmp_path / "meanwhile.jsonl").__enter__()
+    answers.write(WHOLE)
+    assert eventually(lambda: answers._error is not None, PATIENCE)
+    with pytest.raises(OSError, match="Input/output error"):
+        answers.write(WHOLE)
+    with pytest.raises(OSError, match="Input/output error"):
+        answers.__exit__(None, None, None)
+
+
+def test_half_a_character_of_a_model_is_written(tmp_path: Path) -> None:
+    """As JSON can write it, in a file that stays UTF-8."""
+    with AnswerFile(tmp_path / "answers.jsonl") as answers:
+        answers.write({"id": "a", "completion": {"text": "\ud83d"}})
+
+    assert many.read_answers(tmp_path / "answers.jsonl")[0]["completion"]["text"] == "\ud83d"
+
+
+def test_answers_end_with_a_newline_byte_alone() -> None:
+    """Gateways send U+2028 and U+0085 unescaped, which some readers take for the end of a line."""
+    line = json.dumps({"id": "a", "completion": {"text": "\u2028\u0085"}}, ensure_ascii=False).encode() + b"\n"
+
+    assert read_answers(io.BytesIO(line * 2)) == ({"a"}, 2 * len(line))
+
+
+# What errors mean
+
+
+def status_error(status: int, kind: str = "", **more: Any) -> openai.APIStatusError:
+    body = {"type": kind, "message": "no", "code": str(status), **more}
+    response = httpx2.Response(status, request=httpx2.Request("POST", "http://test"))
+    made = openai.AuthenticationError if status == 401 else openai.APIStatusError
+    return made("no", response=response, body=body)
+
+
+@pytest.mark.parametrize(
+    ("error", "means"),
+    [
+        (status_error(429, "budget_exceeded"), "stop"),
+        (status_error(429, code="budget_exceeded"), "stop"),
+        (status_error(400, "budget_exceeded"), "stop"),  # older LiteLLM
+        (StreamProviderError("no", body={"type": "budget_exceeded", "code": "429"}), "stop"),
+        (status_error(401), "stop"),
+        (status_error(429, "rate_limit_error"), "wait"),
+        (status_error(429, "throttling_error"), "wait"),
+        (StreamProviderError("no", body={"type": "rate_limit_error", "code": "429"}), "wait"),
+        (status_error(408), "again"),
+        (status_error(409), "again"),
+        (status_error(500), "again"),
+        (status_error(503), "again"),
+        (openai.APITimeoutError(httpx2.Request("POST", "http://test")), "again"),
+        (openai.APIConnectionError(request=httpx2.Request("POST", "http://test")), "again"),
+        (StreamTruncatedError("no"), "again"),
+        (StreamProviderError("no", body={"code": "500"}), "again"),
+        (StreamProviderError("no", body="words"), "again"),
+        (StreamProviderError("no", body={"code": "400"}), "fail"),
+        (StreamDecodeError("no"), "fail"),
+        (status_error(400), "fail"),
+        (status_error(403), "fail"),
+        (status_error(404), "fail"),
+        (status_error(422), "fail"),
+    ],
+    ids=lambda value: f"{type(value).__name__} {getattr(value, 'code', value)}",
+)
+def test_what_an_error_means(error: openai.APIError, means: str) -> None:
+    """A spent budget and a refused key end the run, a limit is waited for, what may pass is asked again."""
+    assert classify_error(error) == means
+
+
+# Asking
+
+
+class Slow(Body):
+    """A body that takes its time before each part."""
+
+    def __init__(self, seconds: float, *parts: Any) -> None:
+        super().__init__(parts)
+        self.seconds = seconds
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self:
+            await asyncio.sleep(self.seconds)
+            yield part
+
+
+def stream(*parts: Any, every: float = 0) -> httpx2.Response:
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Slow(every, *parts))
+
+
+def refusal(status: int, kind: str, **headers: str) -> httpx2.Response:
+    error = {"message": "no", "type": kind, "param": None, "code": str(status)}
+    return httpx2.Response(status, json={"error": error}, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def hello() -> httpx2.Response:
+    return stream(sse(*HELLO))
+
+
+def cut() -> httpx2.Response:
+    return stream(sse(*HELLO[:2], done=False), httpx2.ReadError("reset"))
+
+
+class Gateway:
+    """Answers the requests of each prompt in turn, and notes when they came; without an answer left, hello."""
+
+    def __init__(self, **answers: list[Callable[[], httpx2.Response]]) -> None:
+        self.answers = answers
+        self.latency: dict[str, float] = {}
+        self.asked: list[tuple[str, float]] = []
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        name = json.loads(request.content)["messages"][0]["content"]
+        self.asked.append((name, now()))
+        await asyncio.sleep(self.latency.get(name, 0))
+        left = self.answers.get(name)
+        return (left.pop(0) if left else hello)()
+
+    def times(self, name: str) -> list[float]:
+        return [when for asked, when in self.asked if asked == name]
+
+    async def ask(
+        self, names: str, limit: RollingLimit | None = None, write: Any = None, **settings: Any
+    ) -> dict[str, Answer]:
+        """Ask a prompt of each letter; return the answers under their ids."""
+        prompts = read_prompts((json.dumps({"id": name, "prompt": name}) for name in names), model="m")
+        transport = httpx2.MockTransport(self)
+        found: dict[str, Answer] = {}
+        self.found = found
+
+        def keep(answer: Answer) -> None:
+            assert answer["id"] not in found
+            found[answer["id"]] = answer
+
+        async with openai.AsyncOpenAI(
+            api_key="none", base_url="http://test", http_client=httpx2.AsyncClient(transport=transport)
+        ) as client:
+            await ask_all(client, prompts, limit or RollingLimit(100, 60), write or keep, **settings)
+        return found
+
+
+def test_what_may_pass_is_asked_again() -> None:
+    """After a cut, an error in the stream and a 503, with the SDK's back-off and none of its own retries."""
+    gateway = Gateway(a=[cut, cut], b=[lambda: stream(sse({"error": {"message": "no", "code": "500"}}))])
+    gateway.answers["c"] = [lambda: refusal(503, "internal_server_error")]
+    found = run(gateway.ask("abcd"))
+
+    assert {name: many.content_of(answer) for name, answer in found.items()} == dict.fromkeys("abcd", "Hello")
+    assert not any("error" in answer for answer in found.values())
+    assert gateway.times("a") == pytest.approx([0, 0.5, 1.5], abs=0.01)
+    assert [len(gateway.times(name)) for name in "abcd"] == [3, 2, 2, 1]
+
+
+def test_every_request_is_under_the_limit() -> None:
+    """Those that are made again, too."""
+    gateway = Gateway(**{name: [cut, cut, lambda: refusal(500, "internal_server_error")] for name in "abcdef"})
+    run(gateway.ask("abcdef", RollingLimit(4, 60)))
+
+    assert len(gateway.asked) == 24
+    assert most([when for _, when in gateway.asked], 60) == 4
+
+
+def test_a_failure_keeps_what_came_and_its_error() -> None:
+    """After so many requests, or at once where another would not help."""
+    gateway = Gateway(a=[cut] * 9, b=[lambda: refusal(404, "invalid_request_error")] * 9)
+    found = run(gateway.ask("ab", requests=3))
+
+    assert many.content_of(found["a"]) == "Hel"
+    assert found["a"]["error"]["type"] == "StreamConnectionError"
+    assert "connection cut after" in found["a"]["error"]["message"]
+    assert found["b"]["completion"] is None
+    assert found["b"]["error"] == {
+        "type": "NotFoundError",
+        "message": found["b"]["error"]["message"],
+        "status": 404,
+        "code": "404",
+    }
+    assert [len(gateway.times(name)) for name in "ab"] == [3, 1]
+
+
+@pytest.mark.parametrize("kind", ["rate_limit_error", "throttling_error"])
+def test_told_to_wait_all_wait(kind: str) -> None:
+    """As long as told, however often, and it does not count as a failure."""
+    gateway = Gateway(a=[lambda: refusal(429, kind, retry_after="60")] * 9)
+    found = run(gateway.ask("abc", concurrency=2, requests=1))
+
+    assert gateway.times("a") == pytest.approx([60 * n for n in range(10)], abs=0.2)
+    assert gateway.times("b") == [0]
+    assert gateway.times("c") == pytest.approx([60], abs=0.2)
+    assert [many.content_of(found[name]) for name in "abc"] == ["Hello"] * 3
+
+
+def test_a_limit_without_a_time_is_waited_for_a_while() -> None:
+    """With the back-off of other failures, and not for ever."""
+    gateway = Gateway(a=[lambda: refusal(429, "rate_limit_error")] * 9)
+    found = run(gateway.ask("a", requests=3))
+
+    assert gateway.times("a") == pytest.approx([0, 0.5, 1.5], abs=0.01)
+    assert found["a"]["error"]["status"] == 429
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, "budget_exceeded"), (401, "authentication_error")])
+def test_a_spent_budget_stops_the_run(status: int, kind: str) -> None:
+    """At once: the error is raised, what came of the others is kept, and nothing more is asked."""
+    parts = [*map(event, HELLO[:2])]
+    gateway = Gateway(
+        b=[lambda: stream(*parts, *[b": ping\n\n"] * 99, every=2)],
+        c=[lambda: refusal(status, kind)],
+        d=[lambda: stream(*[b": ping\n\n"] * 99, every=2)],
+    )
+    gateway.latency["c"] = 5
+
+    async def main() -> float:
+        with pytest.raises(openai.APIStatusError) as caught:
+            await gateway.ask("abcdef", concurrency=3)
+        assert caught.value.type == kind
+        return now()
+
+    ended = run(main())
+    found = gateway.found
+
+    assert ended == 5
+    assert [name for name, _ in gateway.asked] == ["a", "b", "c", "d"]
+    assert found.keys() == {"a", "b"}
+    assert "error" not in found["a"]
+    assert many.content_of(found["b"]) == "Hel"
+    assert found["b"]["error"] == {"type": "CancelledError", "message": "the run was stopped"}
+
+
+def test_a_budget_that_ends_in_mid_stream_keeps_what_came() -> None:
+    """The error inside a stream stops the run as well."""
+    spent = {"error": {"message": "no", "type": "budget_exceeded", "code": "429"}}
+    gateway = Gateway(a=[lambda: stream(sse(*HELLO[:2], spent, done=False))])
+    with pytest.raises(StreamProviderError):
+        run(gateway.ask("a"))
+
+    assert many.content_of(gateway.found["a"]) == "Hel"
+    assert gateway.found["a"]["error"]["code"] == "429"
+
+
+@pytest.mark.parametrize("parts", [[], [event(HELLO[0])]], ids=["at once", "later"])
+def test_a_stall_is_asked_again(parts: list[bytes]) -> None:
+    """Keep-alive comments are no life sign of a model."""
+    gateway = Gateway(a=[lambda: stream(*parts, *[b": ping\n\n"] * 9, every=15)])
+    found = run(gateway.ask("a", idle_timeout=20))
+
+    assert many.content_of(found["a"]) == "Hello"
+    assert gateway.times("a") == pytest.approx([0, 15 * len(parts) + 20.5], abs=0.1)
+
+
+def test_a_cancelled_run_keeps_what_came() -> None:
+    """Ctrl-C cancels it."""
+    gateway = Gateway(a=[lambda: stream(*map(event, HELLO[:2]), b"", every=5)])
+
+    async def main() -> None:
+        asking = asyncio.create_task(gateway.ask("ab", concurrency=2))
+        await asyncio.sleep(12)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    run(main())
+
+    assert many.content_of(gateway.found["a"]) == "Hel"
+    assert gateway.found["a"]["error"]["message"] == "the run was stopped"
+    assert "error" not in gateway.found["b"]
+
+
+def test_a_model_may_think_for_as_long_as_said() -> None:
+    """Before its first byte too, where the read timeout of `Tensorloop` is a minute."""
+    timeouts: list[Any] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        timeouts.append(request.extensions["timeout"])
+        return hello()
+
+    async def main() -> None:
+        http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        async with AsyncTensorloop(api_key="none", http_client=http_client) as client:
+            for idle_timeout in (300, 7):
+                await ask_all(client, [Prompt("a", CHAT)], RollingLimit(), lambda _: None, idle_timeout=idle_timeout)
+
+    run(main())
+
+    assert timeouts == [{"connect": 5.0, "read": read, "write": 600, "pool": 600} for read in (300, 7)]
+
+
+def test_what_asks_nothing_is_refused() -> None:
+    """Not answered with nothing."""
+    for name in ("concurrency", "requests"):
+        settings: dict[str, Any] = {name: 0}
+        with pytest.raises(ValueError, match=f"{name} is 0: with fewer than 1, nothing is asked"):
+            run(Gateway().ask("a", **settings))
+
+
+def test_a_full_disk_ends_the_run() -> None:
+    """The exception of `write` reaches the caller as it is."""
+
+    def write(_: Answer) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        run(Gateway().ask("abc", write=write))
+
+
+def test_no_more_at_once_than_said() -> None:
+    """Bounded concurrency: a new one begins where one ends."""
+    gateway = Gateway(**{name: [lambda: stream(sse(text("Hello"), finish()), every=1)] for name in "abcdef"})
+    run(gateway.ask("abcdef", concurrency=2))
+
+    assert [when for _, when in gateway.asked] == pytest.approx([0, 0, 1, 1, 2, 2], abs=0.1)
+
+
+# Against a real server
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return many.write_cassette(tmp_path_factory.mktemp("recording") / "answers.yaml", 40)
+
+
+@pytest.fixture
+def server(recording: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayServer]:
+    with ReplayServer(recording) as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+        yield server
+
+
+def recipe(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | None:
+    """Run the recipe in this process; return its exit status, or the sentence it ends with."""
+    requirements.module("tqdm", "prompts")
+    monkeypatch.setattr(sys, "argv", ["many_prompts.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        pages.run_recipe("many_prompts")
+    return end.value.code
+
+
+async def test_a_server_sees_no_more_than_the_limit(server: ReplayServer, tmp_path: Path) -> None:
+    """With new connections and old ones, slow beginnings and quick ones, and failures in between."""
+    faults = ["", "first-delay=0.05", "status=503&retry-after=0.01&fails=1", "cut-after=3&fails=1"]
+    given = [many.prompt(number, faults[number % 4]) for number in range(16)]
+    prompts = read_prompts(map(json.dumps, given), **many.FIELDS)
+    found: list[Answer] = []
+    async with openai.AsyncOpenAI(api_key="none", base_url=server.base_url) as client:
+        await ask_all(client, prompts, RollingLimit(9, 0.3), found.append)
+
+    assert {answer["id"] for answer in found if "error" not in answer} == {prompt.id for prompt in prompts}
+    assert len(server.requests) == 24
+    assert many.most_requests_within(server, 0.3) <= 9
+
+
+def test_the_recipe_answers_and_asks_once(
+    server: ReplayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What failed is asked again by the next run, what is answered is not; what is run at once waits a window."""
+    faults = {2: "status=400&fails=1", 3: "status=429&retry-after=0.2&fails=1"}
+    prompts = many.write_lines(tmp_path / "prompts.jsonl", [many.prompt(n, faults.get(n, "")) for n in range(6)])
+    answers = tmp_path / "answers.jsonl"
+    first = recipe(monkeypatch, prompts, answers, 100, 1)
+    failed = [answer["id"] for answer in many.read_answers(answers) if "error" in answer]
+    ended = time.monotonic()
+    second = recipe(monkeypatch, prompts, answers, 100, 1)
+    third = recipe(monkeypatch, prompts, answers, 100, 1)
+
+    assert (first, second, third) == ("1 failed: run again to ask for them once more", 0, 0)
+    assert failed == ["p2"]
+    assert server.requests[-1].time > ended + 0.9
+    assert sorted(answer["id"] for answer in many.read_answers(answers) if "error" not in answer) == [
+        f"p{number}" for number in range(6)
+    ]
+    assert many.request_counts(server) == {f"number {number}": 2 if number in faults else 1 for number in range(6)}
+    # No bar where there is no terminal.
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_recipe_stops_where_the_budget_is_spent(
+    server: ReplayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says why, in a sentence."""
+    given = [many.prompt(0, "status=429&error-type=budget_exceeded"), *(many.prompt(n) for n in range(1, 40))]
+    prompts = many.write_lines(tmp_path / "prompts.jsonl", given)
+    said = recipe(monkeypatch, prompts, tmp_path / "answers.jsonl", 1, 60)
+
+    assert "The budget of this key is spent" in str(said)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [("hello", "line 1 of the prompts: not JSON"), ('"a"', "lets nothing through")]
+)
+def test_the_recipe_says_what_is_wrong(
+    server: ReplayServer, given: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sentence, from standard input too, before it asks."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+    said = recipe(monkeypatch, "-", tmp_path / "answers.jsonl", 0)
+
+    assert says in str(said)
+    assert server.requests == []
+
+
+def test_without_arguments_the_recipe_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its docstring is its help."""
+    assert "python recipes/many_prompts.py prompts.jsonl answers.jsonl" in str(recipe(monkeypatch))
+
+
+def test_a_killed_run_is_taken_up(server: ReplayServer, tmp_path: Path) -> None:
+    """No finished request twice, and its requests still count: the limit holds across the kill."""
+    requirements.module("tqdm", "prompts")
+    given = [many.prompt(n, "" if n < 10 else "stall-after=3&fails=1") for n in range(16)]
+    prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
+    with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
+        assert eventually(lambda: len(server.requests) == 16 and len(many.read_answers(answers)) == 10, PATIENCE)
+        run.kill()
+        run.wait()
+    killed = time.monotonic()
+    before = many.request_counts(server)
+    with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
+        _, said = run.communicate(timeout=PATIENCE)
+    again = many.request_counts(server) - before
+
+    assert (run.returncode, said) == (0, "")
+    assert sorted(answer["id"] for answer in many.read_answers(answers)) == sorted(f"p{number}" for number in range(16))
+    assert again == {f"number {number}": 1 for number in range(10, 16)}
+    assert many.most_requests_within(server, 1) <= 16
+    assert min(request.time for request in server.requests if request.time > killed) > killed + 1
+
+
+def test_prompts_travel() -> None:
+    """To workers on other machines."""
+    prompt = read_prompts(['"a"'], model="m")[0]
+
+    assert pickle.loads(pickle.dumps(prompt)) == prompt == Prompt(prompt.id, prompt.request)

@@ -1,0 +1,377 @@
+"""The recipes that look closer at one answer: its speed, its thoughts, its chunks, its calls, its errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cassette
+import pages
+import pytest
+import recorded
+from chunks import DONE, chunk, event, finish, sse, text, tool, usage
+
+from tensorloop_stream import ChatAccumulator, StreamTiming
+from tensorloop_stream.replay import ReplayServer
+
+HAIKU = recorded.text("chat/haiku")
+RunOn = Callable[[str, str, bytes], str]
+
+
+def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a recipe as it stands and return the sentence it ends with, if it does."""
+    monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+    monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+    try:
+        pages.run_recipe(recipe)
+    except SystemExit as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture
+def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
+    """Run a recipe on another answer to what a cassette asks."""
+
+    def running(recipe: str, name: str, body: bytes) -> str:
+        with ReplayServer(recorded.cassette_with_body(name, tmp_path, body)) as server:
+            return run(recipe, server, monkeypatch)
+
+    return running
+
+
+@pytest.fixture
+def chunks_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return where `record_chunks` will write."""
+    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
+    return tmp_path / "chunks.jsonl"
+
+
+def read_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> ChatAccumulator:
+    """Read a file as `record_chunks` does."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+        monkeypatch.setattr("tempfile.mkdtemp", lambda: str(path.parent / "another"))
+        (path.parent / "another").mkdir()
+        kept = pages.run_recipe("record_chunks")["read"](path)
+    assert isinstance(kept, ChatAccumulator)
+    return kept
+
+
+def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The picture as a line, the times, the tokens by the usage that came."""
+    with ReplayServer(cassette.FOLDER / "chat/usage.yaml", delay=0.001) as server:
+        assert run("how_fast", server, monkeypatch) == ""
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == 4
+    assert re.fullmatch(r"first chunk \d+ ms, first token \d+ ms", lines[1])
+    assert re.fullmatch(r"between chunks \d+ ms, one in a hundred \d+ ms or more", lines[2])
+    assert re.fullmatch(r"[1-9]\d* tokens/s from gpt-4o-mini, request \S+", lines[3])
+
+
+def test_each_number_is_what_it_is_said_to_be(
+    run_on: RunOn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each of them another one, to be told apart."""
+    monkeypatch.setattr(StreamTiming, "gap", lambda _, quantile: quantile)
+    monkeypatch.setattr(StreamTiming, "time_to_first_chunk", 99.0)
+    monkeypatch.setattr(StreamTiming, "tokens_per_second", 7.0)
+    ended = run_on("how_fast", "chat/usage", sse(text("Hello"), finish(), usage()))
+    _, first, between, tokens = capsys.readouterr().out.splitlines()
+
+    assert ended == ""
+    assert re.fullmatch(r"first chunk 99000 ms, first token \d{1,4} ms", first)
+    assert between == "between chunks 500 ms, one in a hundred 990 ms or more"
+    assert tokens.startswith("7 tokens/s from gpt-4o-mini, request ")
+
+
+def test_what_was_not_measured_is_a_dash(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither tokens nor gaps nor chunks, and no traceback."""
+    ended = run_on("how_fast", "chat/usage", sse())
+
+    assert ended == ""
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "first chunk -, first token -",
+        "between chunks -, one in a hundred - or more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("details", "thoughts"), [({}, "None"), ({"completion_tokens_details": {"reasoning_tokens": 1}}, "1")]
+)
+def test_a_refusal_and_the_usage_stand_apart_too(
+    details: dict[str, Any], thoughts: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no answer goes to standard error; what the thoughts cost is told once, where the model says so."""
+    spent = usage()
+    spent["usage"] |= details
+    chunks = [chunk({"reasoning": "Hm."}), chunk({"refusal": "I can"}), chunk({"refusal": "not."}), finish(), spent]
+    ended = run_on("reasoning", "reasoning/reasoning_content", sse(*chunks))
+    out, err = capsys.readouterr()
+
+    assert ended == ""
+    assert err == "Hm.I cannot."
+    assert out == f"\n--- 2 tokens, {thoughts} of them thoughts\n\n"
+
+
+def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thoughts go to standard error, the answer to standard output."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        assert run("reasoning", server, monkeypatch) == ""
+    out, err = capsys.readouterr()
+
+    assert err == "A cache is a copy kept near its reader."
+    assert out == "Because reading nearby is faster.\n"
+
+
+def test_recorded_chunks_make_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path
+) -> None:
+    """What was kept, line by line, is the answer again, with the reasoning."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
+        assert run("record_chunks", server, monkeypatch) == ""
+
+    said = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
+    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+    assert len(chunks_file.read_text("utf-8").splitlines()) == len(recorded.chunks("reasoning/reasoning_content"))
+
+
+def test_recorded_chunks_may_hold_any_character(
+    run_on: RunOn, capsys: pytest.CaptureFixture[str], chunks_file: Path
+) -> None:
+    """What `str.splitlines` takes for line ends, and an emoji in two halves."""
+    halves = b"".join(event(text("@")).replace(b"@", half) for half in (rb"\ud83d", rb"\udcda"))
+    body = event(text("a\u2028b\u2029c\x85d\x0ce")) + halves + sse(finish())
+    ended = run_on("record_chunks", "reasoning/reasoning_content", body)
+
+    assert ended == ""
+    said = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
+    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+
+
+@pytest.mark.parametrize("torn", ["", '{"id":"chatcmpl-1","choi', '{"choices":[{"delta":{"content":"ü'])
+def test_chunks_of_a_file_that_ends_early(torn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that is killed while it writes leaves a part of a line, perhaps of a character."""
+    whole = json.dumps(text("Hel\u2028"), ensure_ascii=False)
+    (tmp_path / "early.jsonl").write_bytes(f"{whole}\n{torn}".encode()[: -1 if torn else None])
+    kept = read_chunks(tmp_path / "early.jsonl", monkeypatch)
+
+    assert kept.text == "Hel\u2028"
+    assert not kept.finished
+
+
+def test_chunks_of_a_broken_stream_are_found(monkeypatch: pytest.MonkeyPatch, chunks_file: Path) -> None:
+    """The sentence that the recipe ends with tells where they are; one that never began has no file."""
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", status=403) as server:
+        refused = run("record_chunks", server, monkeypatch)
+    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", cut_after=9) as server:
+        cut = run("record_chunks", server, monkeypatch)
+
+    assert str(chunks_file.parent) not in refused
+    assert cut.startswith("connection cut after 9 chunks")
+    assert cut.endswith(f"\n--- {chunks_file}: cut")
+    assert read_chunks(chunks_file, monkeypatch).text == "Because reading nearby is"
+
+
+def test_calls_run_while_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each whole call once, with its arguments."""
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml") as server:
+        assert run("tools_early", server, monkeypatch) == ""
+    lines = capsys.readouterr().out.splitlines()
+
+    assert sorted(lines[:2]) == ["get_time runs", "get_weather runs"]
+    assert lines[2:] == [
+        "call_weather: get_weather of {'city': 'Zürich'}",
+        "call_time: get_time of {'time_zone': 'Asia/Tokyo'}",
+    ]
+
+
+def test_a_call_runs_before_the_next_one_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second is cut, and the first has run: so it must be one that may run again."""
+    begun = 1 + next(n for n, piece in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{piece}")
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml", cut_after=begun) as server:
+        ended = run("tools_early", server, monkeypatch)
+
+    assert ended.startswith(f"connection cut after {begun} chunks")
+    assert capsys.readouterr().out == "get_weather runs\n"
+
+
+def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some models send none, instead of an empty object."""
+    call = {"index": 0, "id": "call_1", "function": {"name": "get_time", "arguments": ""}}
+    ended = run_on("tools_early", "tools/parallel_calls", sse(tool(call), finish("tool_calls")))
+
+    assert ended == ""
+    assert capsys.readouterr().out == "get_time runs\ncall_1: get_time of {}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "out", "said"),
+    [
+        (sse(text("Hel"), text("lo"), finish()), "Hello\n--- final (5 chars) ---\n", ""),
+        (sse(), "\n--- final (0 chars) ---\n", ""),
+        (sse(text("Hel"), done=False), "Hel\n--- broken (3 chars) ---\n", "stream ended after 1 chunk"),
+        (b"", "\n--- broken (0 chars) ---\n", "stream ended after 0 chunks"),
+    ],
+    ids=["whole", "nothing", "broken", "broken at once"],
+)
+def test_one_call_at_the_end(
+    body: bytes, out: str, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each piece, and then what became of it: the whole answer, or the part that came before the error."""
+    ended = run_on("stream_callbacks", "chat/haiku", body)
+
+    assert capsys.readouterr().out == out
+    assert ended.startswith(said)
+    assert bool(ended) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("faults", "error", "advice"),
+    [
+        ({"cut_after": 7}, "connection cut", "a part is missing: keep what came, and ask again"),
+        ({"end_after": 7}, "no finish_reason", "a part is missing: keep what came, and ask again"),
+        ({"error_after": 7}, "litellm.APIConnectionError", "the gateway gave up: ask again"),
+        ({"stall_after": 7}, "(idle_timeout)", "nothing came for too long: ask again, or wait longer"),
+    ],
+    ids=["cut", "ended", "error", "stalled"],
+)
+def test_what_went_wrong(faults: dict[str, Any], error: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came, the request to name, the sentence of the error, and what to do."""
+    pages.shorten_timeouts(monkeypatch, 10)
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        said = run("what_went_wrong", server, monkeypatch)
+
+    text, _, rest = said.partition("\n--- request ")
+    assert text
+    assert HAIKU.startswith(text)
+    assert error in rest
+    assert rest.endswith(f"\n{advice}")
+
+
+def test_what_went_wrong_with_an_event(run_on: RunOn) -> None:
+    """No JSON is as good as a part that is missing."""
+    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + b"data: {\n\n")
+
+    assert said.startswith("Ca\n--- request ")
+    assert said.endswith("\na part is missing: keep what came, and ask again")
+
+
+@pytest.mark.parametrize(
+    ("faults", "out", "said"),
+    [
+        ({"cut_after": 7}, "In a world where time is", "the connection broke"),
+        ({"error_after": 7}, "In a world where time is", "the gateway says: litellm.APIConnectionError"),
+        ({"end_after": 7}, "In a world where time is", "the gateway says: stream ended after 7 chunks"),
+        ({"status": 403}, "", "the gateway says: Error code: 403"),
+    ],
+    ids=["cut", "error", "ended", "refused"],
+)
+def test_existing_code_keeps_its_except_clauses(
+    faults: dict[str, Any], out: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What breaks a stream comes to them, as what the gateway refuses does."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        ended = run("existing_code", server, monkeypatch)
+
+    assert capsys.readouterr().out == out
+    assert ended.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ({"message": "No.", "code": "400"}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": "401"}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": 403}, "the gateway refused it: asking again does not help"),
+        ({"message": "No.", "code": "404"}, "the gateway refused it: asking again does not help"),
+        ({"message": "Spent.", "type": "budget_exceeded", "code": "429"}, "asking again does not help"),
+        ({"message": "Spent.", "code": "budget_exceeded"}, "asking again does not help"),
+        ({"message": "Slow down.", "type": "rate_limit_error", "code": "429"}, "the gateway gave up: ask again"),
+        ({"message": "Down.", "code": "503"}, "the gateway gave up: ask again"),
+    ],
+)
+def test_what_the_gateway_says_went_wrong(error: dict[str, Any], advice: str, run_on: RunOn) -> None:
+    """By its code and type, in the stream as before it."""
+    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + event({"error": error}))
+
+    assert said.startswith("Ca\n--- request ")
+    assert error["message"] in said
+    assert said.endswith(advice)
+
+
+ODD = [
+    event(chunk({"role": "assistant"})),
+    event({**chunk(), "choices": [{"index": 0, "delta": None}]}),
+    event({**chunk(), "choices": None}),
+    event({**chunk(), "choices": []}),
+    event(chunk({"content": [{"type": "text", "text": "no"}]})),
+    event(chunk({"content": None})),
+    event(chunk({"content": 5})),
+    event(text("la", error=None)),
+    event({**text("la"), "error": None}),
+    *(b"data: " + data + b"\n\n" for data in (b"", b"null", b"[]", b"5", b'"text"', b"true")),
+    b"event: ping\ndata: {}\n\n: ping\n\nretry: 5\n\n",
+]
+
+
+def test_raw_http_passes_over_what_is_no_text(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gateways send empty events, `null`, and content of other kinds."""
+    ended = run_on("raw_http", "chat/haiku", b"".join(ODD) + sse(text("Hello"), finish()))
+
+    assert ended == ""
+    assert capsys.readouterr().out == "lalaHello\n--- final (9 chars) ---\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (event({"error": {"message": "It broke."}}) + DONE, '{"error":{"message":"It broke."}}'),
+        (event({"error": "It broke."}) + DONE, '{"error":"It broke."}'),
+        (b"event: error\ndata: It broke.\n\n" + DONE, "It broke."),
+        (event({"message": "It broke."}) + b"data: {\n\n" + DONE, "Expecting property name"),
+        (b"", "the stream ended without [DONE]"),
+        (event(finish()), "the stream ended without [DONE]"),
+    ],
+)
+def test_raw_http_is_never_silently_wrong(
+    end: bytes, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An error in the stream, also with [DONE] behind it, and an end without [DONE] end the program with a sentence."""
+    ended = run_on("raw_http", "chat/haiku", event(text("la")) + end)
+
+    assert capsys.readouterr().out == "la"
+    assert ended.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"status": 429, "error_type": "budget_exceeded"}, '429: {"error":{"message":"429 Too Many Requests'),
+        ({"cut_after": 7}, "peer closed connection"),
+        ({"end_after": 7}, "the stream ended without [DONE]"),
+        ({"error_after": 7}, '{"error": {"message": "litellm.APIConnectionError'),
+    ],
+    ids=["refused", "cut", "ended", "failed"],
+)
+def test_raw_http_tells_what_went_wrong(faults: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of the gateway, where it has some."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        assert run("raw_http", server, monkeypatch).startswith(said)
+
+
+def test_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole answer is merely printed."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml") as server:
+        assert run("what_went_wrong", server, monkeypatch) == ""
+
+    assert capsys.readouterr().out == f"{HAIKU}\n"

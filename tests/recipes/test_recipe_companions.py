@@ -1,0 +1,456 @@
+"""The recipes about what goes with a stream: history, moderation, other libraries, tests, the Responses API."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import redirect_stdout, suppress
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import cassette
+import httpx2
+import pages
+import pytest
+import recorded
+import requirements
+from chunks import chunk, event, finish, text, tool
+from clients import Body
+from hypothesis import given, settings, strategies as st
+from openai import OpenAIError
+from sockets import saw_disconnects
+
+from tensorloop_stream import ChatStream, StreamTruncatedError, Tensorloop
+from tensorloop_stream.replay import ReplayServer
+
+ROOT = Path(__file__).parents[2]
+HAIKU = recorded.text("chat/haiku")
+Run = Callable[..., dict[str, Any]]
+Ran = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def cassettes() -> Iterator[ReplayServer]:
+    with ReplayServer([cassette.FOLDER]) as server:
+        yield server
+
+
+@pytest.fixture
+def run(cassettes: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a recipe, unedited, and return its names; one that ends with a sentence leaves it under `said`."""
+
+    def running(recipe: str, server: ReplayServer = cassettes) -> dict[str, Any]:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
+        try:
+            return pages.run_recipe(recipe)
+        except SystemExit as stop:
+            return {"said": stop.code}
+
+    return running
+
+
+@functools.cache
+def names_of(recipe: str) -> dict[str, Any]:
+    """Return the names of a recipe that ran to its end once."""
+    with ReplayServer([cassette.FOLDER]) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        patch.setenv("TENSORLOOP_KEY", "tl_none")
+        return pages.run_recipe(recipe, "<run_path>")
+
+
+@pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_api"])
+def test_without_a_key_it_says_what_to_do(
+    recipe: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One sentence that names the variable and the replay command; a text as the code is status 1."""
+    if recipe == "langchain_or_litellm":
+        requirements.module("langchain_openai", "langchain")
+    for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+ -m tensorloop_stream\.replay"):
+        pages.run_recipe(recipe)
+
+
+# conversation
+
+
+def said(number: int) -> str:
+    """Return the text of one of the two recorded answers."""
+    body = recorded.interactions("conversations/system_message")[number]["response"]["body"]["string"]
+    lines = [json.loads(line[6:]) for line in body.split("\n") if line.startswith("data: {")]
+    return "".join(choice["delta"].get("content") or "" for line in lines for choice in line["choices"])
+
+
+def test_a_conversation_sends_what_fits(run: Run, cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The long old turn stays at home, and in the history; the system message and the last turns go out."""
+    before = len(cassettes.requests)
+    history = run("conversation")["history"]
+    sent = [request.body["messages"] for request in cassettes.requests[before:]]
+
+    assert capsys.readouterr().out == f"{said(0)}\n{said(1)}\n"
+    assert [[message["role"] for message in messages] for messages in sent] == [
+        ["system", "user"],
+        ["system", "user", "assistant", "user"],
+    ]
+    assert [message["role"] for message in history] == ["system", *["user", "assistant"] * 3]
+    assert sent[1] == [history[0], *history[3:6]]
+
+
+def test_a_cut_answer_is_remembered_as_cut(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the user read stays in the history, with a word on it; the program goes on."""
+    with ReplayServer(cassette.FOLDER / "conversations/system_message.yaml", cut_after=7) as server:
+        left = run("conversation", server)
+        messages = server.requests[-1].body["messages"]
+
+    assert capsys.readouterr().out.startswith(
+        "A cache is a device or\n(connection cut after 7 chunks and 22 characters"
+    )
+    assert messages[2] == {"role": "assistant", "content": "A cache is a device or [cut off]"}
+    # Nobody recorded an answer to that.
+    assert left["said"].startswith("Error code: 404")
+
+
+CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "wanted"),
+    [
+        ([text("Hello"), finish()], {"content": "Hello"}),
+        ([text("Hel"), finish("length")], {"content": "Hel [cut off]"}),
+        ([text("Hel"), finish("content_filter")], {"content": "Hel [cut off]"}),
+        ([tool(CALL), finish("tool_calls")], {"tool_calls": [{name: CALL[name] for name in CALL if name != "index"}]}),
+        ([text("Wait."), tool(CALL)], {"content": "Wait. [cut off]"}),
+    ],
+)
+def test_what_is_remembered_of_an_answer(chunks: list[Any], wanted: dict[str, Any]) -> None:
+    """A whole answer as it is, calls and all; of a cut one the text, and never a call."""
+    stream = ChatStream(chunks, require_finish=False).until_done()
+    remembered = names_of("conversation")["remembered"](stream)
+
+    assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **wanted}
+
+
+@pytest.mark.parametrize("chunks", [[], [text(""), finish("length")], [tool(CALL)]])
+def test_of_an_answer_without_text_nothing_is_remembered(chunks: list[Any]) -> None:
+    """Nobody read anything, and a model would take an empty message for its own."""
+    stream = ChatStream(chunks, require_finish=False).until_done()
+
+    assert names_of("conversation")["remembered"](stream) is None
+
+
+def test_a_question_without_an_answer_is_forgotten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next one is asked as if it were the first."""
+    with ReplayServer(cassette.FOLDER / "conversations/system_message.yaml", cut_after=0, fails=1) as server:
+        run("conversation", server)
+        messages = server.requests[-1].body["messages"]
+
+    assert "connection cut after 0 chunks" in capsys.readouterr().out
+    assert [message["role"] for message in messages] == ["system", "user"]
+
+
+def turn(size: int, calls: int) -> list[dict[str, Any]]:
+    """Return a turn: a question, calls with their results, an answer."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "?" * size}]
+    for number in range(calls):
+        messages += [
+            {"role": "assistant", "tool_calls": [{"id": f"call_{number}"}]},
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": "!" * size},
+        ]
+    return [*messages, {"role": "assistant", "content": "." * size}]
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(turn, st.integers(0, 300), st.integers(0, 3)), min_size=1, max_size=6), st.integers(0, 3000))
+def test_trimming_keeps_whole_turns(turns: list[list[dict[str, Any]]], budget: int) -> None:
+    """The system message, and as many of the last turns as fit, but at least the last one."""
+    system = {"role": "system", "content": "Be brief."}
+    kept = [[system, *itertools.chain(*turns[at:])] for at in range(len(turns))]
+    trimmed = names_of("conversation")["trimmed"](kept[0], budget)
+
+    assert trimmed in kept
+    assert len(f"{trimmed}") <= budget or trimmed == kept[-1]
+    assert all(len(f"{longer}") > budget for longer in kept[: kept.index(trimmed)])
+
+
+# moderate
+
+
+PHRASE = "a moment to store"
+MARK = "[the rest is not shown]"
+
+
+def test_a_failed_check_ends_the_answer(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """What passed is shown, the rest is not, not even its beginning, and the gateway sees the client leave."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", stall_after=20) as server:
+        run("moderate", server)
+        left = saw_disconnects(server)
+    shown = capsys.readouterr().out.removesuffix(f"{MARK}\n")
+
+    assert shown == HAIKU[: len(shown)]
+    assert 0 < len(shown) <= HAIKU.casefold().index(PHRASE)
+    assert left
+
+
+PIECES = st.lists(
+    st.sampled_from([*PHRASE, PHRASE, PHRASE[:9], PHRASE[9:], "A Moment", "\n", "x" * 30, "é"]), max_size=60
+)
+
+
+def shown(pieces: list[str], *, broken: bool = False) -> str:
+    """Return what is shown of an answer of these pieces, with its end or without."""
+    show = names_of("moderate")["show"]
+    stream = ChatStream([*map(text, pieces), *([] if broken else [finish()])])
+    with redirect_stdout(StringIO()) as out, suppress(StreamTruncatedError):
+        show(stream)
+    return out.getvalue().removesuffix("\n")
+
+
+@settings(deadline=None)
+@given(PIECES, st.booleans())
+def test_nothing_of_a_phrase_is_shown(pieces: list[str], broken: bool) -> None:
+    """However it is cut into pieces; and a text without the phrase is shown whole, also if its stream breaks."""
+    whole, seen = "".join(pieces), shown(pieces, broken=broken)
+    at = whole.casefold().find(PHRASE)
+
+    if at == -1:
+        assert seen == whole
+    else:
+        assert seen.endswith(MARK)
+        assert whole[:at].startswith(seen.removesuffix(MARK))
+
+
+def test_a_broken_answer_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The check hides nothing of what the stream itself has to say, and nothing of what had passed."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", end_after=9) as server:
+        left = run("moderate", server)
+
+    assert left["said"].startswith("stream ended after 9 chunks")
+    assert capsys.readouterr().out == "In a world where time is currency,\n"
+
+
+def test_what_could_not_be_checked_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of your own may fail; what it had not seen stays hidden."""
+    show = names_of("moderate")["show"]
+    monkeypatch.setitem(show.__globals__, "passes", {"Hello, ": True}.__getitem__)
+    with redirect_stdout(StringIO()) as out, pytest.raises(KeyError):
+        show(ChatStream([text("Hello, "), text("you fool"), finish()]))
+
+    assert out.getvalue() == "Hello, \n"
+
+
+# langchain_or_litellm
+
+
+@pytest.fixture
+def langchain() -> None:
+    requirements.module("langchain_openai", "langchain")
+
+
+@pytest.mark.usefixtures("langchain")
+def test_langchain_reads_our_stream(run: Run, cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its own settings: the documented request goes out, and the haiku comes in."""
+    run("langchain_or_litellm")
+
+    assert capsys.readouterr().out.startswith(f"langchain_openai:\n{HAIKU}\n")
+    assert recorded.request("chat/haiku") in [request.body for request in cassettes.requests]
+
+
+@pytest.mark.usefixtures("langchain")
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"end_after": 7}, "stream ended after 7 chunks and 24 characters of text with no finish_reason and no [DONE]"),
+        ({"cut_after": 7}, "connection cut after 7 chunks and 24 characters of text"),
+        ({"error_after": 7}, "litellm.APIConnectionError: APIConnectionError: OpenAIException - The server had an"),
+    ],
+)
+def test_langchain_hears_of_a_broken_stream(faults: Any, said: str, run: Run) -> None:
+    """As every reader of our streams; with its own client the first of these just ends."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        assert run("langchain_or_litellm", server)["said"].startswith(said)
+
+
+# Not required where everything else is: what it pins cannot be had from every registry.
+@pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="needs litellm>=1.108")
+@pytest.mark.parametrize("faults", [{}, {"end_after": 7}])
+def test_litellm_hands_out_chunks(faults: Any) -> None:
+    """In a process of its own, for it takes seconds to be imported; a stream that only ends is an error."""
+    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
+        environment = {"TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
+        ran = subprocess.run(
+            [sys.executable, ROOT / "recipes/langchain_or_litellm.py"],
+            env={**os.environ, **environment, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    if faults:
+        assert ran.returncode == 1
+        assert "Traceback" not in ran.stderr
+    else:
+        assert ran.stdout.endswith(f"litellm:\n{HAIKU}\n")
+
+
+def test_chunks_of_another_library_are_read_as_they_are() -> None:
+    """LiteLLM's have every field, most of them null, and further ones of its own."""
+    more = {"provider_specific_fields": None, "citations": None, "moderation": None, "service_tier": None}
+    delta: dict[str, Any] = dict.fromkeys(("refusal", "role", "content", "function_call", "tool_calls", "audio"))
+    pieces = [{"role": "assistant"}, {"content": "Hel"}, {"content": "lo"}]
+    chunks = [chunk(delta | piece, logprobs=None) | more for piece in pieces]
+    stream = ChatStream([*chunks, chunk(delta, finish="stop") | more])
+
+    assert stream.get_final_text() == "Hello"
+    assert stream.completion.choices[0].finish_reason == "stop"
+
+
+# pytest_your_app
+
+
+def run_the_tests_of_the_app() -> Ran:
+    return subprocess.run(
+        [sys.executable, "recipes/pytest_your_app.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def run_the_tests_of_broken_apps(folder: Path) -> Ran:
+    """Test an app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
+    (folder / "recipes").mkdir()
+    shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
+    source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
+    (folder / "recipes/silent.py").write_text(source.replace(' + " ..."', ""), "utf-8")
+    (folder / "recipes/warmer.py").write_text(source.replace("temperature=0.2", "temperature=0.3"), "utf-8")
+    also = "try:\n        client.models.list()\n    except Exception:\n        pass\n    answer = "
+    (folder / "recipes/curious.py").write_text(source.replace("answer = ", also, 1), "utf-8")
+    apps = [f"recipes/{app}.py" for app in ("silent", "warmer", "curious")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *apps]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Ran], Future[Ran]]]:
+    """They run while other tests do."""
+    with ThreadPoolExecutor(1) as pool:
+        yield (
+            pool.submit(run_the_tests_of_the_app),
+            pool.submit(run_the_tests_of_broken_apps, tmp_path_factory.mktemp("apps")),
+        )
+
+
+def test_the_test_of_an_app_passes(tested: tuple[Future[Ran], Future[Ran]]) -> None:
+    """By the command of its first line."""
+    ran = tested[0].result()
+
+    assert re.search(r"\b4 passed\b", ran.stdout), ran.stdout
+    assert ran.returncode == 0
+
+
+def test_the_test_of_an_app_finds_what_is_wrong_with_it(tested: tuple[Future[Ran], Future[Ran]]) -> None:
+    """An app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
+    ran = tested[1].result()
+
+    assert re.findall(r"^FAILED recipes/(\S+)", ran.stdout, re.MULTILINE) == [
+        "silent.py::test_with_a_server[7-where",
+        "silent.py::test_with_a_server[0-",
+        "warmer.py::test_with_a_server[None-A",
+        "warmer.py::test_with_a_server[7-where",
+        "warmer.py::test_with_a_server[0-",
+        "warmer.py::test_with_vcrpy",
+        "curious.py::test_with_a_server[None-A",
+        "curious.py::test_with_a_server[7-where",
+        "curious.py::test_with_a_server[0-",
+    ]
+
+
+# responses_api
+
+
+def test_a_response_is_printed_and_returned(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Text and arguments as they arrive, and the whole response at the end."""
+    names = run("responses_api")
+
+    assert capsys.readouterr().out == (
+        f'{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n{{"city":"Zürich"}}\nget_weather({{"city":"Zürich"}})\n'
+    )
+    assert names["poem"].usage.output_tokens == 26
+    assert names["called"].output[0].call_id == "call_weather"
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ({"end_after": 9}, "the stream ended, and the response had not"),
+        ({"cut_after": 9}, "Connection error."),
+        (
+            {"error_after": 9},
+            "litellm.APIConnectionError: APIConnectionError: OpenAIException - The server had an error",
+        ),
+        ({"status": 429}, "Error code: 429"),
+    ],
+)
+def test_a_broken_response_is_an_error(faults: Any, said: str, run: Run) -> None:
+    """The first of these the SDK does not tell from a whole response."""
+    with ReplayServer(
+        cassette.FOLDER / "responses/haiku.yaml", retry_after=0.01 if "status" in faults else None, **faults
+    ) as server:
+        assert run("responses_api", server)["said"].startswith(said)
+
+
+def test_a_failed_response_is_an_error(cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the proxy makes of an upstream that hangs up: an event like any other to the SDK."""
+    with Tensorloop(base_url=cassettes.base_url, api_key="tl_none") as client:
+        with pytest.raises(OpenAIError, match=r"^the response is failed: .*Response payload is not completed"):
+            names_of("responses_api")["respond"](client, input="Stream a haiku about scissors.")
+        alone = list(client.responses.create(model="gpt-4o-mini", stream=True, input="Stream a haiku about scissors."))
+
+    assert capsys.readouterr().out.endswith("Caches remember")
+    assert alone[-1].type == "response.failed"
+
+
+INCOMPLETE = {"id": "resp_1", "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        (
+            {"type": "response.incomplete", "sequence_number": 1, "response": INCOMPLETE},
+            r"^the response is incomplete: .*max_output_tokens",
+        ),
+        (
+            {"type": "error", "sequence_number": 1, "code": "server_error", "message": "It broke.", "param": None},
+            r"^It broke\.$",
+        ),
+        ({"type": "error", "message": "It broke."}, r"^It broke\.$"),
+    ],
+)
+def test_a_response_that_says_why_it_ends(ended: Any, said: str) -> None:
+    """Cut by `max_output_tokens`, or with an error event, both in the form of OpenAI."""
+    answer = httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body([event(ended)]))
+    http_client = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
+    with (
+        Tensorloop(api_key="tl_none", http_client=http_client) as client,
+        pytest.raises(OpenAIError, match=said),
+    ):
+        names_of("responses_api")["respond"](client, input="Hello?")
+
+
+def test_a_cut_response_is_an_error_of_the_http_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As openai 3.0 has it: what later ones catch there, this lets through."""
+    monkeypatch.setattr("openai._streaming.request_exceptions", tuple, raising=False)
+    with ReplayServer(cassette.FOLDER / "responses/haiku.yaml", cut_after=9) as server:
+        assert run("responses_api", server)["said"].startswith("peer closed connection")

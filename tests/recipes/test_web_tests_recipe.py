@@ -1,0 +1,48 @@
+"""The recipe that tests a web app: it passes for the app, and fails for others."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cassette
+import pytest
+import requirements
+
+RECIPE = Path(__file__).parents[2] / "recipes/pytest_your_web_app.py"
+
+
+def run(source: str, folder: Path) -> str:
+    """Run the recipe in a folder of its own and return the last line that it prints."""
+    requirements.module("starlette", "starlette")
+    (folder / "recipes").mkdir()
+    shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
+    (folder / "recipes" / RECIPE.name).write_text(source, "utf-8")
+    command = [sys.executable, f"recipes/{RECIPE.name}"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    last = ran.stdout.splitlines()[-1]
+    assert ran.returncode == ("failed" in last), ran.stdout + ran.stderr
+    return last
+
+
+def test_the_app_passes(tmp_path: Path) -> None:
+    """Its answer is whole, its broken one is not, and a refusal keeps its status."""
+    assert " 3 passed in" in run(RECIPE.read_text("utf-8"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "failed"),
+    [
+        ('"temperature": 0.2', '"temperature": 0.3', 2),
+        ('f"gpt-4o-mini?{fault}"', '"gpt-4o-mini"', 2),
+    ],
+    ids=["asks for something else", "is never broken"],
+)
+def test_another_app_fails(right: str, wrong: str, failed: int, tmp_path: Path) -> None:
+    """What the tests are for."""
+    source = RECIPE.read_text("utf-8")
+    assert right in source
+
+    assert f" {failed} failed" in run(source.replace(right, wrong), tmp_path)

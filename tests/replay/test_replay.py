@@ -1,0 +1,1022 @@
+"""Recorded streams on a real socket: matching, faults, connections, and the log."""
+
+import asyncio
+import http.client
+import json
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import httpx2
+import pytest
+import yaml
+
+from tensorloop_stream.replay import ReplayServer
+from tensorloop_stream.replay._faults import OPTIONS, FaultOptions
+from tensorloop_stream.replay._http import BadRequestError, Request, RequestParser
+
+EVENTS = [
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
+    'data: {"choices":[{"index":0,"delta":{"content":"Grüße \u2028"}}]}\n\n'.encode(),
+    'data: {"choices":[{"index":0,"delta":{"content":"👋🏽"}}]}\n\n'.encode(),
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+    b"data: [DONE]\n\n",
+]
+STREAM = b"".join(EVENTS)
+IN_BAND_ERROR = (
+    b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
+    b'The server had an error while processing your request", '
+    b'"type": null, "param": null, "code": "500"}}\n\n'
+)
+CHAT = "/v1/chat/completions"
+PATIENCE = 10
+
+
+def chat(prompt: str = "Hi", model: str = "gpt-4o-mini", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True, **more}
+
+
+def recorded(
+    body: Any = None,
+    answer: bytes | str = STREAM,
+    *,
+    method: str = "POST",
+    path: str = CHAT,
+    status: int = 200,
+    **headers: str,
+) -> dict[str, Any]:
+    named = {"content_type": "text/event-stream", "x_litellm_call_id": "42"} | headers
+    return {
+        "request": {
+            "method": method,
+            "uri": f"https://litellm.tensorloop.tech{path}",
+            "body": body if body is None or isinstance(body, str) else json.dumps(body),
+            "headers": {},
+        },
+        "response": {
+            "status": {"code": status, "message": http.client.responses[status]},
+            "headers": {name.replace("_", "-"): [value] for name, value in named.items()},
+            "body": {"string": answer if isinstance(answer, str) else answer.decode()},
+        },
+    }
+
+
+def cassette(path: Path, *interactions: dict[str, Any]) -> Path:
+    text = yaml.safe_dump({"version": 1, "interactions": list(interactions)}, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cassette(tmp_path_factory.mktemp("cassettes") / "hello.yaml", recorded(chat()))
+
+
+@pytest.fixture
+def server(one_stream: Path) -> Iterator[ReplayServer]:
+    with ReplayServer(one_stream) as server:
+        yield server
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", json.loads(self.body)["error"])
+
+
+def ask(
+    server: ReplayServer,
+    body: Any = None,
+    *,
+    method: str = "POST",
+    path: str = CHAT,
+    headers: dict[str, str] | None = None,
+) -> Reply:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    try:
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request(method, path, data, headers or {})
+        response = connection.getresponse()
+        return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def connect(server: ReplayServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+
+
+def request_bytes(body: Any, *headers: str, version: str = "1.1") -> bytes:
+    data = json.dumps(body).encode()
+    lines = [f"POST {CHAT} HTTP/{version}", "Host: replay", f"Content-Length: {len(data)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + data
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    read = b""
+    while not read.endswith(end):
+        piece = connection.recv(65536)
+        assert piece, f"the connection ended after {read!r}"
+        read += piece
+    return read
+
+
+class Wire(NamedTuple):
+    """What came from the socket until it was closed."""
+
+    head: bytes
+    chunks: list[bytes]
+    ended: bool
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.chunks)
+
+
+def wire(server: ReplayServer, body: Any) -> Wire:
+    with connect(server) as connection:
+        connection.sendall(request_bytes(body, "Connection: close"))
+        read = b""
+        while piece := connection.recv(65536):
+            read += piece
+    head, _, rest = read.partition(b"\r\n\r\n")
+    chunks: list[bytes] = []
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        if size == b"0":
+            assert rest == b"\r\n"
+            return Wire(head, chunks, ended=True)
+        chunks.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) :].removeprefix(b"\r\n")
+    return Wire(head, chunks, ended=False)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+# Which answer
+
+
+def test_the_recorded_stream_comes_byte_for_byte_with_its_headers(server: ReplayServer) -> None:
+    """Nothing is parsed and written anew on the way."""
+    reply = ask(server, chat())
+
+    assert reply.status == 200
+    assert reply.body == STREAM
+    assert reply.headers["content-type"] == "text/event-stream"
+    assert reply.headers["x-litellm-call-id"] == "42"
+    assert reply.headers["transfer-encoding"] == "chunked"
+
+
+def test_each_event_is_one_chunk(server: ReplayServer) -> None:
+    """So that a client that shows every read shows every event."""
+    assert wire(server, chat()).chunks == EVENTS
+
+
+def test_bodies_are_compared_by_value(tmp_path: Path) -> None:
+    """The order of keys means nothing, and JavaScript writes 0 where Python writes 0.0."""
+    with ReplayServer(cassette(tmp_path / "a.yaml", recorded(chat(temperature=0.0)))) as server:
+        same = ask(server, dict(reversed(chat(temperature=0).items())))
+        other = ask(server, chat(temperature=0) | {"stream": 1})
+
+    assert same.body == STREAM
+    assert other.status == 404
+    assert "stream was sent as 1, but recorded as true" in other.error["message"]
+
+
+def test_not_to_stream_is_not_to_say_so(tmp_path: Path) -> None:
+    """`stream: false` is what a request means that leaves it out."""
+    whole = {name: value for name, value in chat().items() if name != "stream"}
+    recordings = recorded(chat()), recorded(whole, "{}", content_type="application/json")
+    with ReplayServer(cassette(tmp_path / "a.yaml", *recordings)) as server:
+        assert [ask(server, body).body for body in (whole, {**whole, "stream": False})] == [b"{}", b"{}"]
+        assert ask(server, chat()).body == STREAM
+
+
+def test_what_nothing_was_recorded_for_is_remembered(server: ReplayServer) -> None:
+    """A program that takes the 404 for one more error of its gateway must not pass its test."""
+    ask(server, chat())
+    assert server.unmatched == []
+
+    reply = ask(server, chat("Bye"))
+    assert server.unmatched == [reply.error["message"]]
+
+
+def test_404_says_what_differs_from_the_nearest_request(tmp_path: Path) -> None:
+    """The nearest has the fewest differences, and of those the most similar values."""
+    path = cassette(
+        tmp_path / "a.yaml",
+        recorded(chat("Tell me a joke", seed=1)),
+        recorded(chat("What is the capital of France?")),
+        recorded(chat("Count to ten")),
+    )
+    with ReplayServer(path) as server:
+        reply = ask(server, chat("What is the capital of Spain?"))
+
+    assert reply.status == 404
+    assert reply.error["type"] == "invalid_request_error"
+    assert reply.error["message"] == (
+        f"no recorded POST /v1/chat/completions has this body; the nearest ({path}) differs: "
+        'messages[0].content was sent as "What is the capital of Spain?", '
+        'but recorded as "What is the capital of France?"'
+    )
+
+
+def test_404_names_what_is_missing_and_what_is_too_much(server: ReplayServer) -> None:
+    """A parameter that an SDK adds by itself is found at once."""
+    body = chat(seed=7, messages=[*chat()["messages"], {"role": "user", "content": "x" * 100}])
+    del body["stream"]
+
+    message = ask(server, body).error["message"]
+
+    assert "stream was not sent, but recorded as true" in message
+    assert "seed was sent as 7, but not recorded" in message
+    assert re.search(r'messages\[1\] was sent as \{"role": "user", "content": "x+\.\.\., but not', message)
+
+
+def test_404_for_another_path_names_the_recorded_ones(server: ReplayServer) -> None:
+    """A base URL without /v1 is the usual reason."""
+    message = ask(server, chat(), path="/chat/completions").error["message"]
+
+    assert message == "nothing is recorded for POST /chat/completions, only for POST /v1/chat/completions"
+
+
+def test_a_missing_body_equals_none(tmp_path: Path) -> None:
+    """A GET has no body; the query is no part of the path."""
+    models = recorded(None, "{}", method="GET", path="/v1/models?limit=1", content_type="application/json")
+    with ReplayServer(cassette(tmp_path / "a.yaml", models)) as server:
+        reply = ask(server, method="GET", path="/v1/models")
+
+    assert (reply.status, reply.body) == (200, b"{}")
+
+
+def test_a_body_that_is_not_json_matches_as_text(tmp_path: Path) -> None:
+    """What the gateway says to broken JSON can be recorded, too; else the replay says it."""
+    error = recorded('{"model":', '{"error":{}}', status=400, content_type="application/json")
+    with ReplayServer(cassette(tmp_path / "a.yaml", error)) as server:
+        known, unknown = ask(server, b'{"model":'), ask(server, b"[" * 100_000)
+
+    assert (known.status, known.body) == (400, b'{"error":{}}')
+    assert (unknown.status, unknown.error["param"]) == (400, "request_body")
+
+
+def test_recorded_errors_come_with_status_headers_and_body(tmp_path: Path) -> None:
+    """The rate limit of a key, as the proxy sends it."""
+    body = '{"error":{"message":"Rate limit exceeded","type":"throttling_error","param":null,"code":"429"}}'
+    limit = recorded(chat(), body, status=429, content_type="application/json", retry_after="60")
+    with ReplayServer(cassette(tmp_path / "a.yaml", limit)) as server:
+        reply = ask(server, chat())
+
+    assert (reply.status, reply.body.decode()) == (429, body)
+    assert reply.headers["retry-after"] == "60"
+    assert reply.headers.get_all("content-length") == [str(len(body))]
+
+
+def test_equal_requests_play_in_order_and_the_last_repeats(tmp_path: Path) -> None:
+    """A recorded retry is a failure, then an answer; files and folders count in the order of names."""
+    cassette(tmp_path / "b.yml", recorded(chat(), "data: second\n\n"))
+    cassette(tmp_path / "a.yaml", recorded(chat(), "{}", status=503, content_type="application/json"))
+    with ReplayServer(str(tmp_path)) as server:
+        replies = [ask(server, chat()) for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [503, 200, 200]
+    assert [reply.body for reply in replies] == [b"{}", b"data: second\n\n", b"data: second\n\n"]
+
+
+# Faults, for the whole server or in the name of the model
+
+
+def with_faults(path: Path, where: str, **faults: Any) -> tuple[ReplayServer, dict[str, Any]]:
+    if where == "server":
+        return ReplayServer(path, **faults), chat()
+    options = "&".join(
+        name.replace("_", "-") + ("" if value is True else f"={value}") for name, value in faults.items()
+    )
+    return ReplayServer(path), chat(model=f"gpt-4o-mini?{options}")
+
+
+either_way = pytest.mark.parametrize("where", ["server", "model"])
+
+
+@either_way
+@pytest.mark.parametrize("events", [0, 3, 5])
+def test_cut_after(one_stream: Path, where: str, events: int) -> None:
+    """The events arrive, the chunk that ends the body does not."""
+    server, body = with_faults(one_stream, where, cut_after=events)
+    with server:
+        read = wire(server, body)
+
+    assert read.chunks == EVENTS[:events]
+    assert not read.ended
+    assert server.disconnects == []
+
+
+@either_way
+def test_end_after(one_stream: Path, where: str) -> None:
+    """A clean end, as of a host that forgets the rest."""
+    server, body = with_faults(one_stream, where, end_after=2)
+    with server:
+        read = wire(server, body)
+
+    assert read.chunks == EVENTS[:2]
+    assert read.ended
+
+
+@either_way
+def test_error_after(one_stream: Path, where: str) -> None:
+    """LiteLLM's own bytes, a clean end, no [DONE]."""
+    server, body = with_faults(one_stream, where, error_after=2)
+    with server:
+        read = wire(server, body)
+
+    assert read.chunks == [*EVENTS[:2], IN_BAND_ERROR]
+    assert read.ended
+
+
+@either_way
+def test_stall_after(one_stream: Path, where: str) -> None:
+    """Silence on an open connection, until the client leaves."""
+    server, body = with_faults(one_stream, where, stall_after=2)
+    with server, connect(server) as connection:
+        connection.sendall(request_bytes(body))
+        read_until(connection, EVENTS[1] + b"\r\n")
+        connection.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.close()
+        wait_until(lambda: server.disconnects)
+
+    assert [left.events for left in server.disconnects] == [2]
+
+
+@either_way
+def test_pings_run_during_a_stall(one_stream: Path, where: str) -> None:
+    """What keeps a proxy awake must not keep a client waiting for ever."""
+    server, body = with_faults(one_stream, where, stall_after=1, ping=0.01)
+    with server, connect(server) as connection:
+        connection.sendall(request_bytes(body))
+        read = read_until(connection, b"8\r\n: ping\n\n\r\n" * 3)
+
+    assert EVENTS[0] in read
+
+
+@either_way
+def test_split_cuts_characters(one_stream: Path, where: str) -> None:
+    """Two bytes at a time, so that every character of four bytes is cut."""
+    server, body = with_faults(one_stream, where, split=2)
+    with server:
+        read = wire(server, body)
+
+    assert read.body == STREAM
+    assert max(map(len, read.chunks)) == 2
+    with pytest.raises(UnicodeDecodeError):
+        [piece.decode() for piece in read.chunks]
+
+
+@either_way
+def test_crlf(one_stream: Path, where: str) -> None:
+    """Line ends change, U+2028 in a text does not."""
+    server, body = with_faults(one_stream, where, crlf=True, error_after=4)
+    with server:
+        read = wire(server, body)
+
+    assert read.body == (b"".join(EVENTS[:4]) + IN_BAND_ERROR).replace(b"\n", b"\r\n")
+
+
+@either_way
+def test_delay_parts_the_events(one_stream: Path, where: str) -> None:
+    """Five events have four pauses between them."""
+    server, body = with_faults(one_stream, where, delay=0.02)
+    start = time.monotonic()
+    with server:
+        read = wire(server, body)
+
+    assert read.body == STREAM
+    assert time.monotonic() - start >= 0.08
+
+
+@either_way
+def test_first_delay_holds_the_headers_back(one_stream: Path, where: str) -> None:
+    """The proxy's headers wait for the first chunk of the model."""
+    server, body = with_faults(one_stream, where, first_delay=0.05)
+    with server, connect(server) as connection:
+        start = time.monotonic()
+        connection.sendall(request_bytes(body))
+        first = connection.recv(1)
+        waited = time.monotonic() - start
+        read = first + read_until(connection, b"0\r\n\r\n")
+
+    assert waited >= 0.05
+    assert b"x-litellm-call-id: 42" in read
+
+
+@either_way
+def test_first_delay_with_pings_sends_the_headers_early(one_stream: Path, where: str) -> None:
+    """As a proxy with keepalive_seconds does, which then knows nothing to say about the model."""
+    server, body = with_faults(one_stream, where, first_delay=0.1, ping=0.03)
+    with server:
+        read = wire(server, body)
+
+    assert b"content-type: text/event-stream" in read.head
+    assert b"x-litellm" not in read.head
+    assert read.chunks == [b": ping\n\n"] * 3 + EVENTS
+
+
+@either_way
+def test_linger_keeps_the_connection_open_after_the_last_event(one_stream: Path, where: str) -> None:
+    """[DONE] is out, the end of the body is not; whoever leaves now has everything."""
+    server, body = with_faults(one_stream, where, linger=60)
+    with server, connect(server) as connection:
+        connection.sendall(request_bytes(body))
+        read_until(connection, EVENTS[-1] + b"\r\n")
+        connection.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.close()
+        wait_until(lambda: json.loads(ask(server, method="GET", path="/stats").body)["active"] == 0)
+
+    assert server.disconnects == []
+
+
+@either_way
+def test_linger_ends_cleanly(one_stream: Path, where: str) -> None:
+    """After its seconds the stream ends as it was recorded."""
+    server, body = with_faults(one_stream, where, linger=0.02)
+    with server:
+        assert wire(server, body) == wire(server, body)
+        assert wire(server, body).ended
+
+
+@either_way
+def test_status_fails_always_without_a_count(one_stream: Path, where: str) -> None:
+    """In the OpenAI shape, with the code as a string, as the gateway has it."""
+    server, body = with_faults(one_stream, where, status=429, retry_after=0.5)
+    with server:
+        replies = [ask(server, body) for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [429, 429, 429]
+    assert replies[0].headers["retry-after"] == "0.5"
+    assert replies[0].error == {
+        "message": "429 Too Many Requests, as the replay was asked to answer",
+        "type": "rate_limit_error",
+        "param": None,
+        "code": "429",
+    }
+
+
+@either_way
+def test_fails_counts_each_distinct_request(tmp_path: Path, where: str) -> None:
+    """Fail twice, then answer; another request fails twice of its own."""
+    path = cassette(tmp_path / "a.yaml", recorded(chat("Hi")), recorded(chat("Ho")))
+    server, body = with_faults(path, where, status=503, fails=2)
+    with server:
+        first = [ask(server, body).status for _ in range(4)]
+        second = [ask(server, chat("Ho", model=body["model"])).status for _ in range(3)]
+
+    assert first == [503, 503, 200, 200]
+    assert second == [503, 503, 200]
+
+
+@either_way
+def test_fails_counts_broken_streams_too(one_stream: Path, where: str) -> None:
+    """A client that opens the stream anew after a cut finds it whole."""
+    server, body = with_faults(one_stream, where, cut_after=0, fails=1)
+    with server:
+        reads = [wire(server, body) for _ in range(2)]
+
+    assert [read.ended for read in reads] == [False, True]
+    assert reads[1].body == STREAM
+
+
+def test_a_spent_budget_is_told_from_a_rate_limit(server: ReplayServer) -> None:
+    """Both are 429: only the type says whether waiting helps."""
+    reply = ask(server, chat(model="gpt-4o-mini?status=429&error-type=budget_exceeded"))
+
+    assert reply.error["type"] == "budget_exceeded"
+
+
+def test_a_failure_needs_no_recording(server: ReplayServer) -> None:
+    """A gateway that refuses has not looked at the prompt either."""
+    assert ask(server, chat("never recorded", model="any?status=401")).status == 401
+
+
+def test_a_request_goes_before_the_server(one_stream: Path) -> None:
+    """Its own failure replaces the server's, also when it is of another kind."""
+    with ReplayServer(one_stream, status=429, retry_after=9, fails=7, crlf=True) as server:
+        read = wire(server, chat(model="gpt-4o-mini?end-after=2&crlf=no"))
+
+    assert read.chunks == EVENTS[:2]
+    assert read.ended
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("cutt-after=7", "unknown option 'cutt-after': there are delay, first-delay, "),
+        ("cut-after=soon", "cut-after must be a number of events, 0 or more, not 'soon'"),
+        ("cut-after=-1", "cut-after must be a number of events, 0 or more, not -1"),
+        ("delay=nan", "delay must be a number of seconds, 0 or more, not nan"),
+        ("ping=0", "ping must be a number of seconds above 0, not 0.0"),
+        ("split=0", "split must be a number of bytes, 1 or more, not 0"),
+        ("status=200", "status must be an HTTP status from 400 to 599, not 200"),
+        ("crlf=perhaps", "crlf must be yes or no, not 'perhaps'"),
+        ("delay=1&delay=2", "delay is given twice"),
+        ("cut-after=1&cut_after=1", "cut_after is given twice"),
+        ("cut-after=1&stall-after=2", "an answer fails in one way: cut-after and stall-after exclude each other"),
+        ("retry-after=1", "retry-after needs a status"),
+        ("fails=1", "fails needs one of status, cut-after, end-after, stall-after, error-after"),
+    ],
+)
+def test_400_names_the_option_that_is_wrong(server: ReplayServer, options: str, message: str) -> None:
+    """A mistyped fault must not pass for a healthy stream."""
+    reply = ask(server, chat(model=f"gpt-4o-mini?{options}"))
+
+    assert (reply.status, reply.error["param"]) == (400, "model")
+    assert reply.error["message"].startswith(message)
+
+
+def test_faults_without_a_meaning_are_refused_in_python_too(one_stream: Path) -> None:
+    """Before any socket is opened."""
+    with pytest.raises(ValueError, match="cut-after and end-after exclude each other"):
+        ReplayServer(one_stream, cut_after=1, end_after=1)
+    with pytest.raises(ValueError, match="split must be a number of bytes, 1 or more, not 0"):
+        ReplayServer(one_stream, split=0)
+    with pytest.raises(ValueError, match="cut-after must be a number of events, 0 or more, not '3'"):
+        ReplayServer(one_stream, cut_after="3")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"unknown option 'cut': there are delay, first_delay, ping, .*cut_after"):
+        ReplayServer(one_stream, cut=3)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="cors must be an origin such as http://localhost:5173"):
+        ReplayServer(one_stream, cors="http://localhost:5173/")
+
+
+def test_answers_without_events_know_only_delays_and_failures(tmp_path: Path) -> None:
+    """A list of models is not cut after 0 events: it has none."""
+    models = recorded(None, "{}", method="GET", path="/v1/models", content_type="application/json")
+    with ReplayServer(cassette(tmp_path / "a.yaml", models), cut_after=0, first_delay=0.01, crlf=True) as server:
+        reply = ask(server, method="GET", path="/v1/models")
+
+    assert (reply.status, reply.body) == (200, b"{}")
+
+
+def test_the_faults_have_one_table() -> None:
+    """What type checkers know of the keywords is what the command line and the names of models know."""
+    names = [option.name.replace("-", "_") for option in OPTIONS]
+
+    assert names == list(FaultOptions.__annotations__)
+
+
+def test_recorded_comments_are_no_events(tmp_path: Path) -> None:
+    """Pings in a recording are sent, but do not count; CR and CRLF end lines as well as LF."""
+    stream = "data: 1\n\n: ping\n\ndata: 2\r\n\r\ndata: 3\r\rdata: 4\n\n"
+    with ReplayServer(cassette(tmp_path / "a.yaml", recorded(chat(), stream)), end_after=3) as server:
+        read = wire(server, chat())
+
+    assert read.chunks == [b"data: 1\n\n", b": ping\n\n", b"data: 2\r\n\r\n", b"data: 3\r\r"]
+
+
+# The log
+
+
+def test_requests_are_logged_without_their_keys(server: ReplayServer) -> None:
+    """Keys appear in no log: only that there was one, and its scheme."""
+    before = time.monotonic()
+    ask(
+        server,
+        chat(),
+        headers={"Authorization": "Bearer tl_secret", "X-Title": "Test", "Api-Key": "tl_secret"},
+    )
+    ask(server, method="GET", path="/v1/models")
+    chatted, listed = server.requests
+
+    assert (chatted.method, chatted.path, chatted.body) == ("POST", CHAT, chat())
+    assert chatted.headers["authorization"] == "Bearer ***"
+    assert chatted.headers["x-title"] == "Test"
+    assert "tl_secret" not in repr(chatted)
+    assert (listed.method, listed.path, listed.body) == ("GET", "/v1/models", None)
+    assert before <= chatted.time <= listed.time <= time.monotonic()
+
+
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [("first-delay=60", 0), ("delay=60", 1), ("stall-after=3", 3), ("delay=60&ping=9", 1)],
+)
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_leaves_is_noticed_while_the_server_is_silent(
+    server: ReplayServer, options: str, events: int, *, reset: bool
+) -> None:
+    """Nothing needs to be written to learn that nobody listens."""
+    with connect(server) as connection:
+        connection.sendall(request_bytes(chat(model=f"gpt-4o-mini?{options}")))
+        if events:
+            read_until(connection, EVENTS[events - 1] + b"\r\n")
+        else:
+            wait_until(lambda: server.requests)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        left_at = time.monotonic()
+    wait_until(lambda: server.disconnects)
+    (left,) = server.disconnects
+
+    assert left.request == server.requests[0]
+    assert left.events == events
+    assert 0 <= left.time - left_at < 1
+
+
+def test_the_end_of_all_requests_can_be_waited_for(one_stream: Path) -> None:
+    """A client that left is noticed a moment later: a test that looks at once would fail now and then."""
+    with ReplayServer(one_stream, stall_after=1) as server:
+        for number in range(1, 6):
+            with httpx2.stream("POST", server.base_url + "/chat/completions", json=chat()) as response:
+                reads = response.iter_bytes()
+                next(reads)
+                with pytest.raises(TimeoutError, match=f"1 of {number} requests are still being answered"):
+                    server.wait_until_idle(0.01)
+            server.wait_until_idle()
+
+            assert len(server.disconnects) == number
+
+
+def test_stats_tell_who_is_there_and_who_left(server: ReplayServer) -> None:
+    """For measurements from outside of this process, so in Unix time."""
+    ask(server, chat())
+    before = time.time()
+    with connect(server) as leaving, connect(server) as staying:
+        leaving.sendall(request_bytes(chat(model="gpt-4o-mini?stall-after=1")))
+        staying.sendall(request_bytes(chat(model="gpt-4o-mini?stall-after=2")))
+        read_until(leaving, EVENTS[0] + b"\r\n")
+        leaving.close()
+        wait_until(lambda: server.disconnects)
+        wait_until(lambda: len(server.requests) == 3)
+        stats = json.loads(ask(server, method="GET", path="/stats").body)
+
+    (left,) = stats.pop("left_early")
+    assert stats == {"started": 3, "finished": 1, "active": 1}
+    assert (left["path"], left["model"], left["events"]) == (CHAT, "gpt-4o-mini?stall-after=1", 1)
+    assert before - 1 < left["started"] <= left["noticed"] < time.time() + 1
+    assert len(server.requests) == 3
+
+
+# Pages of another origin
+
+
+def test_cors_answers_the_preflight_and_every_request(one_stream: Path) -> None:
+    """Errors too: a page could not read what went wrong."""
+    origin = "http://localhost:5173"
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
+    }
+    with ReplayServer(one_stream, cors=origin) as server:
+        preflight = ask(server, method="OPTIONS", headers=asked)
+        answers = [ask(server, body, headers={"Origin": origin}) for body in (chat(), chat("?"))]
+        stats = ask(server, method="GET", path="/stats")
+
+    assert (preflight.status, preflight.body) == (204, b"")
+    assert preflight.headers["access-control-allow-methods"] == "POST"
+    assert preflight.headers["access-control-allow-headers"] == asked["Access-Control-Request-Headers"]
+    assert [answer.status for answer in answers] == [200, 404]
+    assert {each.headers["access-control-allow-origin"] for each in (preflight, *answers, stats)} == {origin}
+    assert [request.method for request in server.requests] == ["POST", "POST"]
+
+
+def test_without_cors_nothing_is_allowed(server: ReplayServer) -> None:
+    """A page of somebody else has no business here."""
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    replies = [ask(server, method="OPTIONS", headers=asked), ask(server, chat(), headers=asked)]
+
+    assert [reply.status for reply in replies] == [404, 200]
+    assert all("access-control-allow-origin" not in reply.headers for reply in replies)
+
+
+# Connections
+
+
+def test_a_connection_serves_many_requests(server: ReplayServer) -> None:
+    """Streams, errors and statistics alike."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    bodies = []
+    for body in (chat(), chat("not recorded"), chat(model="gpt-4o-mini?end-after=1"), chat()):
+        connection.request("POST", CHAT, json.dumps(body))
+        bodies.append(connection.getresponse().read())
+    connection.request("GET", "/stats")
+    stats = json.loads(connection.getresponse().read())
+    connection.close()
+
+    assert (bodies[0], bodies[2], bodies[3]) == (STREAM, EVENTS[0], STREAM)
+    assert stats["finished"] == 4
+    assert server.connections == 1
+
+
+def test_httpx2_reuses_its_connection(server: ReplayServer) -> None:
+    """The client below the SDK agrees with the framing; one it leaves half-way it opens anew."""
+    with httpx2.Client(base_url=server.base_url, trust_env=False) as client:
+        for _ in range(3):
+            with client.stream("POST", "/chat/completions", json=chat()) as response:
+                read = b"".join(response.iter_bytes())
+        connections_before = server.connections
+        with client.stream("POST", "/chat/completions", json=chat(model="gpt-4o-mini?delay=60")) as response:
+            next(response.iter_bytes())
+        client.post("/chat/completions", json=chat())
+
+    assert read == STREAM
+    assert (connections_before, server.connections) == (1, 2)
+    assert len(server.disconnects) == 1
+
+
+def test_connection_close_is_obeyed(server: ReplayServer) -> None:
+    """And announced."""
+    read = wire(server, chat())
+
+    assert b"connection: close" in read.head
+    assert read.ended
+
+
+def test_pipelined_requests_are_answered_in_turn(server: ReplayServer) -> None:
+    """The second waits in the buffer while the first is answered."""
+    with connect(server) as connection:
+        connection.sendall(
+            request_bytes(chat(model="gpt-4o-mini?end-after=1&delay=0.01")) + request_bytes(chat(), "Connection: close")
+        )
+        read = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert read.count(b"HTTP/1.1 200 OK") == 2
+    assert server.connections == 1
+
+
+def test_http_1_0_gets_the_body_without_chunks(server: ReplayServer) -> None:
+    """The end of the connection is the end of the body."""
+    with connect(server) as connection:
+        connection.sendall(request_bytes(chat(), version="1.0"))
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in head
+    assert body == STREAM
+
+
+def test_http_1_0_sees_a_cut_as_a_reset(server: ReplayServer) -> None:
+    """Without chunks an orderly close would look like the end."""
+    with connect(server) as connection:
+        connection.sendall(request_bytes(chat(model="gpt-4o-mini?cut-after=2&delay=0.02"), version="1.0"))
+
+        with pytest.raises(ConnectionResetError):
+            b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_expect_100_continue(server: ReplayServer) -> None:
+    """Whoever asks before sending the body is told to go on (curl does, above a megabyte)."""
+    head, _, body = request_bytes(chat(), "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
+    with connect(server) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        told = read_until(connection, b"\r\n\r\n")
+        connection.sendall(body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_head_request_has_no_body(server: ReplayServer) -> None:
+    """Or the connection would be out of step."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    statuses = []
+    for path in ("/stats", "/v1/models", "/stats"):
+        connection.request("HEAD", path)
+        response = connection.getresponse()
+        assert response.read() == b""
+        statuses.append(response.status)
+    connection.close()
+
+    assert statuses == [200, 404, 200]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"GET /stats\r\n\r\n", 400),
+        (b"GET stats HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (b"GET /stats HTTP/2.0\r\n\r\n", 505),
+        (b"GET /stats HTTP/1.1\r\nno header\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\nA: 1\r\n folded\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
+        (b"GET /" + b"x" * 70_000, 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: 12345678\r\n" * 7_000, 431),
+    ],
+)
+def test_a_bad_request_is_answered_and_the_connection_closed(server: ReplayServer, sent: bytes, status: int) -> None:
+    """In the OpenAI shape too; what the client still sends does not lose it the answer."""
+    with connect(server) as connection:
+        connection.sendall(sent)
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert json.loads(body)["error"]["code"] == str(status)
+    assert server.requests == []
+
+
+def test_requests_may_come_in_any_pieces() -> None:
+    """Byte by byte or all at once; a chunked body, as node sends it, reads as any other."""
+    sent = (
+        b"\r\nPOST http://host/v1/x?y=1 HTTP/1.1\r\nA: 1\r\na:2\r\nTransfer-Encoding: Chunked\r\n\r\n"
+        b'3;name=value\r\n{"a\r\n4\r\n":1}\r\n0\r\nTrailer: 1\r\n\r\nGET / HTTP/1.0\r\n\r\n'
+    )
+    by_byte, at_once = RequestParser(), RequestParser()
+    parsed = []
+    for byte in sent:
+        by_byte.feed(bytes([byte]))
+        parsed += [request] if (request := by_byte.next_request()) else []
+    at_once.feed(sent)
+
+    headers = {"a": "1, 2", "transfer-encoding": "Chunked"}
+    assert parsed == [
+        Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False),
+        Request("GET", "/", {}, b"", is_http_1_0=True),
+    ]
+    assert parsed == [at_once.next_request(), at_once.next_request()]
+    assert at_once.next_request() is None
+
+
+def test_the_parser_names_what_it_refuses() -> None:
+    """The message shows the beginning of the line."""
+    parser = RequestParser()
+    parser.feed(b"\x16\x03\x01 TLS\r\n")
+
+    with pytest.raises(BadRequestError, match=r"not a request line: '\\x16\\x03\\x01 TLS'"):
+        parser.next_request()
+
+
+def test_the_server_stops_in_the_middle_of_streams(one_stream: Path) -> None:
+    """Its clients see the connection end, and nobody is said to have left early."""
+    with ExitStack() as stack:
+        with ReplayServer(one_stream, stall_after=1) as server:
+            connections = [stack.enter_context(connect(server)) for _ in range(5)]
+            for connection in connections:
+                connection.sendall(request_bytes(chat()))
+                read_until(connection, EVENTS[0] + b"\r\n")
+            start = time.monotonic()
+        took = time.monotonic() - start
+
+        assert took < 2
+        assert [connection.recv(1) for connection in connections] == [b""] * 5
+    assert server.disconnects == []
+    with pytest.raises(ConnectionRefusedError):
+        connect(server)
+
+
+def test_base_url_is_known_inside_the_with_block_only(one_stream: Path) -> None:
+    """Two servers stand side by side; a port that is taken is an OSError."""
+    outside = ReplayServer(one_stream)
+    with ReplayServer(one_stream) as first, ReplayServer([one_stream]) as second:
+        assert first.base_url == f"http://127.0.0.1:{first.port}/v1"
+        assert first.port != second.port
+        with pytest.raises(OSError, match="in use"), ReplayServer(one_stream, port=first.port):
+            pass
+
+    with pytest.raises(RuntimeError, match="inside its with block"):
+        _ = outside.base_url
+
+
+def test_300_clients_at_once(one_stream: Path) -> None:
+    """Each gets its own events in its own time, on one thread."""
+
+    async def read_one(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_bytes(chat(), "Connection: close"))
+        read = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return read
+
+    async def read_all(port: int) -> list[bytes]:
+        return await asyncio.gather(*(read_one(port) for _ in range(300)))
+
+    with ReplayServer(one_stream, delay=0.1) as server:
+        start = time.monotonic()
+        reads = asyncio.run(read_all(server.port))
+        took = time.monotonic() - start
+
+    assert all(read.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for read in reads)
+    assert server.connections == 300
+    assert took < 300 * 0.4 / 10
+
+
+# Cassettes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: b: c", "not YAML in line 1: "),
+        ("a: \x07", "not YAML: "),
+        (b"\xff\xfe\xff", "not YAML: "),
+        ("!!python/object/apply:os.getcwd []", "not YAML in line 1: could not determine a constructor"),
+        ("just text", "not a cassette of vcrpy, it has no list of interactions"),
+        ("", "not a cassette of vcrpy, it has no list of interactions"),
+        ("version: 1\ninteractions: []", "no interaction was recorded"),
+        ("version: 2\ninteractions: [1]", "a cassette of version 2, not 1"),
+        ("interactions: [1]", "it does not say version: 1, as the cassettes of vcrpy do"),
+        ("version: 1\ninteractions: [1]", "interaction 1: there is no request"),
+        ("version: 1\ninteractions: [{request: {method: GET}}]", "interaction 1: there is no request.uri"),
+    ],
+)
+def test_a_foreign_cassette_is_named_in_one_line(tmp_path: Path, content: str | bytes, message: str) -> None:
+    """With the file and what is wrong with it."""
+    path = tmp_path / "foreign.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")) as caught:
+        ReplayServer(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        (("request", "body"), {"a": 1}, "request.body is neither text nor bytes"),
+        (("request", "uri"), None, "there is no request.uri"),
+        (("response", "status"), None, "there is no response.status"),
+        (("response", "status"), 200, "response.status is 200, where response.status.code is wanted"),
+        (("response", "status", "code"), "200", "response.status.code is '200', not an HTTP status"),
+        (("response", "body"), "text", "response.body is 'text', where response.body.string is wanted"),
+        (("response", "headers", "content-encoding"), ["gzip"], "a compressed event stream: record it with"),
+        (("response", "headers", "x"), ["a\r\nb: c"], "response.headers has a line that cannot be sent: "),
+    ],
+)
+def test_a_broken_interaction_is_named(tmp_path: Path, where: tuple[str, ...], value: Any, message: str) -> None:
+    """By its number in the file."""
+    broken = recorded(chat())
+    part = broken
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = value
+    path = cassette(tmp_path / "broken.yaml", recorded(chat()), broken)
+
+    with pytest.raises(ValueError, match=re.escape(f"{path}: interaction 2: {message}")):
+        ReplayServer(path)
+
+
+def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
+    """A mistyped path must not become a server that knows nothing."""
+    with pytest.raises(ValueError, match=r"no \.yaml or \.yml file in this folder"):
+        ReplayServer(tmp_path)
+    with pytest.raises(ValueError, match=r"gone\.yaml: No such file or directory"):
+        ReplayServer([tmp_path / "gone.yaml"])
+    with pytest.raises(ValueError, match="no cassette was given"):
+        ReplayServer([])
+
+
+def test_a_stream_written_by_hand_needs_no_headers(tmp_path: Path) -> None:
+    """What it is can be seen, so faults that are about events hold for it too."""
+    by_hand = recorded(chat())
+    by_hand["response"]["headers"] = {}
+    with ReplayServer(cassette(tmp_path / "by_hand.yaml", by_hand), end_after=2) as server:
+        reply = ask(server, chat())
+
+    assert reply.headers["content-type"] == "text/event-stream"
+    assert reply.body == b"".join(EVENTS[:2])
+
+
+PROJECT_CASSETTES = sorted((Path(__file__).parents[2] / "cassettes").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PROJECT_CASSETTES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_cassettes_of_this_project_replay(path: Path) -> None:
+    """Each request gets what was recorded, in order, also in pieces of five bytes."""
+    cassette = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    with ReplayServer(path, split=5) as server:
+        for interaction in cassette["interactions"]:
+            asked, answered = interaction["request"], interaction["response"]
+            body = asked["body"]
+            reply = ask(
+                server,
+                body.encode() if isinstance(body, str) else body,
+                method=asked["method"],
+                path=re.sub("^https?://[^/]+", "", asked["uri"]),
+            )
+            content = answered["body"]["string"]
+
+            assert reply.status == answered["status"]["code"]
+            assert reply.body == (content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,294 @@
+"""`python -m tensorloop_stream.replay`: in front of a command, and by itself."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tensorloop_stream
+from tensorloop_stream.replay._cli import main
+
+ROOT = Path(__file__).parents[2]
+# `python -m tensorloop_stream.replay` without the top of the package: that imports the SDK, which takes a second and
+# is nothing to the replay. How the command line itself is started shows the README's first command (test_recipes.py).
+RUNNER = """
+import sys, types
+package = sys.modules["tensorloop_stream"] = types.ModuleType("tensorloop_stream")
+package.__path__ = [sys.argv.pop(1)]
+from tensorloop_stream.replay._cli import main
+sys.exit(main())
+"""
+REPLAY = [sys.executable, "-c", RUNNER, str(Path(tensorloop_stream.__file__).parent)]
+PATIENCE = 30
+STREAM = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\ndata: [DONE]\n\n'
+
+
+def interaction(
+    body: dict[str, object], status: int = 200, content_type: str = "text/event-stream"
+) -> dict[str, object]:
+    return {
+        "request": {
+            "method": "POST",
+            "uri": "https://litellm.tensorloop.tech/v1/chat/completions",
+            "body": json.dumps(body),
+            "headers": {},
+        },
+        "response": {
+            "status": {"code": status, "message": "any"},
+            "headers": {"content-type": [content_type]},
+            "body": {"string": STREAM},
+        },
+    }
+
+
+def chat(content: object) -> dict[str, object]:
+    return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}
+
+
+@pytest.fixture
+def cassette(tmp_path: Path) -> str:
+    path = tmp_path / "hello.yaml"
+    interactions = [
+        interaction(chat("Say hello,\nplease. " + "And so on. " * 20)),
+        interaction(chat([{"type": "image_url"}, {"type": "text", "text": "What is this?"}]), status=429),
+        interaction({"input": "no messages"}),
+        interaction(chat("Say hello at once."), content_type="application/json"),
+    ]
+    path.write_text(yaml.safe_dump({"version": 1, "interactions": interactions}))
+    return str(path)
+
+
+@pytest.fixture
+def restored_signals() -> Iterator[None]:
+    """The command line is a process of its own and leaves its handlers behind."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def python(code: str) -> list[str]:
+    return ["--", sys.executable, "-c", code]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The runner in a process group of its own, so that a Ctrl-C can be sent to the group."""
+    process = subprocess.Popen(
+        [*REPLAY, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    )
+    try:
+        with process:
+            yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_the_command_gets_the_server_and_the_runner_its_status(
+    cassette: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing else is written to stdout, so that pipes work."""
+    code = """
+import os, sys, urllib.request
+print(os.environ["TENSORLOOP_KEY"])
+url = os.environ["TENSORLOOP_BASE_URL"] + "/chat/completions"
+print(urllib.request.urlopen(url, b'{"input":"no messages"}').read().decode(), end="")
+sys.exit(7)
+"""
+    status = main([cassette, "--delay", "0", *python(code)])
+
+    assert capfd.readouterr() == (f"tl_replay\n{STREAM}", "")
+    assert status == 7
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_the_command_is_of_the_same_environment(
+    cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A virtual environment that nobody activated: `python` is its own, not the system's, which lacks the package."""
+    for folder, said in (("bin", "of the environment"), ("system", "of the system")):
+        program = tmp_path / folder / "program"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\necho {said}\n")
+        program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin/python"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system"))
+    for prefix in (sys.base_prefix, "/an/environment"):
+        monkeypatch.setattr(sys, "prefix", prefix)
+        assert main([cassette, "--", "program"]) == 0
+
+    assert capfd.readouterr().out == "of the system\nof the environment\n"
+
+
+@pytest.mark.usefixtures("restored_signals")
+def test_a_command_killed_by_a_signal_is_128_and_the_signal(cassette: str) -> None:
+    """As a shell says it."""
+    status = main([cassette, *python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])
+
+    assert status == 128 + signal.SIGKILL
+
+
+def test_ctrl_c_reaches_the_command_and_its_end_is_waited_for(cassette: str) -> None:
+    """The runner does not die under a command that tidies up."""
+    code = """
+import time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.2)
+    print("tidied up", flush=True)
+    raise SystemExit(3)
+"""
+    with started(cassette, *python(code)) as process:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+
+    assert (ready, rest) == ("ready\n", "tidied up\n")
+    assert process.returncode == 3
+
+
+def test_a_terminated_runner_terminates_its_command(cassette: str) -> None:
+    """No orphan is left behind by a CI that stops the job."""
+    with started(cassette, *python("import time; print('ready', flush=True); time.sleep(60)")) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        process.wait(PATIENCE)
+
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), (os.devnull, 126)])
+def test_a_command_that_cannot_run_is_one_sentence(
+    cassette: str, command: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the exit statuses of a shell."""
+    returned = main([cassette, "--", command])
+    complaint = capsys.readouterr().err
+
+    assert returned == status
+    assert command in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
+    """And serves until Ctrl-C, which is no failure."""
+    with started(cassette, "--port", "0", "--delay", "0") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().rstrip("\n") for _ in range(9)]
+        base_url = lines[2].partition("=")[2]
+        stats = urllib.request.urlopen(base_url.removesuffix("v1") + "stats").read()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(PATIENCE)
+
+    assert lines == [
+        f"Replaying on {base_url} until Ctrl-C. For another shell:",
+        "",
+        f"  export TENSORLOOP_BASE_URL={base_url}",
+        "  export TENSORLOOP_KEY=tl_replay",
+        "",
+        "POST  /v1/chat/completions  gpt-4o-mini  Say hello, please. And so on. And so on. And so on. And ...",
+        "POST  /v1/chat/completions  gpt-4o-mini  What is this?  -> 429",
+        "POST  /v1/chat/completions  no messages",
+        "POST  /v1/chat/completions  gpt-4o-mini  Say hello at once.  -> not a stream",
+    ]
+    assert json.loads(stats)["started"] == 0
+    assert process.returncode == 0
+
+
+def test_without_pyyaml_the_extra_is_named(
+    cassette: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One clear sentence instead of a traceback."""
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    returned = main([cassette])
+
+    assert returned == 2
+    assert capsys.readouterr().err == (
+        "python -m tensorloop_stream.replay: a replay reads YAML, which needs PyYAML: "
+        'pip install "tensorloop_stream[replay]"\n'
+    )
+
+
+def test_an_unreadable_cassette_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the file and what is wrong."""
+    path = tmp_path / "foreign.yaml"
+    path.write_text("hello: world")
+    returned = main([str(tmp_path), "--", "true"])
+    complaint = capsys.readouterr().err
+
+    assert returned == 2
+    assert complaint.startswith(f"python -m tensorloop_stream.replay: {path}: not a cassette of vcrpy")
+    assert complaint.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_sentence(cassette: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And names the option that helps."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        returned = main([cassette, "--port", str(port)])
+
+    assert returned == 2
+    assert capsys.readouterr().err == (
+        f"python -m tensorloop_stream.replay: cannot listen on port {port}: Address already in use; "
+        "give another with --port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{cassette}", "--"], "there is no COMMAND after --"),
+        (["--", "true"], "required: CASSETTE"),
+        (["{cassette}", "--port", "99999"], "a number from 0 to 65535 is wanted, not '99999'"),
+        (["{cassette}", "--cors", "localhost"], "cors must be an origin such as http://localhost:5173"),
+        (["{cassette}", "--cut", "1"], "unrecognized arguments: --cut"),
+        (["{cassette}", "--cut-after", "x"], "cut-after must be a number of events, 0 or more, not 'x'"),
+        (
+            ["{cassette}", "--cut-after", "1", "--end-after", "1"],
+            "cut-after and end-after exclude each other",
+        ),
+    ],
+)
+def test_wrong_usage_is_status_2(
+    cassette: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each with its reason."""
+    with pytest.raises(SystemExit) as caught:
+        sys.exit(main([argument.format(cassette=cassette) for argument in arguments]))
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of faults is the command line's, too."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+
+    for name in (
+        "--port",
+        "--cors",
+        "--cut-after N",
+        "--first-delay S",
+        "--crlf",
+        "--status CODE",
+        "--fails N",
+    ):
+        assert name in text

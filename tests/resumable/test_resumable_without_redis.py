@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_without_redis_py_the_extra_is_named() -> None:
+    """In one sentence."""
+    program = "import sys; sys.modules['redis'] = None; import tensorloop_stream.resumable"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert run.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: resumable streams are kept in Redis, which needs redis-py: "
+        'pip install "tensorloop_stream[redis]"'
+    )
+    assert "During handling" not in run.stderr

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from chunks import HELLO, sse
+from clients import CHAT, Body, responding_with
+
+from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, Tensorloop
+
+KEY = "tl_test_1234567890"
+clients = pytest.mark.parametrize("client", [Tensorloop, AsyncTensorloop])
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable and no file of the machine that runs the tests reaches them."""
+    for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def asked(client: Tensorloop) -> httpx2.Request:
+    """Return the request that a client sends."""
+    requests: list[httpx2.Request] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json={"object": "list", "data": []})
+
+    client.with_options(http_client=httpx2.Client(transport=httpx2.MockTransport(handle))).models.list()
+    return requests[0]
+
+
+def offline(body: Any = None, **settings: Any) -> Tensorloop:
+    transport = httpx2.MockTransport(responding_with(body or Body([sse(*HELLO)])))
+    return Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=transport), **settings)
+
+
+# Where key and base URL come from
+
+
+def test_the_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments before the environment, the environment before the file."""
+    Path(".env").write_text("TENSORLOOP_KEY=file\nTENSORLOOP_BASE_URL=https://file.test/v1\n")
+    assert (Tensorloop().api_key, str(Tensorloop().base_url)) == ("file", "https://file.test/v1/")
+
+    monkeypatch.setenv("TENSORLOOP_KEY", "variable")
+    monkeypatch.setenv("TENSORLOOP_BASE_URL", "https://variable.test/v1")
+    assert (Tensorloop().api_key, str(Tensorloop().base_url)) == ("variable", "https://variable.test/v1/")
+
+    client = Tensorloop(api_key="argument", base_url="https://argument.test/v1")
+    assert (client.api_key, str(client.base_url)) == ("argument", "https://argument.test/v1/")
+
+
+@clients
+def test_the_base_url_is_the_services(client: Any) -> None:
+    """Without any setting, requests go to Tensorloop."""
+    assert str(client(api_key=KEY).base_url) == "https://litellm.tensorloop.tech/v1/"
+    assert str(client(api_key=KEY, base_url=None).base_url) == "https://litellm.tensorloop.tech/v1/"
+
+
+def test_the_nearest_file_upward_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .env file of a folder above counts, as it does for every tool that reads one."""
+    Path(".env").write_text("TENSORLOOP_KEY= from-above \n")
+    Path("a/b").mkdir(parents=True)
+    monkeypatch.chdir("a/b")
+
+    assert Tensorloop().api_key == "from-above"
+
+
+def test_the_environment_is_never_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the file sets no variable."""
+    import os
+
+    Path(".env").write_text("TENSORLOOP_KEY=file\nOTHER=1\n")
+    before = dict(os.environ)
+    Tensorloop()
+
+    assert dict(os.environ) == before
+
+
+def test_a_blank_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable does not hide the file."""
+    Path(".env").write_text("TENSORLOOP_KEY=file\n")
+    monkeypatch.setenv("TENSORLOOP_KEY", "  ")
+
+    assert Tensorloop().api_key == "file"
+
+
+def test_a_file_of_windows_is_read_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte order mark is passed over; UTF-16, as PowerShell writes it, is said to be what is wrong."""
+    Path(".env").write_bytes("TENSORLOOP_KEY=file\n".encode("utf-8-sig"))
+    assert Tensorloop().api_key == "file"
+
+    Path(".env").write_bytes("TENSORLOOP_KEY=file\n".encode("utf-16"))
+    with pytest.raises(openai.OpenAIError, match=r"\.env is not UTF-8: save it anew as that, or set TENSORLOOP_"):
+        Tensorloop()
+
+
+@pytest.mark.parametrize("url", ["localhost:4000/v1", "litellm.tensorloop.tech/v1", "//gateway.test/v1"])
+def test_a_base_url_without_a_scheme_is_refused(url: str) -> None:
+    """Not when the first request fails with "Connection error."."""
+    with pytest.raises(openai.OpenAIError, match=f"The base URL is {url}: it must begin with https://"):
+        Tensorloop(api_key=KEY, base_url=url)
+
+
+@clients
+def test_no_key_is_one_clear_sentence(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable, the ways to set it and the way to go on without; OPENAI_API_KEY is no key here."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-service")
+
+    with pytest.raises(openai.OpenAIError, match=r"set TENSORLOOP_KEY .* tensorloop_stream.replay cassettes"):
+        client()
+
+
+def test_a_key_may_be_a_function() -> None:
+    """As in the SDK: asked for at each request."""
+    assert asked(Tensorloop(api_key=lambda: "fresh")).headers["authorization"] == "Bearer fresh"
+
+
+def test_nothing_of_openais_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The OPENAI_* variables are for another service: key, organization, project and headers stay here."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-secret")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.secret.test/v1")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer sk-secret\nX-Team: secret")
+    request = asked(Tensorloop(api_key=KEY))
+
+    assert request.url.host == "litellm.tensorloop.tech"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert "secret" not in str(request.headers.multi_items())
+
+
+def test_what_is_passed_is_sent() -> None:
+    """Every SDK argument is passed on and wins."""
+    client = Tensorloop(api_key=KEY, organization="org", project="proj", default_headers={"X-Team": "ours"})
+    headers = asked(client).headers
+
+    assert (headers["openai-organization"], headers["openai-project"], headers["x-team"]) == ("org", "proj", "ours")
+
+
+# Keys do not leak
+
+
+@pytest.mark.parametrize("url", ["http://gateway.example/v1", "http://192.0.2.1:4000/v1"])
+@clients
+def test_a_key_is_not_sent_in_the_clear(client: Any, url: str) -> None:
+    """Plain http to another machine is refused, also for a copy."""
+    with pytest.raises(openai.OpenAIError, match="sent in the clear"):
+        client(api_key=KEY, base_url=url)
+    with pytest.raises(openai.OpenAIError, match="sent in the clear"):
+        client(api_key=KEY).copy(base_url=url)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "app.localhost"])
+def test_plain_http_to_this_machine_is_allowed(host: str) -> None:
+    """A proxy or a replay of one's own has no certificate."""
+    assert Tensorloop(api_key=KEY, base_url=f"http://{host}:4000/v1").base_url.port == 4000
+
+
+@pytest.mark.parametrize("key", ["tl_with blank", "tl_line\n", "tl_ümlaut"])
+def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
+    """Deep in the HTTP library it would fail with an error that shows it."""
+    with pytest.raises(openai.OpenAIError, match="was it copied right") as raised:
+        Tensorloop(api_key=key)
+    assert key not in str(raised.value)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_key_shows_nowhere(broken: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Not in reprs, not in logs at debug level, not in errors, not in what pickles of them hold."""
+    caplog.set_level(logging.DEBUG)
+    stream = offline(Body([sse(*HELLO[:2], done=not broken)])).chat.completions.create(**CHAT)
+    shown = [repr(stream), repr(offline()), repr(stream.response), repr(stream.response.request)]
+    if broken:
+        with pytest.raises(openai.APIError) as raised:
+            list(stream)
+        shown += [str(raised.value), repr(raised.value), repr(vars(raised.value)), repr(pickle.dumps(raised.value))]
+        shown += [str(vars(copy.copy(raised.value).request))]
+    stream.close()
+
+    assert KEY not in "".join([*shown, caplog.text])
+
+
+# What else is set
+
+
+@clients
+def test_copies_keep_class_and_settings(client: Any) -> None:
+    """`with_options()` and `copy()` change what is asked and nothing else."""
+    original = client(api_key=KEY, base_url="https://own.test/v1", max_retries=7, default_headers={"X-Team": "ours"})
+    changed = original.with_options(max_retries=1)
+
+    assert type(changed) is client
+    assert (changed.api_key, str(changed.base_url), changed.max_retries) == (KEY, "https://own.test/v1/", 1)
+    assert changed.timeout == original.timeout
+    assert changed.default_headers["X-Team"] == "ours"
+
+
+@clients
+def test_limits_of_all_streams_of_a_client(client: Any) -> None:
+    """They stay with copies, and one that makes no sense is refused at once."""
+    limited = client(api_key=KEY, first_chunk_timeout=120, idle_timeout=30).with_options(max_retries=1).copy()
+
+    assert limited._stream_timeouts == {"first_chunk_timeout": 120, "idle_timeout": 30}
+    with pytest.raises(ValueError, match="idle_timeout is 0"):
+        client(api_key=KEY, idle_timeout=0)
+
+
+@clients
+def test_streams_wait_a_minute_for_a_byte(client: Any) -> None:
+    """Silence is a stall much earlier than the SDK's ten minutes; an own timeout wins."""
+    assert client(api_key=KEY).timeout == httpx2.Timeout(600, connect=5.0, read=60)
+    assert client(api_key=KEY, timeout=5).timeout == 5
+    assert client(api_key=KEY, timeout=None).timeout is None
+    assert client(api_key=KEY).with_options(timeout=7).timeout == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "request_settings", "read"),
+    [({}, {"stream": True}, 60), ({}, {}, 600), ({"timeout": 5}, {}, 5), ({}, {"timeout": 9}, 9)],
+)
+def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_settings: Any, read: float) -> None:
+    """The first byte of an answer that is not streamed is all of it, and may well take over a minute."""
+    seen: list[Any] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.extensions["timeout"]["read"])
+        return httpx2.Response(200, json={"choices": []})
+
+    client = Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=httpx2.MockTransport(handle)), **settings)
+    ask = {name: value for name, value in CHAT.items() if name != "stream"}
+    result: Any = client.chat.completions.create(**ask, **request_settings)
+    if isinstance(result, ChatStream):
+        result.close()
+
+    assert seen == [read]
+
+
+# Its streams are ours
+
+
+def test_streams_are_chat_streams() -> None:
+    """`create(..., stream=True)` returns a `ChatStream`, and so does `parse` of the raw forms."""
+    with offline().chat.completions.create(**CHAT) as stream:
+        assert type(stream) is ChatStream
+        assert stream.get_final_text() == "Hello"
+
+    raw = offline().chat.completions.with_raw_response.create(**CHAT)
+    with raw.parse() as stream:
+        assert type(stream) is ChatStream
+    raw.parse().close()
+    with offline().chat.completions.with_streaming_response.create(**CHAT) as response:
+        assert b"".join(response.iter_bytes()) == sse(*HELLO)
+    whole = offline(httpx2.Response(200, json={"choices": []})).chat.completions.create(**{**CHAT, "stream": False})
+    assert type(whole) is openai.types.chat.ChatCompletion
+
+
+async def test_async_streams_are_async_chat_streams() -> None:
+    """As the sync client."""
+    transport = httpx2.MockTransport(responding_with(Body([sse(*HELLO)])))
+    client = AsyncTensorloop(api_key=KEY, http_client=httpx2.AsyncClient(transport=transport))
+
+    async with await client.chat.completions.create(**CHAT) as stream:
+        assert type(stream) is AsyncChatStream
+        assert await stream.get_final_text() == "Hello"
+    raw = await client.chat.completions.with_raw_response.create(**CHAT)
+    async with raw.parse() as stream:
+        assert type(stream) is AsyncChatStream
+    await raw.parse().close()
+
+
+def test_the_time_counts_from_the_request() -> None:
+    """LiteLLM sends its headers with the first chunk: the wait is in `create()`."""
+    import time
+
+    def slow(request: httpx2.Request) -> httpx2.Response:
+        time.sleep(0.05)
+        return httpx2.Response(200, stream=Body([sse(*HELLO)]))
+
+    client = Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=httpx2.MockTransport(slow)))
+    stream = client.chat.completions.create(**CHAT).until_done()
+
+    assert stream.timing.time_to_first_chunk >= 0.05
+
+
+def test_the_signature_is_the_sdks() -> None:
+    """Tools that look at signatures see the SDK's."""
+    import inspect
+
+    ours = inspect.signature(Tensorloop(api_key=KEY).chat.completions.create)
+
+    assert ours == inspect.signature(openai.OpenAI(api_key=KEY).chat.completions.create)

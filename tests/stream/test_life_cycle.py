@@ -1,0 +1,711 @@
+"""How streams are left, on real sockets: the server sees it at once, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import signal
+import subprocess
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import anyio
+import clients
+import httpx2
+import pytest
+from sockets import (
+    EVENTS,
+    NEVER,
+    SLACK,
+    aeventually,
+    async_client,
+    chat,
+    eventually,
+    open_descriptors,
+    program_on_server,
+    saw_disconnects,
+    sync_client,
+    write_cassette,
+)
+
+from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamTruncatedError
+from tensorloop_stream.replay import ReplayServer
+
+every_client = pytest.mark.parametrize("kind", ["sync", "async", "aiohttp", "trio"])
+async_clients = pytest.mark.parametrize("kind", ["async", "aiohttp", "trio"])
+interruptible = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals cannot be sent to a thread")
+
+
+class LeftError(Exception):
+    """What a caller's own code raises."""
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    long = [EVENTS[0], *(EVENTS[1] for _ in range(200)), *EVENTS[3:]]
+    return write_cassette(tmp_path_factory.mktemp("life") / "streams.yaml", hello=EVENTS, long=long)
+
+
+@pytest.fixture
+def server(recording: Path) -> Iterator[ReplayServer]:
+    with ReplayServer(recording) as server:
+        yield server
+
+
+@pytest.fixture
+def told() -> list[str]:
+    """The terminal calls."""
+    return []
+
+
+def telling(told: list[str]) -> Callbacks:
+    return Callbacks(
+        on_finish=lambda _: told.append("on_finish"),
+        on_error=lambda _: told.append("on_error"),
+        on_abort=lambda _: told.append("on_abort"),
+    )
+
+
+def run(kind: str, main: Callable[[], Awaitable[Any]]) -> None:
+    anyio.run(main, backend="trio" if kind == "trio" else "asyncio")
+
+
+def raising(error: type[BaseException] | None) -> AbstractContextManager[Any]:
+    return nullcontext() if error is None else pytest.raises(error)
+
+
+def interrupt(seconds: float = 0.05) -> None:
+    """Press Ctrl-C a little later; the signal reaches a main thread that is blocked in the kernel."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+
+# Ways to leave: each gets a stream that stalls after three chunks
+
+
+def begin(stream: ChatStream) -> None:
+    for _ in range(3):
+        next(stream)
+
+
+async def abegin(stream: AsyncChatStream) -> None:
+    for _ in range(3):
+        await anext(stream)
+
+
+def by_break(stream: ChatStream) -> None:
+    with stream:
+        for _ in stream:
+            break
+
+
+def by_exception(stream: ChatStream) -> None:
+    with stream:
+        for _ in stream:
+            raise LeftError
+
+
+def by_half_a_text_stream(stream: ChatStream) -> None:
+    with stream:
+        texts = stream.text_stream
+        next(texts)
+
+
+def by_close(stream: ChatStream) -> None:
+    next(stream)
+    stream.close()
+
+
+def by_ctrl_c_while_reading(stream: ChatStream) -> None:
+    begin(stream)
+    interrupt()
+    stream.until_done()
+
+
+def by_ctrl_c_in_the_body(stream: ChatStream) -> None:
+    with stream:
+        interrupt()
+        for _ in stream:
+            time.sleep(NEVER)
+
+
+@interruptible
+@pytest.mark.parametrize(
+    ("leave", "raises"),
+    [
+        (by_break, None),
+        (by_exception, LeftError),
+        (by_half_a_text_stream, None),
+        (by_close, None),
+        (by_ctrl_c_while_reading, KeyboardInterrupt),
+        (by_ctrl_c_in_the_body, KeyboardInterrupt),
+    ],
+)
+def test_the_server_sees_a_client_leave(
+    leave: Callable[[ChatStream], None], raises: type[BaseException] | None, server: ReplayServer, told: list[str]
+) -> None:
+    """However the block is left: no descriptor and no thread is, and the abort is told once."""
+    held, threads = open_descriptors(), threading.active_count()
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        with raising(raises):
+            leave(stream)
+
+        assert saw_disconnects(server)
+        assert told == ["on_abort"]
+        assert eventually(lambda: open_descriptors() <= held)
+        assert eventually(lambda: threading.active_count() <= threads)
+
+
+async def by_async_break(stream: AsyncChatStream) -> None:
+    async with stream:
+        async for _ in stream:
+            break
+
+
+async def by_async_exception(stream: AsyncChatStream) -> None:
+    async with stream:
+        async for _ in stream:
+            raise LeftError
+
+
+async def by_half_an_async_text_stream(stream: AsyncChatStream) -> None:
+    async with stream:
+        await anext(stream.text_stream)
+
+
+async def by_async_close(stream: AsyncChatStream) -> None:
+    await anext(stream)
+    await stream.close()
+
+
+async def by_cancellation_while_reading(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    with anyio.move_on_after(0.05):
+        await stream.until_done()
+
+
+async def by_cancellation_in_the_body(stream: AsyncChatStream) -> None:
+    with anyio.CancelScope() as scope:
+        async with stream:
+            async for _ in stream:
+                scope.deadline = anyio.current_time() + 0.05
+                await anyio.sleep(NEVER)
+
+
+async def by_cancellation_of_a_task_group(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stream.until_done)
+        await anyio.sleep(0.05)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("leave", "raises"),
+    [
+        (by_async_break, None),
+        (by_async_exception, LeftError),
+        (by_half_an_async_text_stream, None),
+        (by_async_close, None),
+        (by_cancellation_while_reading, None),
+        (by_cancellation_in_the_body, None),
+        (by_cancellation_of_a_task_group, None),
+    ],
+)
+@async_clients
+def test_the_server_sees_an_async_client_leave(
+    kind: str,
+    leave: Callable[[AsyncChatStream], Awaitable[None]],
+    raises: type[BaseException] | None,
+    server: ReplayServer,
+    told: list[str],
+) -> None:
+    """On asyncio with both HTTP libraries, and on trio."""
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            held, tasks = open_descriptors(), kind == "trio" or asyncio.all_tasks()
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+            with raising(raises):
+                await leave(stream)
+
+            assert await aeventually(lambda: len(server.disconnects) == 1)
+            assert told == ["on_abort"]
+            assert await aeventually(lambda: open_descriptors() <= held)
+            assert tasks == (kind == "trio" or asyncio.all_tasks())
+
+    run(kind, main)
+
+
+@async_clients
+def test_a_stream_that_was_left_is_freed(kind: str, server: ReplayServer) -> None:
+    """No task, traceback or generator holds its response."""
+
+    async def leave(client: Any) -> weakref.ref[Any]:
+        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")))
+        await by_async_break(stream)
+        return weakref.ref(stream.response)
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            left = [await leave(client) for _ in range(3)]
+            await anyio.sleep(0.01)
+            gc.collect()
+
+            assert [response() for response in left] == [None] * 3
+
+    run(kind, main)
+
+
+# What only asyncio has
+
+
+async def by_task_cancel(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    task = asyncio.create_task(stream.until_done())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+
+
+async def by_impatient_task_cancel(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    task = asyncio.create_task(stream.until_done())
+    await asyncio.sleep(0.05)
+    for _ in range(5):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+
+
+async def by_asyncio_timeout(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    async with asyncio.timeout(0.05):
+        await stream.until_done()
+
+
+async def by_asyncio_timeout_in_the_body(stream: AsyncChatStream) -> None:
+    await abegin(stream)
+    async with asyncio.timeout(0.05), stream:
+        await asyncio.sleep(NEVER)
+
+
+async def by_wait_for_a_chunk(stream: AsyncChatStream) -> None:
+    async with stream:
+        await abegin(stream)
+        await asyncio.wait_for(anext(stream), 0.05)
+
+
+async def by_a_timeout_beside_a_limit(stream: AsyncChatStream) -> None:
+    # The limit's own cancellation must not be taken for the caller's.
+    await abegin(stream)
+    async with asyncio.timeout(0.05):
+        await AsyncChatStream(stream, idle_timeout=NEVER).until_done()
+
+
+@pytest.mark.parametrize(
+    ("leave", "raises"),
+    [
+        (by_task_cancel, None),
+        (by_impatient_task_cancel, None),
+        (by_asyncio_timeout, TimeoutError),
+        (by_asyncio_timeout_in_the_body, TimeoutError),
+        (by_wait_for_a_chunk, TimeoutError),
+        (by_a_timeout_beside_a_limit, TimeoutError),
+    ],
+)
+@pytest.mark.parametrize("kind", ["async", "aiohttp"])
+async def test_the_server_sees_a_task_end(
+    kind: str,
+    leave: Callable[[AsyncChatStream], Awaitable[None]],
+    raises: type[BaseException] | None,
+    server: ReplayServer,
+    told: list[str],
+) -> None:
+    """The ways of asyncio to end a task, of which anyio's scopes know nothing."""
+    async with async_client(server.base_url, kind) as client:
+        held, tasks = open_descriptors(), asyncio.all_tasks()
+        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        with raising(raises):
+            await leave(stream)
+
+        assert await aeventually(lambda: len(server.disconnects) == 1)
+        assert told == ["on_abort"]
+        assert await aeventually(lambda: open_descriptors() <= held)
+        assert asyncio.all_tasks() == tasks
+
+
+@pytest.mark.parametrize("kind", ["async", "aiohttp"])
+async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplayServer, told: list[str]) -> None:
+    """Also before there is a response: nothing is left un-awaited."""
+    async with async_client(server.base_url, kind) as client:
+        stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
+
+        async def end_when_asked(limit: asyncio.Timeout) -> None:
+            assert await aeventually(lambda: len(server.requests) == 1)
+            limit.reschedule(0)
+
+        async def wait() -> None:
+            async with asyncio.timeout(NEVER) as limit, asyncio.TaskGroup() as tasks:
+                tasks.create_task(end_when_asked(limit))
+                await stream.until_done()
+
+        with pytest.raises(TimeoutError):
+            await wait()
+
+        assert await aeventually(lambda: len(server.disconnects) == 1)
+        assert told == ["on_abort"]
+
+
+@interruptible
+def test_ctrl_c_in_asyncio(server: ReplayServer) -> None:
+    """The runner cancels the main task; the server sees it before the loop is gone."""
+    seen: list[bool] = []
+
+    async def main() -> None:
+        async with async_client(server.base_url) as client:
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")))
+            await abegin(stream)
+            interrupt()
+            try:
+                await stream.until_done()
+            finally:
+                seen.append(await aeventually(lambda: len(server.disconnects) == 1))
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    assert seen == [True]
+
+
+# A stream cut short by the caller never looks whole
+
+
+@async_clients
+def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) -> None:
+    """A loop that goes on after a cancelled read must not take the closed stream for a finished one."""
+
+    async def main() -> None:
+        async with (
+            async_client(server.base_url, kind) as client,
+            AsyncChatStream(client.chat.completions.create(**chat("stall-after=3"))) as stream,
+        ):
+            await by_cancellation_while_reading(stream)
+            with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks and 5 characters") as raised:
+                await anext(stream)
+
+            assert raised.value.partial.choices[0].message.content == "Hello"
+
+    run(kind, main)
+
+
+@interruptible
+def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
+    """In a notebook, the next cell may well read on."""
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
+        with pytest.raises(KeyboardInterrupt):
+            by_ctrl_c_while_reading(stream)
+
+        with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
+            next(stream)
+        assert stream.text == "Hello"
+
+
+def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[str]) -> None:
+    """A stop button: the blocked read ends at once, and says that the stream was closed."""
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        begin(stream)
+        threading.Timer(0.05, stream.close).start()
+        before = time.monotonic()
+        with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
+            stream.until_done()
+
+        assert time.monotonic() - before < SLACK
+        assert saw_disconnects(server)
+        assert eventually(lambda: told == ["on_abort"])
+
+
+@async_clients
+def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, told: list[str]) -> None:
+    """No "asynchronous generator is already running"."""
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+            ended: list[float] = []
+
+            async def reading() -> None:
+                with pytest.raises(StreamTruncatedError, match="closed early, after 3 chunks"):
+                    await stream.until_done()
+                ended.append(time.monotonic())
+
+            await abegin(stream)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reading)
+                await anyio.sleep(0.05)
+                before = time.monotonic()
+                await stream.close()
+
+            assert ended[0] - before < SLACK
+            assert await aeventually(lambda: len(server.disconnects) == 1)
+            assert told == ["on_abort"]
+
+    run(kind, main)
+
+
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_thread_can_close_what_another_opens(entered: bool, server: ReplayServer, told: list[str]) -> None:
+    """There is nothing to close before the gateway answers; it must not be read then, and billed on, all the same."""
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(lambda: client.chat.completions.create(**chat("first-delay=0.5&delay=0.05")), telling(told))
+        threading.Timer(0.1, stream.close).start()
+        opens = stream.__enter__ if entered else stream.until_done
+        with pytest.raises(StreamTruncatedError, match="closed early, after 0 chunks"):
+            opens()
+
+        assert saw_disconnects(server)
+        assert told == ["on_abort"]
+
+
+@async_clients
+@pytest.mark.parametrize("entered", [False, True])
+def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: ReplayServer, told: list[str]) -> None:
+    """The request ends at once, while the model is still silent."""
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
+
+            async def reading() -> None:
+                opens = stream.__aenter__ if entered else stream.until_done
+                with pytest.raises(StreamTruncatedError, match="closed early, after 0 chunks"):
+                    await opens()
+
+            with anyio.fail_after(SLACK):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(reading)
+                    assert await aeventually(lambda: len(server.requests) == 1)
+                    await stream.close()
+
+            assert await aeventually(lambda: len(server.disconnects) == 1)
+            assert told == ["on_abort"]
+
+    run(kind, main)
+
+
+# Connections are used again
+
+
+@pytest.mark.parametrize("faults", ["", "split=7", "crlf"])
+def test_ten_streams_in_a_row_use_one_connection(faults: str, server: ReplayServer) -> None:
+    """The end of the response is read behind [DONE] (openai-python#3440)."""
+    held, threads = open_descriptors(), threading.active_count()
+    with sync_client(server.base_url) as client:
+        for _ in range(10):
+            with ChatStream(client.chat.completions.create(**chat(faults))) as stream:
+                assert "".join(stream.text_stream) == "Hello"
+
+    assert server.connections == 1
+    assert server.disconnects == []
+    assert eventually(lambda: open_descriptors() <= held)
+    assert eventually(lambda: threading.active_count() <= threads)
+
+
+@pytest.mark.parametrize("faults", ["", "split=7"])
+@async_clients
+def test_ten_async_streams_in_a_row_use_one_connection(kind: str, faults: str, server: ReplayServer) -> None:
+    """The same, with every HTTP library."""
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            for _ in range(10):
+                async with AsyncChatStream(client.chat.completions.create(**chat(faults))) as stream:
+                    assert await stream.get_final_text() == "Hello"
+
+    run(kind, main)
+    assert server.connections == 1
+    assert server.disconnects == []
+
+
+def test_a_stream_left_after_its_end_keeps_the_connection(server: ReplayServer) -> None:
+    """Reading chunks to their end is reading to the end, also when nobody closes."""
+    with sync_client(server.base_url) as client:
+        for _ in range(3):
+            assert len(list(ChatStream(client.chat.completions.create(**chat())))) == 5
+
+    assert server.connections == 1
+
+
+@every_client
+def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer) -> None:
+    """The answer is there with [DONE]: the connection may be kept open for a tenth of a second, no longer."""
+    took: list[float] = []
+
+    async def main() -> None:
+        async with async_client(server.base_url, kind) as client:
+            before = time.monotonic()
+            stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")))
+            assert await stream.get_final_text() == "Hello"
+            took.append(time.monotonic() - before)
+
+    if kind == "sync":
+        threads = threading.active_count()
+        with sync_client(server.base_url) as client:
+            before = time.monotonic()
+            assert ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}"))).get_final_text() == "Hello"
+            took.append(time.monotonic() - before)
+        assert eventually(lambda: threading.active_count() <= threads)
+    else:
+        run(kind, main)
+
+    assert took[0] < SLACK
+
+
+@pytest.mark.parametrize("kind", ["async", "aiohttp"])
+async def test_a_cancellation_while_the_end_is_awaited(kind: str, server: ReplayServer, told: list[str]) -> None:
+    """Between [DONE] and the end of the response there is a wait, too: it leaves nothing open."""
+    async with async_client(server.base_url, kind) as client:
+        held = open_descriptors()
+        stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
+        while not stream.completion.choices or stream.completion.choices[0].finish_reason is None:
+            await anext(stream)
+        task = asyncio.create_task(stream.until_done())
+        await asyncio.sleep(0.03)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert task.cancelled()
+        assert told == ["on_finish"]
+        assert await aeventually(lambda: open_descriptors() <= held)
+
+
+@interruptible
+def test_ctrl_c_while_the_end_is_awaited(
+    server: ReplayServer, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same in sync code."""
+    from tensorloop_stream._stream import sync_stream
+
+    monkeypatch.setattr(sync_stream, "DRAIN_SECONDS", NEVER)
+    held = open_descriptors()
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            stream.until_done()
+
+        assert told == ["on_finish"]
+        assert stream.get_final_text() == "Hello"
+        assert eventually(lambda: open_descriptors() <= held)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_compressed_streams(kind: str) -> None:
+    """The SDK asks for gzip, and a proxy in between may well compress."""
+    body = gzip.compress(b"".join(EVENTS))
+    response = httpx2.Response(
+        200,
+        headers={"content-type": "text/event-stream", "content-encoding": "gzip"},
+        stream=clients.Body([body[n : n + 9] for n in range(0, len(body), 9)]),
+    )
+
+    async def main() -> str:
+        return await AsyncChatStream(clients.async_client(response).chat.completions.create(**chat())).get_final_text()
+
+    if kind == "sync":
+        text = ChatStream(clients.sync_client(response).chat.completions.create(**chat())).get_final_text()
+    else:
+        text = anyio.run(main)
+
+    assert text == "Hello"
+
+
+def test_a_stream_dropped_open_is_closed(server: ReplayServer) -> None:
+    """It warns, and in sync code the connection ends with it."""
+    with sync_client(server.base_url) as client:
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
+        next(stream)
+        with pytest.warns(ResourceWarning, match="was dropped with its connection open"):
+            del stream
+
+        assert saw_disconnects(server)
+
+
+SHUTDOWN = """
+import asyncio, signal, sys, threading
+import httpx2, openai
+from tensorloop_stream import AsyncChatStream
+
+url = sys.argv[1]
+
+async def leave(make):
+    asyncio.get_running_loop().slow_callback_duration = 9  # a slow machine is no warning
+    http_client = make(verify=False)
+    async with openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http_client) as client:
+        def open(faults="stall-after=3"):
+            asked = {"model": f"gpt-4o-mini?{faults}", "messages": [{"role": "user", "content": "hello"}]}
+            return AsyncChatStream(client.chat.completions.create(**asked, stream=True))
+
+        async with open() as stream:
+            async for _ in stream:
+                break
+        async with open() as stream:
+            async for text in stream.text_stream:
+                break
+        for seconds in (0.1, 0.0001):
+            try:
+                async with asyncio.timeout(seconds):
+                    await open().until_done()
+            except TimeoutError:
+                pass
+        async with open() as stream:
+            try:
+                while True:
+                    await asyncio.wait_for(anext(stream), 0.1)
+            except TimeoutError:
+                pass
+        await open("linger=9").until_done()
+        await AsyncChatStream(open(), idle_timeout=9).close()
+        threading.Timer(0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        async with open() as stream, asyncio.TaskGroup() as tasks:
+            tasks.create_task(open().until_done())
+            tasks.create_task(stream.until_done())
+
+for library in (httpx2.AsyncClient, openai.DefaultAioHttpClient):
+    try:
+        asyncio.run(leave(library))
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ending(recording: Path) -> Iterator[subprocess.Popen[str]]:
+    with program_on_server(recording, SHUTDOWN, "-X", "dev", "-W", "error") as (_, process):
+        yield process
+
+
+@interruptible
+def test_no_warning_at_the_end_of_the_loop(ending: subprocess.Popen[str]) -> None:
+    """In development mode and with warnings as errors: no task, generator, socket or coroutine is left over."""
+    printed, said = ending.communicate(timeout=4 * NEVER)
+
+    assert (said, printed, ending.returncode) == ("", "interrupted\ninterrupted\n", 0)
+
+
+def test_no_warning_is_hidden_here() -> None:
+    """The tests of this file rely on warnings being errors."""
+    with pytest.raises(ResourceWarning):
+        warnings.warn("is it?", ResourceWarning, stacklevel=1)

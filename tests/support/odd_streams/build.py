@@ -1,0 +1,119 @@
+"""The form of an odd stream, and what the streams are built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chunks import DONE, ENVELOPE, HELLO, event
+
+ROLE = HELLO[0]
+HEL = HELLO[:2]
+NINE_TOKENS = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+PARIS = '{"city":"Paris"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The service says nothing more for so many seconds; with `pings`, it keeps the connection alive meanwhile."""
+
+    seconds: float
+    pings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OddStream:
+    """A stream as a service sends it, read by read, and what must come of it.
+
+    `seen` names the thread, the capture or the service; "by hand" what follows from the standard or a source alone.
+    `expected` is the completion, or what had arrived of it before `error`: `choices` and `usage` as a whole, of the
+    other fields those that the stream is about. `about` names the fields whose loss is the point, beside text,
+    calls and finish reason.
+    """
+
+    name: str
+    seen: str
+    parts: tuple[bytes | Exception | Silence, ...]
+    expected: dict[str, Any]
+    reasoning: str = ""
+    error: str = ""
+    code: str | None = None
+    idle_timeout: float | None = None
+    about: tuple[str, ...] = field(default=())
+
+    @property
+    def reads(self) -> tuple[bytes | Exception, ...]:
+        """What comes, without the silence."""
+        return tuple(part for part in self.parts if not isinstance(part, Silence))
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it needs a connection that stays open."""
+        return len(self.reads) < len(self.parts)
+
+    @property
+    def text(self) -> str:
+        """The text of choice 0."""
+        content = self.expected["choices"][0]["message"]["content"] if self.expected["choices"] else None
+        if isinstance(content, list):
+            return "".join(part["text"] for part in content if part["type"] == "text")
+        return content or ""
+
+
+def message(content: Any = "Hello", **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": content, **more}
+
+
+def answer(
+    content: Any = "Hello",
+    finish_reason: str | None = "stop",
+    *,
+    used: dict[str, Any] | None = None,
+    choice: dict[str, Any] | None = None,
+    top: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    """Return a completion with one choice; `more` goes into the message."""
+    whole = {"index": 0, "finish_reason": finish_reason, "message": message(content, **more), **(choice or {})}
+    return {"choices": [whole], **({"usage": used} if used else {}), **(top or {})}
+
+
+def calling(*calls: tuple[str | None, str, str], finish_reason: str = "tool_calls", **more: Any) -> dict[str, Any]:
+    """Return a completion that calls functions, each given as id, name and arguments."""
+    return answer(None, finish_reason, tool_calls=[call(*one) for one in calls], **more)
+
+
+def call(call_id: str | None, name: str, arguments: str, **more: Any) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {**({"id": call_id} if call_id else {}), "type": "function", "function": function, **more}
+
+
+def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return a piece of a tool call, with the fields that are given."""
+    function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
+    return {**more, "function": function}
+
+
+def joined_lines(*lines: str) -> bytes:
+    return "\n".join(lines).encode()
+
+
+def streamed(*chunks: Any, done: bool = True) -> tuple[bytes, ...]:
+    """Return each chunk as a read of its own, as a slow model sends them."""
+    return (*map(event, chunks), *((DONE,) if done else ()))
+
+
+def litellm(*deltas: Any, **more: Any) -> tuple[dict[str, Any], ...]:
+    """Return chunks with the envelope of LiteLLM's captures, which leaves out what is null."""
+    return tuple({**ENVELOPE, "system_fingerprint": "fp_stub0001", "choices": [delta], **more} for delta in deltas)
+
+
+def litellm_error(message: str, kind: str | None, code: str = "500") -> bytes:
+    """Return an error as LiteLLM's proxy writes it."""
+    return event({"error": {"message": message, "type": kind, "param": None, "code": code}})
+
+
+SAFE = {"hate": {"filtered": False, "severity": "safe"}}
+STUB_USAGE = {"completion_tokens": 5, "prompt_tokens": 11, "total_tokens": 16}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+OPENING = {"delta": {"role": "assistant", "content": ""}, "index": 0}

@@ -1,0 +1,37 @@
+"""What some tests need beyond Python: they skip without it, and where everything is required they fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+# Set by .ci/run, which installs everything: a skip would hide a test that no longer runs, and there is time for more.
+REQUIRE_ALL = bool(os.environ.get("TENSORLOOP_STREAM_REQUIRE_ALL"))
+
+
+def scaled(number: int) -> int:
+    """Return how many examples, chunks or clients a test tries: all where everything is required, else a quarter."""
+    return number if REQUIRE_ALL else number // 4
+
+
+def program(*names: str) -> str:
+    """Return the path of the first of these programs that is installed; skip the test, or fail it, without any."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    return unmet(f"needs {' or '.join(names)}, which is not installed")
+
+
+def module(name: str, extra: str) -> None:
+    """Skip the test, or fail it, where a module of an extra is not installed."""
+    if importlib.util.find_spec(name) is None:
+        unmet(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
+
+
+def unmet(reason: str) -> str:
+    if REQUIRE_ALL:
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,283 @@
+"""The family of errors: what they are, what they carry, and that they travel."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx2
+import openai
+import pytest
+from chunks import DONE, HELLO, accumulate, sse
+from clients import CHAT, Body, async_client, read, sync_client
+
+from tensorloop_stream import (
+    AsyncChatStream,
+    ChatStream,
+    StreamConnectionError,
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+
+KEY = "tl_test_1234567890"
+FAMILY = (
+    StreamError,
+    StreamTruncatedError,
+    StreamConnectionError,
+    StreamTimeoutError,
+    StreamProviderError,
+    StreamDecodeError,
+)
+each_error = pytest.mark.parametrize("kind", FAMILY)
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+
+# What two versions of LiteLLM send when their upstream fails in mid-stream: the code is a string in both, the type
+# is null in one, and the other sends [DONE] behind it.
+CUT = (
+    b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
+    b'The server had an error while processing your request", "type": %s, "param": null, "code": "500"}}\n\n'
+)
+LIMIT = (
+    b'data: {"error": {"message": "litellm.RateLimitError: RateLimitError: OpenAIException - '
+    b'Rate limit reached mid-stream", "type": "throttling_error", "param": null, "code": "429"}}\n\n'
+)
+LITELLM = {
+    "cut-1.106.2": (CUT % b"null", 500, None),
+    "limit-1.106.2": (LIMIT, 429, "throttling_error"),
+    "cut-1.109.1": (CUT % b'"internal_server_error"' + DONE, 500, "internal_server_error"),
+    "limit-1.109.1": (LIMIT + DONE, 429, "throttling_error"),
+}
+# And before the stream, with its status.
+NO_KEY = (
+    '{"error":{"message":"Authentication Error, Invalid proxy server token passed. Received API Key = tl_...",'
+    '"type":"token_not_found_in_db","param":"key","code":"401"}}'
+)
+KEY_LIMIT = (
+    '{"error":{"message":"Rate limit exceeded for api_key: tl_.... Limit type: requests. Current limit: 1, '
+    'Remaining: 0.","type":"throttling_error","param":null,"code":"429"}}'
+)
+
+
+def broken(kind: type[StreamError]) -> StreamError:
+    """Return an error with everything in it, as a stream of a client with a key raises it."""
+    headers = {"Authorization": f"Bearer {KEY}", "api-key": KEY, "x-team": "ours"}
+    request = httpx2.Request("POST", "https://gateway.test/v1/chat/completions", headers=headers)
+    error = kind(
+        "went wrong",
+        partial=accumulate(*HELLO[:2]).completion,
+        request=request,
+        request_id="call-1",
+        body={"message": "no", "type": "throttling_error", "code": "429", "param": None},
+    )
+    error.__cause__ = ConnectionError("why")
+    return error
+
+
+def through_pickle(error: StreamError) -> StreamError:
+    copied: StreamError = pickle.loads(pickle.dumps(error))
+    return copied
+
+
+@pytest.mark.parametrize("travel", [through_pickle, copy.copy, copy.deepcopy])
+@each_error
+def test_errors_travel(kind: type[StreamError], travel: Callable[[StreamError], StreamError]) -> None:
+    """To another process, a queue, a log: with what they carry, and without the key."""
+    error = broken(kind)
+    arrived = travel(error)
+
+    assert type(arrived) is kind
+    assert (str(arrived), repr(arrived), arrived.args) == (str(error), repr(error), error.args)
+    assert arrived.message == "went wrong"
+    assert arrived.partial == error.partial
+    assert arrived.partial.choices[0].message.content == "Hel"
+    assert arrived.body == error.body
+    assert arrived.request_id == "call-1"
+    assert (arrived.code, arrived.type, arrived.param) == ("429", "throttling_error", None)
+    assert getattr(arrived, "status_code", None) == getattr(error, "status_code", None)
+    assert (arrived.request.method, arrived.request.url) == (error.request.method, error.request.url)
+    assert KEY not in repr(arrived.request.headers.multi_items())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@each_error
+def test_a_pickle_holds_no_key(kind: type[StreamError], protocol: int) -> None:
+    """A request has it in its headers."""
+    assert KEY.encode() not in pickle.dumps(broken(kind), protocol)
+    assert KEY not in f"{broken(kind)!s} {broken(kind)!r} {broken(kind).args}"
+
+
+def test_an_error_names_its_request() -> None:
+    """Where the stream itself is out of reach, in an `except` clause far away, too."""
+    headers = {"content-type": "text/event-stream", "x-litellm-call-id": "call-1"}
+    response = httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO[:2], done=False)]))
+
+    with pytest.raises(StreamTruncatedError) as raised:
+        ChatStream(sync_client(response).chat.completions.create(**CHAT)).until_done()
+    assert raised.value.request_id == "call-1"
+    assert ChatStream(list(HELLO)).request_id is None
+
+
+def test_what_is_no_event_stream_is_named() -> None:
+    """A proxy's page, with the status 200."""
+    response = httpx2.Response(200, headers={"content-type": "text/html; charset=utf-8"}, content=b"<p>Log in</p>")
+
+    with pytest.raises(StreamTruncatedError, match=r"; it is text/html and no event stream: is the base URL right\?"):
+        ChatStream(sync_client(response).chat.completions.create(**CHAT)).until_done()
+
+
+@each_error
+def test_a_bare_error_travels_too(kind: type[StreamError]) -> None:
+    """Of a stream that had no request, before anything came; as other people's tests make one."""
+    arrived = through_pickle(kind("went wrong"))
+
+    assert (type(arrived), arrived.message, arrived.body) == (kind, "went wrong", None)
+    assert arrived.partial.choices == []
+    assert str(arrived.request.url) == "about:blank"
+
+
+@pytest.mark.parametrize(
+    ("kind", "caught_by"),
+    [
+        *((kind, openai.APIError) for kind in FAMILY),
+        *((kind, openai.OpenAIError) for kind in FAMILY),
+        *((kind, StreamError) for kind in FAMILY),
+        (StreamConnectionError, openai.APIConnectionError),
+        (StreamTimeoutError, openai.APITimeoutError),
+        (StreamTimeoutError, openai.APIConnectionError),
+        (StreamDecodeError, ValueError),
+    ],
+)
+def test_existing_clauses_catch(kind: type[StreamError], caught_by: type[Exception]) -> None:
+    """Programs that were written for the SDK go on working."""
+    with pytest.raises(caught_by):
+        raise kind("went wrong")
+
+
+@pytest.mark.parametrize("kind", [StreamTruncatedError, StreamProviderError, StreamDecodeError])
+def test_what_was_no_broken_connection_is_none(kind: type[StreamError]) -> None:
+    """A clause that retries on connection errors must not catch what comes again."""
+    assert not issubclass(kind, openai.APIConnectionError)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "status"),
+    [
+        ({"code": "429"}, "429", 429),
+        ({"code": 500}, "500", 500),
+        ({"code": "invalid_api_key"}, "invalid_api_key", None),
+        ({"code": "budget_exceeded"}, "budget_exceeded", None),
+        ({"code": None}, None, None),
+        ({"code": 1.5}, "1.5", None),
+        ({"code": "١٢٣"}, "١٢٣", None),
+        ({"code": "1000"}, "1000", None),
+        ({}, None, None),
+        ({"code": ""}, "", None),
+        ("overloaded", None, None),
+        (None, None, None),
+        (["overloaded"], None, None),
+    ],
+)
+def test_the_status_is_the_code_where_it_is_one(body: Any, code: str | None, status: int | None) -> None:
+    """LiteLLM sends it as a string, OpenRouter as a number, others a word or nothing."""
+    error = StreamProviderError("went wrong", body=body)
+
+    assert error.body == body
+    assert error.code == code
+    assert error.status_code == status
+    assert through_pickle(error).status_code == status  # type: ignore[attr-defined] # of this kind
+
+
+@pytest.mark.parametrize("name", LITELLM)
+@both
+def test_errors_in_the_stream_of_both_litellm_versions(kind: str, name: str) -> None:
+    """A failure behind the headers comes inside the 200; a [DONE] after it changes nothing."""
+    event, status, error_type = LITELLM[name]
+    outcome = read(kind, [sse(*HELLO[:2], done=False), event])
+
+    assert type(outcome.error) is StreamProviderError
+    assert outcome.error.status_code == status
+    assert (outcome.error.code, outcome.error.type, outcome.error.param) == (str(status), error_type, None)
+    assert outcome.error.message.startswith("litellm.")
+    assert outcome.error.message.endswith("(in the stream, after 2 chunks and 3 characters of text)")
+    assert outcome.error.partial.choices[0].message.content == "Hel"
+    assert isinstance(outcome.error.body, dict)
+    assert outcome.error.body["code"] == str(status)
+
+
+@pytest.mark.parametrize(
+    ("event", "message", "status"),
+    [
+        (b'data: {"error": "overloaded"}', "overloaded", None),
+        (b'data: {"error": {"error": {"message": "inner", "code": 503}}}', "inner", 503),
+        (b'data: {"error": {"code": 429}}', "the gateway sent an error without a message", 429),
+        (b'data: {"error": {"message": {"not": "text"}, "code": "400"}}', "the gateway sent an error without", 400),
+        (b'data: {"error": true}', "the gateway sent an error without a message", None),
+        (b'data: {"object": "error", "message": "vLLM", "code": 400}', "vLLM", 400),
+        (b"event: error\ndata: overloaded", "overloaded", None),
+        (b'event: error\ndata: {"error": {"message": "inner", "code": "502"}}', "inner", 502),
+        (b'event: error\ndata: {"message": "bare", "code": 529}', "bare", 529),
+        (b"event: error\ndata: {broken", "{broken", None),
+    ],
+)
+@both
+def test_other_shapes_of_errors(kind: str, event: bytes, message: str, status: int | None) -> None:
+    """Whatever the shape: one error, with what can be read from it."""
+    outcome = read(kind, [sse(*HELLO[:2], done=False) + event + b"\n\n"])
+
+    assert type(outcome.error) is StreamProviderError
+    assert outcome.error.message.startswith(message)
+    assert outcome.error.status_code == status
+    assert outcome.stream.text == "Hel"
+
+
+@pytest.mark.parametrize(
+    ("parts", "error", "cause"),
+    [
+        ([httpx2.ReadError("cut")], StreamConnectionError, httpx2.ReadError),
+        ([httpx2.RemoteProtocolError("cut")], StreamConnectionError, httpx2.RemoteProtocolError),
+        ([httpx2.ReadTimeout("late")], StreamTimeoutError, httpx2.ReadTimeout),
+        ([ConnectionResetError("reset")], StreamConnectionError, ConnectionResetError),
+        ([httpx2.DecodingError("gzip")], StreamDecodeError, httpx2.DecodingError),
+        ([b"data: {broken\n\n"], StreamDecodeError, ValueError),
+        ([b'data: {"choices": "\xff"}\n\n'], StreamDecodeError, ValueError),
+    ],
+)
+@both
+def test_the_cause_is_chained(kind: str, parts: list[Any], error: type[Exception], cause: type[Exception]) -> None:
+    """What the HTTP library or the parser said is not lost."""
+    outcome = read(kind, [sse(*HELLO[:2], done=False), *parts])
+
+    assert type(outcome.error) is error
+    assert isinstance(outcome.error, StreamError)
+    assert isinstance(outcome.error.__cause__, cause)
+    assert outcome.error.partial.choices[0].message.content == "Hel"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [(401, NO_KEY, openai.AuthenticationError), (429, KEY_LIMIT, openai.RateLimitError)],
+)
+@both
+def test_errors_before_the_stream_are_the_sdks(kind: str, status: int, body: str, error: type[Exception]) -> None:
+    """Untouched: the class, the code, the body."""
+    response = httpx2.Response(status, headers={"content-type": "application/json"}, stream=Body([body.encode()]))
+
+    async def run() -> None:
+        await AsyncChatStream(async_client(response).chat.completions.create(**CHAT)).until_done()
+
+    def run_sync() -> None:
+        ChatStream(lambda: sync_client(response).chat.completions.create(**CHAT)).until_done()
+
+    with pytest.raises(error) as raised:
+        run_sync() if kind == "sync" else anyio.run(run)
+
+    assert type(raised.value) is error
+    assert isinstance(raised.value, openai.APIStatusError)
+    assert raised.value.status_code == status
+    assert raised.value.code == str(status)

@@ -1,0 +1,226 @@
+"""What a resumable stream's log means to a reader, without Redis."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+import tensorloop_stream
+from tensorloop_stream import SSE_HEADERS, SSEDecoder
+
+FOLDER = Path(tensorloop_stream.__file__).parent / "resumable"
+
+if TYPE_CHECKING:
+    from tensorloop_stream.resumable import _log_format
+else:
+    # Past the package, which needs redis-py.
+    spec = importlib.util.spec_from_file_location("_log_format", FOLDER / "_log_format.py")
+    _log_format = sys.modules["_log_format"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(_log_format)
+
+MS = 1795359264000
+EVENTS = [
+    b'data: {"n": 1}',
+    b": ping",
+    b"event: error\ndata: x",
+    "data: Größe\nid: 7\nretry: 5".encode(),
+    b"data: [DONE]",
+]
+HEAD = _log_format.Head(200, dict(SSE_HEADERS))
+
+
+def log(*events: bytes, head: Any = HEAD, end: bytes | None = b"") -> list[Any]:
+    """Return the entries of a stream, as redis-py does."""
+    found = [(0, b"c", b"process:1")]
+    if head is not None:
+        found.append((1, b"h", head.encode()))
+    found += [(number, b"e", event) for number, event in enumerate(events, 2)]
+    if end is not None:
+        found.append((_log_format.LAST, b"x", end))
+    return [(b"%d-%d" % (MS, number), {kind: value}) for number, kind, value in found]
+
+
+def sent(playhead: Any, *batches: list[Any]) -> bytes:
+    return b"".join(playhead.take(batch) for batch in batches)
+
+
+def code_of(error: bytes) -> str:
+    return str(json.loads(error)["error"]["code"])
+
+
+@pytest.mark.parametrize("name", ["a", "0", "-", "_", "A" * 128, "1cb5c3a0-62f0-4b0f-8b0e-2f8f6c1d9e57"])
+def test_an_id_is_what_an_url_can_hold(name: str) -> None:
+    """Letters, digits, hyphen and underscore, up to 128."""
+    assert _log_format.require_id(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "A" * 129, "a b", "a:b", "a/b", "..", "a\n", "ä", "\u0661", "a*", "{a}", b"a", None, 7]
+)
+def test_other_ids_are_refused(name: Any) -> None:
+    """In one sentence that shows the id, cut if it is long."""
+    with pytest.raises(ValueError, match=r"^id is .{1,61}: it must be 1 to 128 letters, digits, - and _"):
+        _log_format.require_id(name)
+
+
+@pytest.mark.parametrize("value", ["0-0", "1795359264000-17", "18446744073709551615-18446744073709551615"])
+def test_an_event_id_is_a_position(value: str) -> None:
+    """Two numbers of 64 bits."""
+    assert "{}-{}".format(*_log_format.require_event_id(value)) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "-1", "$", "+", "-", "(", "*", ">", "0", "1-", "1-2-3", "01-1", "1-01", "1-2 ", " 1-2", "1-2\n", "(1-2"),
+        *("\u0661-1", "1--1", "1-+1", "1-1.0", "1e3-1", "0x1-1", "18446744073709551616-0", "1-18446744073709551616"),
+        "9" * 5000,
+    ],
+    ids=lambda value: repr(value)[:25],
+)
+def test_other_event_ids_are_refused(value: str) -> None:
+    """A browser's input: nothing that Redis would take for another place, or for all of them, gets through."""
+    with pytest.raises(
+        _log_format.RefusedError, match=r"^last event id is .{1,61}: it must be the id of an event"
+    ) as refused:
+        _log_format.require_event_id(value)
+
+    assert code_of(refused.value.error) == "400"
+
+
+def test_events_pass_unchanged_with_their_ids() -> None:
+    """What a browser sees is the gateway's event, and the log's id, also where the event has one of its own."""
+    decoder = SSEDecoder()
+    events = decoder.feed(sent(_log_format.Playhead(MS), log(*EVENTS)))
+
+    assert [(event.data, event.event, event.id) for event in events] == [
+        ('{"n": 1}', "message", f"{MS}-2"),
+        ("x", "error", f"{MS}-4"),
+        ("Größe", "message", f"{MS}-5"),
+        ("[DONE]", "message", f"{MS}-6"),
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7))))
+def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
+    """However the log is cut into batches, and whatever is given twice."""
+    entries = log(*EVENTS)
+    playhead = _log_format.Playhead(MS)
+    got, at = b"", 0
+    for back, forward in [*steps, (0, len(entries))]:
+        got += playhead.take(entries[max(at - back, 0) : at + forward])
+        at += forward
+
+    assert playhead.ended
+    assert got == sent(_log_format.Playhead(MS), entries)
+
+
+@pytest.mark.parametrize("reached", range(len(EVENTS)))
+def test_reading_goes_on_after_any_event(reached: int) -> None:
+    """With exactly what is missing."""
+    entries = log(*EVENTS)
+    whole = sent(_log_format.Playhead(MS), entries)
+    before = sent(_log_format.Playhead(MS), entries[: reached + 3])
+    playhead = _log_format.Playhead(MS, reached + 2, HEAD)
+
+    assert before + sent(playhead, entries[reached + 3 :]) == whole
+    assert playhead.ended
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        log(*EVENTS)[:3] + log(*EVENTS)[4:],
+        [*log(*EVENTS, end=None), (b"%d-0" % (MS + 1), {b"c": b"process:2"})],
+        log(*EVENTS)[2:],
+    ],
+    ids=["trimmed", "begun anew", "lost its head"],
+)
+def test_a_gap_is_an_error(entries: list[Any]) -> None:
+    """Never a text with a hole: what is missing is not passed over."""
+    playhead = _log_format.Playhead(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
+    last = SSEDecoder().feed(sent(playhead, entries))[-1]
+
+    assert playhead.ended
+    assert last.data.encode() == _log_format.GONE
+
+
+@pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["at once", "in the middle"])
+def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
+    """So that a reader who asks again, from the last event, is told again."""
+    playhead = _log_format.Playhead(MS)
+    entries = log(*events, end=_log_format.STOPPED)
+    got = sent(playhead, entries)
+
+    assert got.endswith(b"data: " + _log_format.STOPPED + b"\n\n")
+    assert got.count(b"id: ") == len(events)
+    assert playhead.ended
+
+
+@pytest.mark.parametrize("error", [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE])
+def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
+    """With a status, and the same JSON."""
+    playhead = _log_format.Playhead(MS)
+
+    assert sent(playhead, log(head=None, end=error)) == error
+    assert playhead.head is not None
+    assert str(playhead.head.status) == code_of(error)
+    assert playhead.head.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("event", "is_comment"),
+    [
+        (b": ping", True),
+        (b":", True),
+        (b": a\n: b", True),
+        (b": a\ndata: b", False),
+        (b"data: :", False),
+        (b"x:", False),
+    ],
+)
+def test_comments_are_no_events(event: bytes, is_comment: bool) -> None:
+    """One that stands before an event's lines is a part of that, and goes with it."""
+    assert _log_format.is_comment(event) == is_comment
+
+
+def test_a_ping_stands_in_a_stream_alone() -> None:
+    """Not before the status is known, not in the JSON of an error, and not after the end."""
+    refused = _log_format.Head(429, {"Content-Type": "application/json"})
+    running, ended = _log_format.Playhead(MS, 2, HEAD), _log_format.Playhead(MS, 2, HEAD, ended=True)
+    playheads = [running, ended, _log_format.Playhead(MS), _log_format.Playhead(MS, 1, refused)]
+
+    assert [playhead.ping() for playhead in playheads] == [b": ping\n\n", b"", b"", b""]
+
+
+def test_a_refusal_of_the_gateway_is_no_event() -> None:
+    """Its JSON goes on as it is, without an id."""
+    playhead = _log_format.Playhead(MS)
+    head = _log_format.Head(429, {"Content-Type": "application/json", "retry-after": "60"})
+
+    assert sent(playhead, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
+    assert playhead.head == head
+
+
+def test_a_refusal_that_broke_off_is_no_empty_answer() -> None:
+    """Its producer died between the status and the body."""
+    head = _log_format.Head(429, {"Content-Type": "application/json"})
+
+    assert sent(_log_format.Playhead(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
+    assert sent(_log_format.Playhead(MS), log(b"{}", head=head, end=_log_format.STOPPED)) == b"{}"
+
+
+def test_errors_have_the_envelope_of_the_gateway() -> None:
+    """`{"error": {"message", "type", "param", "code"}}`, the code a string, the message a sentence."""
+    errors = [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE, _log_format.UNAVAILABLE]
+    bodies = [json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown().error]]
+
+    assert all(list(body) == ["message", "type", "param", "code"] for body in bodies)
+    assert all(body["code"].isdigit() and "\n" not in body["message"] for body in bodies)
+    assert not [error for error in errors if b"[DONE]" in error]
