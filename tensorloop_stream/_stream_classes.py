@@ -22,7 +22,10 @@ from ._chat.streams import AsyncChatStream, ChatStream
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+# Tools may wrap what other tools wrapped.
+_MAX_WRAPPERS = 8
 
 
 class _Request:
@@ -40,12 +43,15 @@ _request: ContextVar[_Request | None] = ContextVar("_request", default=None)
 
 @contextmanager
 def _noted() -> Iterator[_Request]:
-    request = _Request()
+    outer, request = _request.get(), _Request()
     token = _request.set(request)
     try:
         yield request
     finally:
         _request.reset(token)
+        if outer is not None:
+            # A tool's function in the place of `create` called this one.
+            outer.made = request.made
 
 
 def _make(kind: Any, made_of: dict[str, Any]) -> Any:
@@ -58,15 +64,26 @@ def _make(kind: Any, made_of: dict[str, Any]) -> Any:
     return stream
 
 
-# The SDK reads the type of the items from the first generic base of these classes; their only use is to be called.
-class _SDKChatStream(Stream[ChatCompletionChunk]):
+# The SDK calls these, and reads the type of the items from the first of their generic bases. A tool may make a subclass
+# of them that overrides `__stream__` (Logfire): the stream is an instance of that.
+class _SDKChatStream(ChatStream):
+    __orig_bases__ = (Stream[ChatCompletionChunk],)
+
     def __new__(cls, **made_of: Any) -> Any:
-        return _make(ChatStream, made_of)
+        return _make(ChatStream if cls is _SDKChatStream else cls, made_of)
+
+    def __init__(self, **made_of: Any) -> None:
+        """Do nothing: `__new__` made the instance of a subclass."""
 
 
-class _SDKAsyncChatStream(AsyncStream[ChatCompletionChunk]):
+class _SDKAsyncChatStream(AsyncChatStream):
+    __orig_bases__ = (AsyncStream[ChatCompletionChunk],)
+
     def __new__(cls, **made_of: Any) -> Any:
-        return _make(AsyncChatStream, made_of)
+        return _make(AsyncChatStream if cls is _SDKAsyncChatStream else cls, made_of)
+
+    def __init__(self, **made_of: Any) -> None:
+        """Do nothing: `__new__` made the instance of a subclass."""
 
 
 _OURS: dict[Any, Any] = {
@@ -94,6 +111,15 @@ def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any
     return kind._behind(result, request.made) if is_iterable else result  # noqa: SLF001 - as above
 
 
+def _wraps_create(function: Any) -> bool:
+    """Tell whether a function that takes the place of `create` wraps the one that was there."""
+    for _ in range(_MAX_WRAPPERS):
+        function = getattr(function, "__wrapped__", None)
+        if isinstance(getattr(function, "__self__", None), (TensorloopCompletions, AsyncTensorloopCompletions)):
+            return True
+    return False
+
+
 class TensorloopCompletions(Completions):
     """`create(..., stream=True)` returns a `ChatStream`, whatever tool is in between; all else is the SDK's."""
 
@@ -102,9 +128,18 @@ class TensorloopCompletions(Completions):
 
         @functools.wraps(Completions.create)
         def create(self, *args: Any, **kwargs: Any) -> Any:
+            return self._create(super().create, *args, **kwargs)
+
+        def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             with _noted() as request:
-                result = super().create(*args, **kwargs)
+                result = function(*args, **kwargs)
             return _returned(result, request, ChatStream, self._client._stream_timeouts)  # noqa: SLF001 - of our client
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            # LangSmith, Opik and Braintrust wrap the method of one client: ours stays around it.
+            if name == "create" and _wraps_create(value):
+                value = functools.wraps(value)(functools.partial(self._create, value))
+            super().__setattr__(name, value)
 
 
 class AsyncTensorloopCompletions(AsyncCompletions):
@@ -114,9 +149,17 @@ class AsyncTensorloopCompletions(AsyncCompletions):
 
         @functools.wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
+            return await self._create(super().create, *args, **kwargs)
+
+        async def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             with _noted() as request:
-                result = await super().create(*args, **kwargs)
+                result = await function(*args, **kwargs)
             return _returned(result, request, AsyncChatStream, self._client._stream_timeouts)  # noqa: SLF001 - as above
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "create" and _wraps_create(value):
+                value = functools.wraps(value)(functools.partial(self._create, value))
+            super().__setattr__(name, value)
 
 
 class TensorloopChat(Chat):

@@ -28,6 +28,7 @@ from .sources import (
     is_patched,
     no_source,
     open_async_source,
+    wrapped_stream,
 )
 from .state import StreamState
 
@@ -101,6 +102,13 @@ class AsyncReader(Generic[ItemT]):
             raise state.error
         return None
 
+    async def finish(self, item: Any = None) -> Any:
+        """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
+        if item is None:
+            while await self.advance(False) is not None:
+                pass
+        return item
+
     async def _read(self, typed: bool) -> Any:
         """Hand the state the next read, whenever it arrives, and return the item that it completes."""
         self._task = _current_task()
@@ -136,7 +144,7 @@ class AsyncReader(Generic[ItemT]):
         if inspect.isawaitable(opened):
             opened = await self._opened(opened)
         source = None
-        if isinstance(opened, AsyncStreamBase):
+        if issubclass(type(opened), AsyncStreamBase):
             source = opened._hand_over()
         source = source or open_async_source(opened)
         if source is None:
@@ -252,8 +260,8 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     """
 
     _reader: AsyncReader[ItemT]
-    # What a tool put between the reader and the caller: the object that it returned in place of the stream, and the
-    # iterator of its `AsyncStream.__aiter__`.
+    # What a tool put between the reader and the caller: the object that it returned in place of a stream, or a stream
+    # that it watches; and the iterator of its `AsyncStream.__aiter__`.
     _wrapper: Any = None
     _through: AsyncIterator[ItemT] | None = None
 
@@ -269,8 +277,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
         self._use(AsyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
-        if isinstance(source, AsyncStreamBase):
-            self._take_over(source, callbacks, settings)
+        # By its true type: the proxy of a tool answers for the stream that it wraps.
+        inner = source if issubclass(type(source), AsyncStreamBase) else wrapped_stream(source)
+        if isinstance(inner, AsyncStreamBase):
+            self._take_over(source, inner, callbacks, settings)
             return
         opened = None if inspect.isawaitable(source) else open_async_source(source)
         settings.require_function(opens=opened is None and not inspect.isawaitable(source))
@@ -286,22 +296,28 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     @classmethod
     def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
         """Return the stream that the SDK would construct with the arguments `made_of`."""
-        stream = cls.__new__(cls)
+        stream = object.__new__(cls)
         stream._use(AsyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
         stream._state.started = started
         stream._state.response = made_of["response"]
         stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
         stream._decoder = stream._client._make_sse_decoder()
         stream._reader.begin(async_source_of_sdk(stream))
+        if cls.__stream__ is not AsyncStreamBase.__stream__:
+            # A tool's subclass, which reads there.
+            stream._iterator = stream.__stream__()
         return stream
 
     @classmethod
     def _behind(cls, wrapper: Any, stream: AsyncStreamBase[ItemT, ResultT]) -> Self:
         """Return a stream that is read through a tool's `wrapper` around `stream`."""
-        outer = cls.__new__(cls)
-        outer._use(stream._reader)
-        outer._wrapper, outer._iterator = wrapper, aiter(wrapper)
+        outer = object.__new__(cls)
+        outer._read_through(wrapper, stream)
         return outer
+
+    def _read_through(self, wrapper: Any, stream: AsyncStreamBase[Any, Any]) -> None:
+        self._reader = stream._reader
+        self._wrapper, self._iterator = wrapper, aiter(wrapper)
 
     def _use(self, reader: AsyncReader[ItemT]) -> None:
         self._reader = reader
@@ -313,7 +329,14 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         return AsyncStream.__aiter__(self) if is_patched(AsyncStream, "__aiter__") else self
 
     async def __anext__(self) -> ItemT:
-        return await self._iterator.__anext__()
+        try:
+            return await self._iterator.__anext__()
+        except StopAsyncIteration:
+            await self._reader.finish()
+            raise
+
+    def __stream__(self) -> AsyncIterator[ItemT]:
+        return self._reader
 
     @property
     def text_stream(self) -> AsyncIterator[str]:
@@ -337,8 +360,12 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         """Return the function that reads the next item: the reader's, or one through what a tool put before it."""
         if self._through is None and is_patched(AsyncStream, "__aiter__"):
             self._through = AsyncStream.__aiter__(self)
-        through = self._through or self._iterator
-        return self._reader.advance if through is self._reader else lambda _: anext(through, None)
+        through, reader = self._through or self._iterator, self._reader
+
+        async def advance(_: bool) -> Any:
+            return await reader.finish(await anext(through, None))
+
+        return reader.advance if through is reader else advance
 
     # The life of the connection
 
@@ -346,13 +373,11 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         await self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            # So that the span of a tracing tool ends.
-            close = getattr(each, "aclose", None) or getattr(each, "close", None)
-            if each is not self._reader and callable(close):
+            # So that the span of a tracing tool ends. OpenTelemetry's `close` is no async function, and leaks ours.
+            close: Any = getattr(each, "aclose", None) or getattr(each, "close", None)
+            if each is not self._reader and (inspect.isasyncgen(each) or inspect.iscoroutinefunction(close)):
                 with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
-                    closing = close()
-                    if inspect.isawaitable(closing):
-                        await closing
+                    await close()
 
     async def aclose(self) -> None:
         """Close the connection now; the same as `close`."""
@@ -360,36 +385,46 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
 
     async def __aenter__(self) -> Self:
         await self._reader.enter()
+        if self._wrapper is not None and hasattr(self._wrapper, "__aenter__"):
+            await self._wrapper.__aenter__()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         await self.close()
+        if self._wrapper is not None and hasattr(self._wrapper, "__aexit__"):
+            await self._wrapper.__aexit__(exc_type, exc, exc_tb)
 
     # Streams made of streams
 
     def _take_over(
-        self, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
+        self, source: Any, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
     ) -> None:
-        """Go on with another stream where it stands; the other is closed."""
+        """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
             raise no_source(other)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
-        settings = settings.over(reader.state.settings)
-        reader.state.configure(callbacks, settings)
+        reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__
-        self._reader, self._iterator = reader, other._iterator
-        self._wrapper, self._through = other._wrapper, other._through
-        other._use(_closed(other))
-        other._wrapper = other._through = None
+        if source is not other or other._is_watched:
+            self._read_through(source, other)
+        else:
+            self._use(reader)
+            other._use(_closed(other))
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a tool reads, or hears of the end, at this very object."""
+        is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
+        return is_replaced or is_patched(AsyncStream, "__aiter__")
 
     def _hand_over(self) -> AsyncSource | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""
         reader = self._reader
         source = reader.source
-        if source is None or reader.state.has_started or self._iterator is not reader or is_patched(AsyncStream):
+        if source is None or reader.state.has_started or self._is_watched or source.kind != "bytes":
             return None
         self._use(_closed(self))
         reader.source = None

@@ -37,6 +37,7 @@ _FOR_SYNC = "use ChatStream or, in a notebook, display_stream(...)"
 # of the caller, whose errors are their own.
 Kind = Literal["bytes", "sdk", "items"]
 _SDK_FILE = Stream.close.__code__.co_filename
+_EVENT_METHODS = ("__stream__", "_iter_events")
 _READ_METHODS = ("__iter__", "__next__", "__stream__", "_iter_events")
 _ASYNC_READ_METHODS = ("__aiter__", "__anext__", "__stream__", "_iter_events")
 # Where wrappers of tracing tools keep the stream that they wrap.
@@ -166,7 +167,7 @@ def open_async_source(source: object) -> AsyncSource | None:
 def source_of_sdk(stream: Stream[Any]) -> Source:
     """Return the source of a stream that the SDK constructs: its bytes, or its items where a tool patched the class."""
     response = stream.response
-    if is_patched(Stream):
+    if is_patched(Stream, *_EVENT_METHODS):
         return Source("sdk", Stream.__stream__(stream), response, response)
     return Source("bytes", bytes_of(response), response, None)
 
@@ -174,7 +175,7 @@ def source_of_sdk(stream: Stream[Any]) -> Source:
 def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     """Return the source of a stream that the SDK constructs, as `source_of_sdk` does."""
     response = stream.response
-    if is_patched(AsyncStream):
+    if is_patched(AsyncStream, *_EVENT_METHODS):
         return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response)
     return AsyncSource("bytes", async_bytes_of(response), response, None)
 

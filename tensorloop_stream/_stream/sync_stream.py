@@ -28,6 +28,7 @@ from .sources import (
     no_source,
     open_source,
     source_of_sdk,
+    wrapped_stream,
 )
 from .state import StreamState
 
@@ -101,6 +102,13 @@ class SyncReader(Generic[ItemT]):
             raise state.error
         return None
 
+    def finish(self, item: Any = None) -> Any:
+        """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
+        if item is None:
+            while self.advance(False) is not None:
+                pass
+        return item
+
     def _read(self, typed: bool) -> Any:
         """Hand the state the next read, whenever it arrives, and return the item that it completes."""
         state, source = self.state, self.source or self.open()
@@ -138,7 +146,7 @@ class SyncReader(Generic[ItemT]):
             raise RuntimeError("the stream is closed")
         opened = self.opens()
         source = None
-        if isinstance(opened, SyncStream):
+        if issubclass(type(opened), SyncStream):
             source = opened._hand_over()
         source = source or open_source(opened)
         if source is None:
@@ -251,8 +259,8 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     """
 
     _reader: SyncReader[ItemT]
-    # What a tool put between the reader and the caller: the object that it returned in place of the stream, and the
-    # iterator of its `Stream.__iter__`.
+    # What a tool put between the reader and the caller: the object that it returned in place of a stream, or a stream
+    # that it watches; and the iterator of its `Stream.__iter__`.
     _wrapper: Any = None
     _through: Iterator[ItemT] | None = None
 
@@ -272,8 +280,10 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         if callbacks is not None:
             callbacks.require_sync()
-        if isinstance(source, SyncStream):
-            self._take_over(source, callbacks, settings)
+        # By its true type: the proxy of a tool answers for the stream that it wraps.
+        inner = source if issubclass(type(source), SyncStream) else wrapped_stream(source)
+        if isinstance(inner, SyncStream):
+            self._take_over(source, inner, callbacks, settings)
             return
         opened = open_source(source)
         settings.require_function(opens=opened is None)
@@ -287,22 +297,28 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     @classmethod
     def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
         """Return the stream that the SDK would construct with the arguments `made_of`."""
-        stream = cls.__new__(cls)
+        stream = object.__new__(cls)
         stream._use(SyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
         stream._state.started = started
         stream._state.response = made_of["response"]
         stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
         stream._decoder = stream._client._make_sse_decoder()
         stream._reader.begin(source_of_sdk(stream), needs_alarm=False)
+        if cls.__stream__ is not SyncStream.__stream__:
+            # A tool's subclass, which reads there.
+            stream._iterator = stream.__stream__()
         return stream
 
     @classmethod
     def _behind(cls, wrapper: Any, stream: SyncStream[ItemT, ResultT]) -> Self:
         """Return a stream that is read through a tool's `wrapper` around `stream`."""
-        outer = cls.__new__(cls)
-        outer._use(stream._reader)
-        outer._wrapper, outer._iterator = wrapper, iter(wrapper)
+        outer = object.__new__(cls)
+        outer._read_through(wrapper, stream)
         return outer
+
+    def _read_through(self, wrapper: Any, stream: SyncStream[Any, Any]) -> None:
+        self._reader = stream._reader
+        self._wrapper, self._iterator = wrapper, iter(wrapper)
 
     def _use(self, reader: SyncReader[ItemT]) -> None:
         self._reader = reader
@@ -314,7 +330,14 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         return Stream.__iter__(self) if is_patched(Stream, "__iter__") else self
 
     def __next__(self) -> ItemT:
-        return self._iterator.__next__()
+        try:
+            return self._iterator.__next__()
+        except StopIteration:
+            self._reader.finish()
+            raise
+
+    def __stream__(self) -> Iterator[ItemT]:
+        return self._reader
 
     @property
     def text_stream(self) -> Iterator[str]:
@@ -343,8 +366,8 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         """Return the function that reads the next item: the reader's, or one through what a tool put before it."""
         if self._through is None and is_patched(Stream, "__iter__"):
             self._through = Stream.__iter__(self)
-        through = self._through or self._iterator
-        return self._reader.advance if through is self._reader else lambda _: next(through, None)
+        through, reader = self._through or self._iterator, self._reader
+        return reader.advance if through is reader else lambda _: reader.finish(next(through, None))
 
     # The life of the connection
 
@@ -359,37 +382,49 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
 
     def __enter__(self) -> Self:
         self._reader.enter()
+        if self._wrapper is not None and hasattr(self._wrapper, "__enter__"):
+            self._wrapper.__enter__()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self.close()
+        if self._wrapper is not None and hasattr(self._wrapper, "__exit__"):
+            self._wrapper.__exit__(exc_type, exc, exc_tb)
 
     # Streams made of streams
 
-    def _take_over(self, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings) -> None:
-        """Go on with another stream where it stands; the other is closed."""
+    def _take_over(
+        self, source: Any, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
+    ) -> None:
+        """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
             raise no_source(other)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
-        settings = settings.over(reader.state.settings)
-        needs_alarm = settings.has_timeout and settings != reader.state.settings
-        reader.state.configure(callbacks, settings)
+        needs_alarm = settings.has_timeout
+        reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__
-        self._reader, self._iterator = reader, other._iterator
-        self._wrapper, self._through = other._wrapper, other._through
-        other._use(_closed(other))
-        other._wrapper = other._through = None
+        if source is not other or other._is_watched:
+            self._read_through(source, other)
+        else:
+            self._use(reader)
+            other._use(_closed(other))
         if reader.source is not None:
             reader.begin(reader.source, needs_alarm=needs_alarm)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a tool reads, or hears of the end, at this very object."""
+        is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
+        return is_replaced or is_patched(Stream, "__iter__")
 
     def _hand_over(self) -> Source | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""
         reader = self._reader
         source = reader.source
-        if source is None or reader.state.has_started or self._iterator is not reader or is_patched(Stream):
+        if source is None or reader.state.has_started or self._is_watched or source.kind != "bytes":
             return None
         self._use(_closed(self))
         reader.source = None
