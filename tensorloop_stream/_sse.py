@@ -61,7 +61,8 @@ class EventSplitter:
 
     def is_single_event(self, data: bytes) -> bool:
         """Tell whether a read is exactly one event; its lines may end with CR, if it has any CR."""
-        return self._is_plain and 0 < data.find(b"\n\n") == len(data) - 2 and data[0] != 10 and len(data) <= self._max
+        size = len(data)
+        return self._is_plain and data.find(b"\n\n", 1) == size - 2 and 2 < size <= self._max
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""

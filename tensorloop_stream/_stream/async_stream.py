@@ -22,9 +22,11 @@ from .sources import (
     DRAIN_SECONDS,
     END,
     AsyncSource,
+    BeingReadError,
     async_source_of_sdk,
     can_drain,
     in_time,
+    is_in_use,
     is_patched,
     no_source,
     open_async_source,
@@ -55,7 +57,7 @@ class AsyncReader(Generic[ItemT]):
         self.opening: Awaitable[Any] | None = None
         self._opening_scope: anyio.CancelScope | None = None
         self._task: int | None = None
-        self._is_reading = False
+        self._is_opening = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
         return self
@@ -70,8 +72,6 @@ class AsyncReader(Generic[ItemT]):
     async def advance(self, typed: bool) -> Any:
         """Return the next item, waiting for it; `None` at the end."""
         state = self.state
-        if self._is_reading:
-            raise RuntimeError(_IS_READ)
         while not state.ended:
             try:
                 item = state.next(typed) if state.pending else None
@@ -79,7 +79,9 @@ class AsyncReader(Generic[ItemT]):
                     item = await self._read(typed)
                 if item is None:
                     await self._drain()
-            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+            except BeingReadError:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
                 if state.ended:
                     # Closed under the read, by another task.
                     state.interrupted()
@@ -111,27 +113,27 @@ class AsyncReader(Generic[ItemT]):
 
     async def _read(self, typed: bool) -> Any:
         """Hand the state the next read, whenever it arrives, and return the item that it completes."""
-        self._task = _current_task()
-        self._is_reading = True
+        state, source = self.state, self.source or await self.open()
+        until = state.wait_until() if state.has_timeout and source.waits else None
+        if self._task is None:
+            # Once, since to ask costs as much as the rest of this.
+            self._task = _current_task()
         try:
-            state, source = self.state, self.source or await self.open()
-            until = state.wait_until() if state.has_timeout and source.waits else None
-            try:
-                if not source.waits:
-                    data = next(source.reads, END)
-                elif until is None:
-                    data = await anext(source.reads, END)
-                else:
-                    data = await in_time(anext(source.reads, END), until, state.timed_out)
-            except StreamTimeoutError:
+            if not source.waits:
+                data = next(source.reads, END)
+            elif until is None:
+                data = await anext(source.reads, END)
+            else:
+                data = await in_time(anext(source.reads, END), until, state.timed_out)
+        except StreamTimeoutError:
+            raise
+        except Exception as error:
+            if is_in_use(error):
+                raise BeingReadError(_IS_READ) from error
+            broken = state.failed(error, source.kind)
+            if broken is error:
                 raise
-            except Exception as error:
-                broken = state.failed(error, source.kind)
-                if broken is error:
-                    raise
-                raise broken from error
-        finally:
-            self._is_reading = False
+            raise broken from error
         if data is not END:
             return state.feed_one(data, source.kind, typed)
         state.receive_end()
@@ -139,10 +141,16 @@ class AsyncReader(Generic[ItemT]):
 
     async def open(self) -> AsyncSource:
         """Open the stream."""
-        opened: Any = self.opens() if self.opens is not None else self.opening
-        self.opening = None
-        if inspect.isawaitable(opened):
-            opened = await self._opened(opened)
+        if self._is_opening:
+            raise BeingReadError(_IS_READ)
+        self._is_opening = True
+        try:
+            opened: Any = self.opens() if self.opens is not None else self.opening
+            self.opening = None
+            if inspect.isawaitable(opened):
+                opened = await self._opened(opened)
+        finally:
+            self._is_opening = False
         source = None
         if issubclass(type(opened), AsyncStreamBase):
             source = opened._hand_over()
@@ -329,10 +337,18 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         return AsyncStream.__aiter__(self) if is_patched(AsyncStream, "__aiter__") else self
 
     async def __anext__(self) -> ItemT:
+        reader = self._reader
+        if self._iterator is reader:
+            # As its `__anext__`, at the price of one call less.
+            item: ItemT | None = await reader.advance(True)
+            if item is None:
+                raise StopAsyncIteration
+            reader.state.delivered = True
+            return item
         try:
             return await self._iterator.__anext__()
         except StopAsyncIteration:
-            await self._reader.finish()
+            await reader.finish()
             raise
 
     def __stream__(self) -> AsyncIterator[ItemT]:

@@ -276,6 +276,17 @@ def can_drain(source: Source | AsyncSource) -> bool:
     return source.kind == "bytes" and source.response is not None and source.response.http_version != "HTTP/2"
 
 
+class BeingReadError(RuntimeError):
+    """Two threads, or two tasks, read one stream at the same time: a mistake of the program, which breaks no stream."""
+
+
+def is_in_use(error: Exception) -> bool:
+    """Tell whether a read failed because another thread or task is in the same generator."""
+    return isinstance(error, (ValueError, RuntimeError)) and "generator is already running" in str(error).replace(
+        "generator already executing", "generator is already running"
+    )
+
+
 def no_source(source: object) -> TypeError:
     """Return the error for a source that is none."""
     return TypeError(

@@ -21,9 +21,11 @@ from .settings import StreamSettings
 from .sources import (
     DRAIN_SECONDS,
     END,
+    BeingReadError,
     Source,
     alarm_of,
     can_drain,
+    is_in_use,
     is_patched,
     no_source,
     open_source,
@@ -55,7 +57,6 @@ class SyncReader(Generic[ItemT]):
         self.opens: Callable[[], Any] | None = None
         self._alarm: Alarm | None = None
         self._thread: int | None = None
-        self._is_reading = False
 
     def __iter__(self) -> Iterator[ItemT]:
         return self
@@ -70,8 +71,6 @@ class SyncReader(Generic[ItemT]):
     def advance(self, typed: bool) -> Any:
         """Return the next item, waiting for it; `None` at the end."""
         state = self.state
-        if self._is_reading:
-            raise RuntimeError(_IS_READ)
         while not state.ended:
             try:
                 item = state.next(typed) if state.pending else None
@@ -79,7 +78,9 @@ class SyncReader(Generic[ItemT]):
                     item = self._read(typed)
                 if item is None:
                     self._drain()
-            except Exception as error:  # noqa: BLE001 - raised below, not in a group
+            except BeingReadError:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
                 if state.ended:
                     # Closed under the read, by another thread.
                     state.interrupted()
@@ -116,7 +117,6 @@ class SyncReader(Generic[ItemT]):
         alarm = None if until is None else self._alarm
         rang = False
         self._thread = get_ident()
-        self._is_reading = True
         try:
             if until is None or alarm is None:
                 data = next(source.reads, END)
@@ -127,12 +127,12 @@ class SyncReader(Generic[ItemT]):
                 finally:
                     rang = alarm.clear()
         except Exception as error:
+            if is_in_use(error):
+                raise BeingReadError(_IS_READ) from error
             broken = state.failed(error, source.kind, timed_out=rang)
             if broken is error:
                 raise
             raise broken from error
-        finally:
-            self._is_reading = False
         if rang and data is END:
             raise state.timed_out()
         if data is not END:
@@ -330,10 +330,18 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         return Stream.__iter__(self) if is_patched(Stream, "__iter__") else self
 
     def __next__(self) -> ItemT:
+        reader = self._reader
+        if self._iterator is reader:
+            # As its `__next__`, at the price of one call less.
+            item: ItemT | None = reader.advance(True)
+            if item is None:
+                raise StopIteration
+            reader.state.delivered = True
+            return item
         try:
             return self._iterator.__next__()
         except StopIteration:
-            self._reader.finish()
+            reader.finish()
             raise
 
     def __stream__(self) -> Iterator[ItemT]:

@@ -99,9 +99,12 @@ class FastPath:
             # The envelope is another one: the templates would hide the difference.
             self.reset()
             self._changes = accumulation.changes
+        if len(event) > _MAX_LEARNT:
+            return
         # Three without any use, then one for every eight hits: chunks of which each is different must not cost a
         # template each.
-        if self.templates_built * 8 > self.hits + 16 or len(event) > _MAX_LEARNT:
+        if self.templates_built * 8 > self.hits + 16:
+            self.is_active = self._template is not None
             return
         self.templates_built += 1
         template = build_template(event.removeprefix(_FIELD), mapping)
