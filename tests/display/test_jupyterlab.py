@@ -243,7 +243,7 @@ def look(folder: Path, theme: str = "JupyterLab Light") -> Seen:
 
 
 def test_jupyterlab_shows_growing_answers_and_no_hostile_elements(tmp_path: Path) -> None:
-    """The first half of the answer is visible early, its end later and in the file; hostile answers fetch and run nothing."""
+    """The answer grows in the page and is saved in the file; hostile answers fetch and run nothing."""
     for module in ("jupyterlab", "ipykernel", "playwright"):
         requirements.module(module, "jupyter")
     seen = look(tmp_path)
