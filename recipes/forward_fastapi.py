@@ -25,7 +25,7 @@ class Message(BaseModel):  # noqa: D101 - all that a browser decides: model, lim
 
 
 class Forwarded(ForwardApp, Response):
-    """What FastAPI takes for a response, background tasks and all."""
+    """A response for FastAPI, with background tasks."""
 
 
 @app.post("/chat", response_class=Response)

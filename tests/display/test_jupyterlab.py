@@ -108,7 +108,7 @@ except StreamError:
 
 
 class Model(BaseHTTPRequestHandler):
-    """Answers as a model does: after a while, not at an even pace, and with a pause until half of it was seen."""
+    """A model that begins late, sends words at an uneven pace, and pauses until the test has seen half of them."""
 
     seen = threading.Event()
 
@@ -119,19 +119,19 @@ class Model(BaseHTTPRequestHandler):
         self.end_headers()
         pace = random.Random(6)
         time.sleep(0.6)
-        self.say(chunk({"role": "assistant", "content": ""}))
+        self.send(chunk({"role": "assistant", "content": ""}))
         for name, text in (("reasoning_content", REASONING), ("content", ANSWER)):
             for word in re.findall(r"\s*\S+", text):
                 time.sleep(pace.expovariate(80))
-                self.say(chunk({name: word}))
+                self.send(chunk({name: word}))
                 if word == " size":
                     time.sleep(0.4)
                     self.seen.wait(60)
-        self.say(finish())
-        self.say({**usage(298), "usage": {"prompt_tokens": 20, "completion_tokens": 278, "total_tokens": 298}})
+        self.send(finish())
+        self.send({**usage(298), "usage": {"prompt_tokens": 20, "completion_tokens": 278, "total_tokens": 298}})
         self.wfile.write(DONE)
 
-    def say(self, value: Any) -> None:
+    def send(self, value: Any) -> None:
         self.wfile.write(event(value))
 
     def log_message(self, *arguments: object) -> None:
@@ -156,7 +156,7 @@ def notebook() -> dict[str, Any]:
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
-    """Serve a folder, with nothing of the machine's own settings, beside a model."""
+    """Serve a folder, with none of the machine's own settings, beside a model."""
     model = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=model.serve_forever, daemon=True).start()
     settings = folder / ".jupyter"
@@ -191,13 +191,13 @@ def jupyterlab(folder: Path) -> Iterator[str]:
 
 @dataclass
 class Seen:
-    """What was to be seen in the browser, and what became of the notebook."""
+    """The content of the page in the browser, and the saved notebook."""
 
     halfway: str
     end: str
     saved: dict[str, Any]
     rendered: int
-    # Elements that nobody wants from a model, and addresses outside of this machine.
+    # Elements that a model must not produce, and addresses outside of this machine.
     elements: list[str]
     fetched: list[str]
 
@@ -242,8 +242,8 @@ def look(folder: Path, theme: str = "JupyterLab Light") -> Seen:
     return Seen(halfway, end, saved, rendered, elements, fetched)
 
 
-def test_an_answer_grows_is_saved_and_harms_nobody(tmp_path: Path) -> None:
-    """Half of it is seen half-way, the end in the end and in the file; a hostile answer fetches and runs nothing."""
+def test_jupyterlab_shows_growing_answers_and_no_hostile_elements(tmp_path: Path) -> None:
+    """The answer grows in the page and is saved in the file; hostile answers fetch and run nothing."""
     for module in ("jupyterlab", "ipykernel", "playwright"):
         requirements.module(module, "jupyter")
     seen = look(tmp_path)

@@ -1,3 +1,5 @@
+"""Displaying a stream in a notebook: content, update rate, endings, kernels and the recipe."""
+
 from __future__ import annotations
 
 import importlib
@@ -25,7 +27,7 @@ NOTEBOOK = ROOT / "recipes/notebook.ipynb"
 
 
 def answer(*chunks: Any, **settings: Any) -> AnswerView:
-    """Return what is to be shown of a stream that was read to its end."""
+    """Return the view of a stream that was read to its end."""
     stream = ChatStream(list(chunks), require_finish=False).until_done()
     return AnswerView(stream, **{"min_interval": 0.1, "footer": False, "trusted": False, **settings})
 
@@ -36,24 +38,24 @@ def shown(*chunks: Any, **settings: Any) -> str:
 
 @pytest.fixture
 def cell(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What a notebook's cell was told to show, one after the other."""
+    """The updates of a notebook's cell, in order."""
     updates: list[tuple[str, str]] = []
     monkeypatch.setattr("tensorloop_stream.notebook._front_end", lambda: lambda *both: updates.append(both))
-    # A quick machine has the next chunk sooner than an update of five characters is due.
+    # On a fast machine the next chunk would arrive before an update of five characters is due.
     monkeypatch.setattr("tensorloop_stream._display.answer_view._CHARACTERS_PER_SECOND", float("inf"))
     return updates
 
 
-# What is shown
+# Content
 
 
-def test_text_is_shown_as_it_is() -> None:
-    """Nothing is put around a plain answer."""
+def test_text_is_shown_unchanged() -> None:
+    """A plain answer gets no additions."""
     assert shown(*HELLO) == "Hello"
 
 
 def test_reasoning_is_folded_above_the_answer() -> None:
-    """As plain text, of which nothing can reach the answer."""
+    """The reasoning is escaped, and cannot end its own block."""
     thoughts = chunk({"reasoning_content": "1. *Hm*\n</details>\n\n```\n"})
 
     assert shown(thoughts, text("Yes"), finish()) == (
@@ -63,12 +65,12 @@ def test_reasoning_is_folded_above_the_answer() -> None:
 
 
 def test_reasoning_alone_is_open() -> None:
-    """As long as a model thinks, there is nothing else to see."""
+    """The block is unfolded until the answer begins."""
     assert shown(chunk({"reasoning_content": "Hm"})).startswith("<details open>")
 
 
 def test_tool_calls_are_blocks() -> None:
-    """The name and the arguments, laid out when they are whole."""
+    """Each block has the name and the arguments, which are indented when complete."""
     whole = tool({"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city":"Zürich"}'}})
     partial = tool({"index": 1, "id": "b", "function": {"name": "f", "arguments": '{"a'}})
 
@@ -78,28 +80,28 @@ def test_tool_calls_are_blocks() -> None:
     )
 
 
-def test_tool_calls_of_other_kinds() -> None:
-    """Custom calls have an input, and a name may be missing or hostile."""
+def test_custom_tool_calls_are_blocks() -> None:
+    """A custom call has an input, and its name may be hostile."""
     custom = tool({"index": 0, "id": "a", "type": "custom", "custom": {"name": "<b>", "input": "```\n<b>"}})
 
     assert shown(custom).startswith("**Tool call** <code>&#60;b&#62;</code>\n\n<pre><code>&#96;&#96;&#96;\n&#60;b&#62;")
 
 
 def test_a_refusal_is_shown() -> None:
-    """It is the answer, where there is no other."""
+    """The refusal takes the place of an answer."""
     assert shown(chunk({"refusal": "No."}), finish()) == "No."
 
 
 def test_untrusted_text_is_harmless() -> None:
-    """Images are links and HTML is text, unless the model is trusted."""
+    """Images become links and HTML becomes text, unless the model is trusted."""
     hostile = text("![a](u) <img src=u>")
 
     assert shown(hostile, finish()) == "[a](u) &lt;img src=u>"
     assert shown(hostile, finish(), trusted=True) == "![a](u) <img src=u>"
 
 
-def test_what_follows_open_code_is_no_code() -> None:
-    """The note stands outside of a block that broke off, trusted or not."""
+def test_a_note_stands_outside_an_open_code_block() -> None:
+    """The block is closed first, for trusted and untrusted models."""
     for trusted in (False, True):
         stays, _ = answer(text("```python\na = 1"), trusted=trusted).last(KeyboardInterrupt())
 
@@ -114,7 +116,7 @@ def test_what_follows_open_code_is_no_code() -> None:
     ],
 )
 def test_a_note_says_what_happened(error: BaseException, note: str) -> None:
-    """Under what had come, as Markdown that is safe and as plain text."""
+    """The note stands below the partial answer, as safe Markdown and as plain text."""
     markdown, plain = answer(text("Hel")).last(error)
 
     assert markdown.startswith("Hel\n\n> ⚠️ ")
@@ -122,14 +124,14 @@ def test_a_note_says_what_happened(error: BaseException, note: str) -> None:
     assert plain == f"Hel\n\n{note}"
 
 
-def test_a_note_does_not_speak_of_what_is_not_there() -> None:
-    """A role alone, or nothing at all: there is no answer above the note."""
+def test_a_note_without_an_answer_says_so() -> None:
+    """The answer may be a role alone or nothing at all."""
     assert answer().last(KeyboardInterrupt())[1] == "Interrupted before anything came."
     assert answer(HELLO[0]).last(ConnectionError("no"))[1] == "Failed before anything came. ConnectionError: no"
 
 
-def test_a_cut_or_empty_answer_says_so() -> None:
-    """No exception tells of these, so the note does."""
+def test_a_truncated_or_empty_answer_has_a_note() -> None:
+    """No exception reports such an answer."""
     assert answer(text("a"), finish("length")).last()[1].endswith("limit of tokens (finish reason: length).")
     assert answer(text("a"), finish("content_filter")).last()[1].endswith("(finish reason: content_filter).")
     assert answer(finish()).last()[1] == "The answer is empty."
@@ -137,7 +139,7 @@ def test_a_cut_or_empty_answer_says_so() -> None:
 
 
 def test_the_footer_has_the_figures() -> None:
-    """Tokens where the usage came, else chunks, and the times."""
+    """The footer has tokens if the usage is known, else chunks, and the times."""
     with_usage = shown(*HELLO, usage(), footer=True).rpartition("\n")[2]
     without = shown(*HELLO, footer=True)
 
@@ -146,14 +148,14 @@ def test_the_footer_has_the_figures() -> None:
     assert " · 4 chunks · " in without
 
 
-# When
+# Update rate
 
 
 def test_updates_are_throttled_by_time() -> None:
-    """At once at first, then every tenth of a second at most: a thousand chunks in a second are ten updates."""
+    """The first update is immediate, and a thousand chunks in a second cause ten updates."""
     now = [0.0]
-    pieces: list[Any] = [text("word ") for _ in range(1000)]
-    stream = ChatStream(pieces, require_finish=False)
+    texts: list[Any] = [text("word ") for _ in range(1000)]
+    stream = ChatStream(texts, require_finish=False)
     seen = AnswerView(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
     updates = []
     for _ in stream:
@@ -166,7 +168,7 @@ def test_updates_are_throttled_by_time() -> None:
 
 
 def test_long_answers_are_updated_less_often() -> None:
-    """A second per 50,000 characters: each update sends and renders all of it."""
+    """The interval is a second per 50,000 characters, because each update renders the whole answer."""
     now = [0.0]
     stream = ChatStream([text("a" * 100_000), text("b")], require_finish=False)
     seen = AnswerView(stream, min_interval=0.1, footer=False, trusted=False, clock=lambda: now[0])
@@ -183,7 +185,7 @@ def test_long_answers_are_updated_less_often() -> None:
 
 
 def test_nothing_is_updated_before_the_first_token() -> None:
-    """A chunk with the role has nothing to show."""
+    """A chunk with the role alone causes no update."""
     stream = ChatStream(list(HELLO))
     next(stream)
 
@@ -194,7 +196,7 @@ def test_nothing_is_updated_before_the_first_token() -> None:
 
 
 def test_a_stream_is_shown_and_returned(cell: list[tuple[str, str]]) -> None:
-    """A sign that something is to come, the text as it grows, and its end, as plain text too."""
+    """The cell shows a placeholder, the growing text, and its end as Markdown and plain text."""
     completion = display_stream(list(HELLO), min_interval=0, footer=False)
 
     assert cell == [("…", ""), ("Hel", ""), ("Hello", ""), ("Hello", ""), ("Hello", "Hello")]
@@ -202,15 +204,15 @@ def test_a_stream_is_shown_and_returned(cell: list[tuple[str, str]]) -> None:
 
 
 async def test_an_async_stream_is_shown_and_returned(cell: list[tuple[str, str]]) -> None:
-    """The same with await."""
+    """The updates and the completion are those of the synchronous form."""
     completion = await adisplay_stream(list(HELLO), min_interval=0, footer=False)
 
     assert cell == [("…", ""), ("Hel", ""), ("Hello", ""), ("Hello", ""), ("Hello", "Hello")]
     assert completion.choices[0].message.content == "Hello"
 
 
-def test_a_stream_of_ones_own_keeps_its_timing(cell: list[tuple[str, str]]) -> None:
-    """What was read of it before is shown too."""
+def test_a_stream_of_the_caller_keeps_its_timing(cell: list[tuple[str, str]]) -> None:
+    """Text that the caller read before is shown, too."""
     stream = ChatStream(list(HELLO))
     next(stream.text_stream)
     display_stream(stream, footer=False)
@@ -220,7 +222,7 @@ def test_a_stream_of_ones_own_keeps_its_timing(cell: list[tuple[str, str]]) -> N
 
 
 def test_a_broken_stream_stays_visible(cell: list[tuple[str, str]]) -> None:
-    """The partial answer with a line that says so, and the error for the caller."""
+    """The partial answer has a note, and the caller receives the error."""
     with pytest.raises(StreamTruncatedError):
         display_stream(HELLO[:2], footer=False)
 
@@ -231,7 +233,7 @@ def test_a_broken_stream_stays_visible(cell: list[tuple[str, str]]) -> None:
 
 
 def test_an_interrupted_stream_stays_visible_and_is_closed(cell: list[tuple[str, str]]) -> None:
-    """The stop button: what had come, and the source is closed before it is shown."""
+    """The stop button closes the source before the note is shown."""
     closed = []
 
     def source() -> Iterator[Any]:
@@ -249,7 +251,7 @@ def test_an_interrupted_stream_stays_visible_and_is_closed(cell: list[tuple[str,
 
 
 async def test_a_cancelled_stream_stays_visible_and_is_closed(cell: list[tuple[str, str]]) -> None:
-    """What the stop button is in asynchronous code."""
+    """The stop button cancels asynchronous code."""
     closed = []
 
     async def source() -> AsyncIterator[Any]:
@@ -268,8 +270,8 @@ async def test_a_cancelled_stream_stays_visible_and_is_closed(cell: list[tuple[s
     assert closed
 
 
-async def test_a_pause_shows_what_came_before_it(cell: list[tuple[str, str]]) -> None:
-    """What came too early for an update is shown when it is due, once, and not with the next chunk."""
+async def test_a_pause_shows_the_text_before_it(cell: list[tuple[str, str]]) -> None:
+    """Text that was too early for an update is shown at the next due time, and only once."""
     in_the_pause = []
 
     async def source() -> AsyncIterator[Any]:
@@ -289,7 +291,7 @@ async def test_a_pause_shows_what_came_before_it(cell: list[tuple[str, str]]) ->
 
 
 async def test_the_timer_ends_with_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However that ends."""
+    """No tick follows the end of the block."""
     monkeypatch.setattr("tensorloop_stream.notebook._TICK", 0.001)
     ticks: list[bool] = []
     with anyio.move_on_after(0.05), _ticking(lambda: ticks.append(True)):
@@ -302,14 +304,14 @@ async def test_the_timer_ends_with_the_stream(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_trio_needs_no_timer(cell: list[tuple[str, str]]) -> None:
-    """Its loop wakes up for signals; the answer is shown all the same."""
+    """Trio's event loop wakes up for signals."""
     anyio.run(adisplay_stream, list(HELLO), backend="trio")
 
     assert cell[-1][1] == "Hello"
 
 
-def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
-    """A source that cannot be opened: the cell says why, above the traceback."""
+def test_an_error_before_the_first_chunk_is_shown(cell: list[tuple[str, str]]) -> None:
+    """The cell shows the reason above the traceback."""
 
     def opens() -> Any:
         raise ConnectionError("no way")
@@ -320,8 +322,8 @@ def test_an_error_before_the_first_chunk(cell: list[tuple[str, str]]) -> None:
     assert cell[-1][1] == "Failed before anything came. ConnectionError: no way"
 
 
-async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
-    """The error names the function to use, also where a function opens the stream and the cell shows it."""
+async def test_a_stream_of_the_other_kind_is_refused(cell: list[tuple[str, str]]) -> None:
+    """The error names the function to use, also if a function opens the stream."""
     sync = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
 
     with pytest.raises(TypeError, match=r"in a notebook, await adisplay_stream\(\.\.\.\)$"):
@@ -335,29 +337,29 @@ async def test_a_stream_of_the_other_kind(cell: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("interval", ["x", -1, None, float("nan")])
-async def test_an_interval_that_makes_no_sense(cell: list[tuple[str, str]], interval: Any) -> None:
-    """Refused before anything is read or shown, with its value and what it must be."""
+async def test_an_invalid_interval_is_refused(cell: list[tuple[str, str]], interval: Any) -> None:
+    """The error shows the value and the allowed range, before anything is read or shown."""
     chunks = iter(HELLO)
-    says = f"^min_interval is {interval!r}: it must be a number of seconds, 0 or more"
+    message = f"^min_interval is {interval!r}: it must be a number of seconds, 0 or more"
 
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         display_stream(chunks, min_interval=interval)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         await adisplay_stream(chunks, min_interval=interval)
     assert cell == []
     assert list(chunks) == list(HELLO)
 
 
-def test_outside_of_a_notebook_it_prints(capsys: pytest.CaptureFixture[str]) -> None:
-    """A program that shows its answers in a notebook runs in a terminal as well."""
+def test_display_stream_prints_outside_of_a_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    """A program for a notebook also runs in a terminal."""
     display_stream(list(HELLO))
     anyio.run(adisplay_stream, list(HELLO))
 
     assert capsys.readouterr().out == "Hello\nHello\n"
 
 
-def test_in_marimo_it_is_the_output_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its protocol: an output that is replaced."""
+def test_display_stream_replaces_the_output_of_a_marimo_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """marimo's protocol is an output that is replaced."""
     outputs: list[str] = []
     marimo = SimpleNamespace(
         running_in_notebook=lambda: True, md="md:{}".format, output=SimpleNamespace(replace=outputs.append)
@@ -369,17 +371,17 @@ def test_in_marimo_it_is_the_output_of_the_cell(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_ipython_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second that nobody needs outside of a notebook."""
-    asked: list[str] = []
+    """The import takes half a second, which programs outside of a notebook do not need."""
+    imported: list[str] = []
     for name in [name for name in sys.modules if name.partition(".")[0] in {"IPython", "tensorloop_stream"}]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(
-        "sys.meta_path", [SimpleNamespace(find_spec=lambda name, *_: asked.append(name)), *sys.meta_path]
+        "sys.meta_path", [SimpleNamespace(find_spec=lambda name, *_: imported.append(name)), *sys.meta_path]
     )
     importlib.import_module("tensorloop_stream.notebook")
 
-    assert "tensorloop_stream.notebook" in asked
-    assert "IPython" not in asked
+    assert "tensorloop_stream.notebook" in imported
+    assert "IPython" not in imported
 
 
 # In a kernel
@@ -397,7 +399,7 @@ def chunk(text, finish=None):
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """A kernel; run code in it, interrupt it soon after the code shows something, and return the messages."""
+    """A function that runs code in a kernel, may interrupt it after an output, and returns the messages."""
     for module in ("ipykernel", "jupyter_client"):
         requirements.module(module, "jupyter")
     from jupyter_client.manager import start_new_kernel
@@ -405,16 +407,16 @@ def run() -> Iterator[Run]:
     manager, client = start_new_kernel(kernel_name="python3", extra_arguments=["--log-level=ERROR"])
 
     def execute(code: str, *, interrupt_at: str = "") -> list[dict[str, Any]]:
-        asked = client.execute(code)
+        request = client.execute(code)
         messages: list[dict[str, Any]] = []
         is_pressed = False
         while True:
             message = client.get_iopub_msg(timeout=30)
-            if message["parent_header"].get("msg_id") != asked:
+            if message["parent_header"].get("msg_id") != request:
                 continue
             messages.append(message)
             if interrupt_at and not is_pressed and interrupt_at in str(message["content"].get("data")):
-                # By then the kernel has nothing to do but wait.
+                # The kernel is idle by then.
                 time.sleep(0.5)
                 manager.interrupt_kernel()
                 is_pressed = True
@@ -432,9 +434,9 @@ def displayed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [one["content"]["data"] for one in messages if one["msg_type"] in {"display_data", "update_display_data"}]
 
 
-@pytest.mark.parametrize("pace", [0, 0.001], ids=["without pause", "a thousand a second"])
-def test_four_thousand_chunks(run: Run, pace: float) -> None:
-    """Nothing is lost, in under 100 updates and 3 MB of messages; per chunk it would be 4,000 and 40 MB."""
+@pytest.mark.parametrize("pace", [0, 0.001], ids=["without pause", "1,000 per second"])
+def test_four_thousand_chunks_take_few_messages(run: Run, pace: float) -> None:
+    """The text is complete in under 100 updates and 3 MB; one update per chunk would take 40 MB."""
     messages = run(f"""
 def source():
     for number in range(4000):
@@ -453,8 +455,8 @@ completion = display_stream(source())""")
 
 
 @pytest.mark.parametrize("call", ["display_stream({})", "await adisplay_stream({})"])
-def test_the_stop_button(run: Run, call: str) -> None:
-    """Pressed once while nothing comes: the answer so far stays, the stream is closed, the traceback follows."""
+def test_the_stop_button_ends_the_answer(run: Run, call: str) -> None:
+    """Pressed during silence, it keeps the partial answer, closes the stream and shows the traceback."""
     kind = "" if call.startswith("display") else "async "
     messages = run(
         f"""
@@ -482,8 +484,8 @@ closed = []
     assert [one["content"]["text"] for one in closed if one["msg_type"] == "stream"] == ["[True]\n"]
 
 
-def test_a_timing_shows_itself(run: Run) -> None:
-    """A picture for the eyes, a line for the rest: not the numbers of thousands of chunks."""
+def test_a_timing_is_shown_as_a_chart(run: Run) -> None:
+    """The plain text is one line, instead of the times of thousands of chunks."""
     (result,) = [
         message["content"]["data"]
         for message in run("stream = ChatStream([chunk('a')] * 5000, require_finish=False).until_done()\nstream.timing")
@@ -499,7 +501,7 @@ def test_a_timing_shows_itself(run: Run) -> None:
 
 
 def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every cell of the notebook, against the replay; what it shows is saved in it."""
+    """Every cell runs against the replay server, and the outputs are saved."""
     for module in ("nbclient", "nbformat", "ipykernel"):
         requirements.module(module, "jupyter")
     import nbformat
@@ -529,7 +531,7 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "why"),
+    ("folder", "reason"),
     [
         (None, "../cassettes: No such file or directory"),
         (NOTEBOOK.parent, 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'),
@@ -537,23 +539,23 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["copied out of the clone", "without the extra"],
 )
 def test_the_recipe_says_what_it_needs(
-    folder: Path | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a key and with nothing to play: one sentence says what to do, and one why."""
+    """The error names the remedies, and the reason why the replay server cannot start."""
     for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(folder or tmp_path)
     monkeypatch.setitem(sys.modules, "yaml", None)
     first = next(cell for cell in json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if cell["cell_type"] == "code")
     clone = "a clone of the repository, where it plays recordings"
-    says = f"No key: set TENSORLOOP_KEY, or open this notebook in {clone}. It cannot here: {why}"
+    message = f"No key: set TENSORLOOP_KEY, or open this notebook in {clone}. It cannot here: {reason}"
 
-    with pytest.raises(RuntimeError, match=f"^{re.escape(says)}$"):
+    with pytest.raises(RuntimeError, match=f"^{re.escape(message)}$"):
         exec("".join(first["source"]), {})
 
 
 def test_the_recipe_is_stripped() -> None:
-    """In the repository a notebook has no outputs, no counts and no settings of a machine."""
+    """The committed notebook has no outputs, no counts and no settings of a machine."""
     notebook = json.loads(NOTEBOOK.read_text("utf-8"))
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 

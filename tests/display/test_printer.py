@@ -1,3 +1,5 @@
+"""Printing a stream: flushing, readers that leave, encodings and escape sequences."""
+
 from __future__ import annotations
 
 import errno
@@ -16,7 +18,7 @@ from clients import CHAT, Body, sync_client
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError, print_stream
 from tensorloop_stream._display.printer import aprint_stream
 
-# What a program prints when nothing sees to it that it prints at once.
+# The environment of a program whose output is buffered.
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = f"""
 import sys, time
@@ -37,7 +39,7 @@ print(len(completion.choices[0].message.content), stream, file=sys.stderr)
 
 
 class Paper(io.StringIO):
-    """A file that notes what was flushed, and that breaks when told."""
+    """A file that records its flushes, and raises after a number of writes."""
 
     def __init__(self, *, lines: int = 1000, error: int = errno.EPIPE) -> None:
         super().__init__()
@@ -56,8 +58,8 @@ class Paper(io.StringIO):
             self.flushed.append(self.getvalue())
 
 
-def test_each_piece_is_flushed() -> None:
-    """What came is seen at once, and the last line is ended."""
+def test_each_text_is_flushed() -> None:
+    """Text is visible at once, and the last line is ended."""
     paper = Paper()
     completion = print_stream(list(HELLO), paper)
 
@@ -66,14 +68,14 @@ def test_each_piece_is_flushed() -> None:
 
 
 def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
-    """The one of now, not the one of when the package was imported; a line that has ended is not ended again."""
+    """The current `sys.stdout` is used; a line that ends with a line break gets no second one."""
     print_stream([text("a\n"), finish()])
 
     assert capsys.readouterr().out == "a\n"
 
 
-async def test_the_async_form() -> None:
-    """The same with await."""
+async def test_an_async_stream_is_printed() -> None:
+    """The text and the completion are those of the synchronous form."""
     paper = Paper()
     completion = await aprint_stream(list(HELLO), paper)
 
@@ -82,7 +84,7 @@ async def test_the_async_form() -> None:
 
 
 def test_a_reader_that_leaves_ends_the_stream() -> None:
-    """The connection is closed, what had come is returned, nothing is raised."""
+    """The connection is closed, and the partial completion is returned without an exception."""
     body = Body([sse(*HELLO[:2], done=False), sse(*HELLO[2:])])
     stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
     completion = print_stream(stream, Paper(lines=0))
@@ -92,7 +94,7 @@ def test_a_reader_that_leaves_ends_the_stream() -> None:
 
 
 async def test_a_reader_that_leaves_ends_the_async_stream() -> None:
-    """The same with await."""
+    """The source is closed, and the partial completion is returned without an exception."""
     closed = []
 
     async def source() -> AsyncIterator[Any]:
@@ -109,7 +111,7 @@ async def test_a_reader_that_leaves_ends_the_async_stream() -> None:
 
 
 def test_other_errors_of_a_file_are_raised() -> None:
-    """A full disk is no reader that left."""
+    """A full disk is not a reader that left."""
     with pytest.raises(OSError, match="gone") as caught:
         print_stream(list(HELLO), Paper(lines=1, error=errno.ENOSPC))
 
@@ -117,7 +119,7 @@ def test_other_errors_of_a_file_are_raised() -> None:
 
 
 def test_a_broken_pipe_of_the_source_is_raised() -> None:
-    """It is the caller's own, and the answer is not whole."""
+    """The exception is the caller's own, and the answer is not complete."""
 
     def source() -> Iterator[Any]:
         yield HELLO[1]
@@ -128,8 +130,8 @@ def test_a_broken_pipe_of_the_source_is_raised() -> None:
 
 
 @pytest.mark.parametrize(("encoding", "shown"), [("cp1252", "Zürich ? €"), ("ascii", "Z?rich ? ?")])
-def test_what_a_file_cannot_encode(encoding: str, shown: str) -> None:
-    """The tokens were paid for: a question mark is better than an exception, and the file stays as it was."""
+def test_characters_that_a_file_cannot_encode_are_replaced(encoding: str, shown: str) -> None:
+    """A question mark is better than an exception after the tokens were paid; the file's settings do not change."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
     completion = print_stream([text("Zürich "), text("🌊 €"), finish()], file)
@@ -140,7 +142,7 @@ def test_what_a_file_cannot_encode(encoding: str, shown: str) -> None:
 
 
 def test_ctrl_c_keeps_the_text_and_closes() -> None:
-    """The line is ended, so that what follows stands on its own."""
+    """The line is ended, and later output begins on its own line."""
     body = Body([sse(*HELLO[:2], done=False), KeyboardInterrupt()])
     stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
     paper = Paper()
@@ -153,7 +155,7 @@ def test_ctrl_c_keeps_the_text_and_closes() -> None:
 
 
 def test_a_broken_stream_raises() -> None:
-    """What came is printed, and the error goes on."""
+    """The text so far is printed, and the error is raised."""
     paper = Paper()
     with pytest.raises(StreamTruncatedError):
         print_stream(HELLO[:2], paper)
@@ -161,8 +163,8 @@ def test_a_broken_stream_raises() -> None:
     assert paper.getvalue() == "Hel\n"
 
 
-def test_head_ends_quietly() -> None:
-    """`program | head -1`: one line, nothing on standard error but what the program says, status 0."""
+def test_a_pipe_to_head_ends_without_an_error() -> None:
+    """The status is 0, and standard error has only the program's own line."""
     run = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], env=BUFFERED, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -170,18 +172,18 @@ def test_head_ends_quietly() -> None:
     assert run.stderr is not None
     line = run.stdout.readline()
     run.stdout.close()
-    said = run.stderr.read()
+    errors = run.stderr.read()
     run.stderr.close()
 
     assert run.wait() == 0
     assert line == "line 0 🌊\n"
-    assert said.count("\n") == 1
-    assert "<ChatStream closed, " in said
+    assert errors.count("\n") == 1
+    assert "<ChatStream closed, " in errors
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8"])
-def test_a_redirected_output_of_any_encoding(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it is in the file, as far as the file can hold it."""
+def test_a_redirected_output_has_the_whole_text(encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters outside the encoding of the file are question marks."""
     monkeypatch.setattr("sys.path", sys.path.copy())
     with (tmp_path / "out").open("w", encoding=encoding) as file:
         monkeypatch.setattr("sys.stdout", file)
@@ -197,12 +199,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_is_not_told_what_to_do() -> None:
-    """A model's escape sequences are shown, not obeyed; a file gets the text as it came."""
-    said = "\x1b]0;title\x07 red\x1b[31m\r\tß\n\x9b2J\x7f"
+def test_escape_sequences_are_not_sent_to_a_terminal() -> None:
+    """A terminal shows a model's escape sequences as symbols; a file receives the unchanged text."""
+    hostile = "\x1b]0;title\x07 red\x1b[31m\r\tß\n\x9b2J\x7f"
     terminal, file = Terminal(), io.StringIO()
     for paper in (terminal, file):
-        print_stream([*HELLO[:1], text(said), finish()], paper)
+        print_stream([*HELLO[:1], text(hostile), finish()], paper)
 
     assert terminal.getvalue() == "␛]0;title␇ red␛[31m␍\tß\n\ufffd2J␡\n"
-    assert file.getvalue() == f"{said}\n"
+    assert file.getvalue() == f"{hostile}\n"

@@ -1,3 +1,5 @@
+"""Forwarding in memory and as an ASGI application: bytes, headers, errors, callbacks and disconnects."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +26,7 @@ BODY: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "c
 
 
 class Answer:
-    """What a browser got."""
+    """A response as a browser receives it."""
 
     def __init__(self, status: int, headers: dict[str, str], parts: list[bytes]) -> None:
         self.status, self.headers, self.parts = status, headers, parts
@@ -32,7 +34,7 @@ class Answer:
 
 
 def forward(kind: str, *bodies: Any, callbacks: Callbacks | None = None, read: int = 99) -> Answer:
-    """Forward what a gateway answers with, to a browser that takes `read` parts and leaves."""
+    """Forward the gateway's response to a browser that reads `read` parts and leaves."""
 
     async def run() -> Answer:
         async with await aforward_chat(async_client(*bodies), BODY, callbacks) as answer:
@@ -48,11 +50,11 @@ def forward(kind: str, *bodies: Any, callbacks: Callbacks | None = None, read: i
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
-def test_the_bytes_are_the_gateways(kind: str, told: bool) -> None:
-    """Comments, odd line ends, unknown fields and text after `[DONE]`: all pass unchanged."""
+@pytest.mark.parametrize("with_callbacks", [False, True])
+def test_the_bytes_of_the_gateway_are_forwarded_unchanged(kind: str, with_callbacks: bool) -> None:
+    """Comments, odd line ends, unknown fields and text after `[DONE]` are kept."""
     parts = [b": ping\r\n\r\n", sse(*HELLO)[:40], sse(*HELLO)[40:], b"retry: 5\n\ndata: after\n\n"]
-    answer = forward(kind, Body(parts), callbacks=Callbacks() if told else None)
+    answer = forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None)
 
     assert answer.parts == parts
     assert answer.status == 200
@@ -60,8 +62,8 @@ def test_the_bytes_are_the_gateways(kind: str, told: bool) -> None:
 
 
 @both
-def test_headers_are_chosen(kind: str) -> None:
-    """The gateway's ids reach the browser; what tells of the key, of cookies or of the connection does not."""
+def test_only_safe_headers_are_forwarded(kind: str) -> None:
+    """The gateway's ids reach the browser; headers about the key, cookies or the connection do not."""
     headers = {
         "content-type": "text/event-stream",
         "x-litellm-call-id": "call-1",
@@ -78,8 +80,8 @@ def test_headers_are_chosen(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
-def test_errors_before_the_stream_are_passed_on(kind: str, status: int) -> None:
-    """Status, `retry-after` and the JSON body, byte for byte."""
+def test_errors_before_the_stream_are_forwarded(kind: str, status: int) -> None:
+    """Status, `retry-after` and JSON body stay unchanged, byte for byte."""
     body = b'{"error": {"message": "no", "code": "%d"}}' % status
     headers = {"content-type": "application/json", "retry-after": "60", "x-litellm-call-id": "call-1"}
     log = CallbackLog()
@@ -92,7 +94,7 @@ def test_errors_before_the_stream_are_passed_on(kind: str, status: int) -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("parts", "status", "says"),
+    ("parts", "status", "message"),
     [
         ([httpx2.ReadTimeout("silent")], 504, "timed out"),
         ([httpx2.ReadError("reset")], 502, "was cut before the first byte: reset"),
@@ -100,25 +102,25 @@ def test_errors_before_the_stream_are_passed_on(kind: str, status: int) -> None:
     ],
 )
 def test_a_stream_that_never_begins_is_an_error_with_a_status(
-    kind: str, parts: list[Any], status: int, says: str
+    kind: str, parts: list[Any], status: int, message: str
 ) -> None:
-    """Never a 200 with nothing in it."""
+    """The browser never receives an empty response with status 200."""
     log = CallbackLog()
     answer = forward(kind, Body(parts), callbacks=log.callbacks)
 
     assert answer.status == status
-    assert says in json.loads(answer.body)["error"]["message"]
+    assert message in json.loads(answer.body)["error"]["message"]
     assert json.loads(answer.body)["error"]["code"] == str(status)
     assert log.names == ["on_error"]
 
 
 @both
-def test_the_key_is_not_passed_on(kind: str) -> None:
-    """LiteLLM's 401 and 429 repeat the key's end and its hash, OpenAI's its beginning too."""
+def test_the_key_is_not_forwarded(kind: str) -> None:
+    """LiteLLM's errors contain the end of the key and its hash, OpenAI's also its beginning."""
     key = "tl_live_0123456789abcdef"
     digest = hashlib.sha256(key.encode()).hexdigest()
-    said = f"Received API Key = sk-...cdef, Key Hash (Token) ={digest}; tl_live_******cdef or {key} in 3... 2..."
-    refused = httpx2.Response(401, json={"error": {"message": said}})
+    message = f"Received API Key = sk-...cdef, Key Hash (Token) ={digest}; tl_live_******cdef or {key} in 3... 2..."
+    refused = httpx2.Response(401, json={"error": {"message": message}})
     client: Any = (sync_client if kind == "sync" else async_client)(refused)
     client.api_key = key
 
@@ -137,40 +139,42 @@ def test_the_key_is_not_passed_on(kind: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
-def test_an_answer_in_one_piece_stays_one(kind: str, told: bool) -> None:
-    """A gateway may answer with JSON although a stream was asked for; nothing is added to it."""
+@pytest.mark.parametrize("with_callbacks", [False, True])
+def test_an_unstreamed_answer_is_forwarded_unchanged(kind: str, with_callbacks: bool) -> None:
+    """A gateway may send JSON instead of a stream; nothing is added."""
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
     response = httpx2.Response(200, json=whole)
-    answer = forward(kind, response, callbacks=Callbacks() if told else None)
+    answer = forward(kind, response, callbacks=Callbacks() if with_callbacks else None)
 
     assert json.loads(answer.body) == whole
     assert answer.headers == {**SSE_HEADERS, "Content-Type": "application/json"}
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
-def test_a_cut_after_the_end_is_none(kind: str, told: bool) -> None:
-    """What said `[DONE]` was whole, however its connection ends."""
+@pytest.mark.parametrize("with_callbacks", [False, True])
+def test_a_connection_error_after_done_is_ignored(kind: str, with_callbacks: bool) -> None:
+    """`[DONE]` completes the answer, however its connection ends."""
     log = CallbackLog("on_finish", "on_error")
-    answer = forward(kind, Body([sse(*HELLO), httpx2.ReadError("reset")]), callbacks=log.callbacks if told else None)
+    answer = forward(
+        kind, Body([sse(*HELLO), httpx2.ReadError("reset")]), callbacks=log.callbacks if with_callbacks else None
+    )
 
     assert answer.body == sse(*HELLO)
-    assert log.names == (["on_finish"] if told else [])
+    assert log.names == (["on_finish"] if with_callbacks else [])
 
 
 @both
-def test_a_cut_says_how_much_had_passed(kind: str) -> None:
-    """Also where nobody is told of the chunks, which are not parsed then."""
+def test_a_connection_error_says_how_much_was_forwarded(kind: str) -> None:
+    """Without callbacks chunks are not parsed, and the message counts events."""
     parts: list[Any] = [b": hello\n\n", sse(*HELLO[:2], done=False), httpx2.ReadError("reset")]
-    untold, told = forward(kind, Body(parts)), forward(kind, Body(parts), callbacks=Callbacks())
+    without, with_callbacks = forward(kind, Body(parts)), forward(kind, Body(parts), callbacks=Callbacks())
 
-    assert b"cut after 2 events: reset" in untold.body
-    assert b"cut after 2 chunks and 3 characters of text: reset" in told.body
+    assert b"cut after 2 events: reset" in without.body
+    assert b"cut after 2 chunks and 3 characters of text: reset" in with_callbacks.body
 
 
 def test_a_client_of_the_other_kind_is_refused() -> None:
-    """At once, and by name."""
+    """The error names the class or function to use."""
     with pytest.raises(TypeError, match="AsyncOpenAI is an async client: use aforward_chat"):
         forward_chat(async_client(), BODY)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="OpenAI is a sync client: use an async one, such as AsyncTensorloop"):
@@ -180,8 +184,8 @@ def test_a_client_of_the_other_kind_is_refused() -> None:
 
 
 @both
-def test_a_gateway_out_of_reach_is_a_502(kind: str) -> None:
-    """Nobody listens there; the client stays usable."""
+def test_an_unreachable_gateway_is_a_502(kind: str) -> None:
+    """The error type is `upstream_error`."""
     url = "http://127.0.0.1:9/v1"
 
     async def run() -> tuple[int, bytes]:
@@ -203,7 +207,7 @@ def test_a_gateway_out_of_reach_is_a_502(kind: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("with_callbacks", [False, True])
 @pytest.mark.parametrize(
     ("parts", "status"),
     [
@@ -213,21 +217,23 @@ def test_a_gateway_out_of_reach_is_a_502(kind: str) -> None:
         ([sse(*HELLO[:2], done=False) + b'data: {"id"', httpx2.ReadError("reset")], "502"),
     ],
 )
-def test_a_cut_upstream_is_made_visible(kind: str, told: bool, parts: list[Any], status: str) -> None:
-    """After the gateway's bytes comes an error event, apart from a half event before it, and no `[DONE]`."""
+def test_a_broken_upstream_is_reported_by_an_error_event(
+    kind: str, with_callbacks: bool, parts: list[Any], status: str
+) -> None:
+    """The error event follows the gateway's bytes, separate from an incomplete event, and without `[DONE]`."""
     log = CallbackLog("on_error", "on_finish")
-    answer = forward(kind, Body(parts), callbacks=log.callbacks if told else None)
-    passed, added = answer.parts
+    answer = forward(kind, Body(parts), callbacks=log.callbacks if with_callbacks else None)
+    forwarded, added = answer.parts
 
-    assert passed == parts[0]
+    assert forwarded == parts[0]
     assert b"[DONE]" not in answer.body
     assert json.loads(added.strip().removeprefix(b"data: "))["error"]["code"] == status
-    assert (passed + added).split(b"\n\n")[-2] == added.strip()
-    assert log.names == (["on_error"] if told else [])
+    assert (forwarded + added).split(b"\n\n")[-2] == added.strip()
+    assert log.names == (["on_error"] if with_callbacks else [])
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("with_callbacks", [False, True])
 @pytest.mark.parametrize(
     "parts",
     [
@@ -237,9 +243,9 @@ def test_a_cut_upstream_is_made_visible(kind: str, told: bool, parts: list[Any],
         [sse(text("a"), done=False), b"event: error\ndata: no\n\n"],
     ],
 )
-def test_what_says_its_end_gets_no_other(kind: str, told: bool, parts: list[bytes]) -> None:
-    """A finish reason, `[DONE]` or the gateway's own error is an end that the browser sees."""
-    assert forward(kind, Body(parts), callbacks=Callbacks() if told else None).body == b"".join(parts)
+def test_a_complete_stream_gets_no_error_event(kind: str, with_callbacks: bool, parts: list[bytes]) -> None:
+    """The browser recognizes a finish reason, `[DONE]` and the gateway's own error as an end."""
+    assert forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None).body == b"".join(parts)
 
 
 def test_a_model_cannot_fake_an_end() -> None:
@@ -250,8 +256,8 @@ def test_a_model_cannot_fake_an_end() -> None:
 
 
 @both
-def test_the_finished_message_is_told(kind: str) -> None:
-    """`on_finish` has the whole message, to be stored."""
+def test_on_finish_receives_the_whole_message(kind: str) -> None:
+    """A program can store the message."""
     log = CallbackLog("on_finish", "on_text")
     forward(kind, Body([sse(*HELLO)]), callbacks=log.callbacks)
 
@@ -260,8 +266,8 @@ def test_the_finished_message_is_told(kind: str) -> None:
 
 
 @both
-def test_a_browser_that_leaves_is_told(kind: str) -> None:
-    """`on_abort` has what had come, and the upstream is closed."""
+def test_on_abort_receives_the_partial_message_when_the_browser_leaves(kind: str) -> None:
+    """The upstream connection is closed."""
     log = CallbackLog("on_abort", "on_finish")
     body = Body([sse(*HELLO[:2], done=False), sse(*HELLO[2:])])
     forward(kind, body, callbacks=log.callbacks, read=1)
@@ -273,7 +279,7 @@ def test_a_browser_that_leaves_is_told(kind: str) -> None:
 
 @both
 def test_a_callback_that_raises_closes_the_upstream(kind: str) -> None:
-    """Its exception reaches the server's log unchanged; the browser's answer breaks off."""
+    """The exception reaches the server's log unchanged, and the browser's response is truncated."""
     log = CallbackLog("on_text", "on_error", raising="on_text")
     body = Body([sse(*HELLO)])
 
@@ -284,7 +290,7 @@ def test_a_callback_that_raises_closes_the_upstream(kind: str) -> None:
 
 
 def test_async_callbacks_are_awaited() -> None:
-    """Storing a message is asynchronous in an asynchronous backend; the sync form refuses it."""
+    """The synchronous form refuses them."""
     log = CallbackLog("on_finish", is_async=True)
     forward("async", Body([sse(*HELLO)]), callbacks=log.callbacks)
 
@@ -293,8 +299,8 @@ def test_async_callbacks_are_awaited() -> None:
         forward("sync", Body([sse(*HELLO)]), callbacks=log.callbacks)
 
 
-def test_the_body_is_sent_as_it_is() -> None:
-    """Any field goes to the gateway, `stream` is set, and the mapping stays the caller's."""
+def test_the_body_is_sent_unchanged() -> None:
+    """Any field reaches the gateway, `stream` is set, and the caller's mapping is not modified."""
     seen: list[Any] = []
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -326,7 +332,7 @@ def gateway() -> Iterator[ReplayServer]:
 
 
 class Browser:
-    """The other side of an ASGI application: receives messages, and may leave."""
+    """The other side of an ASGI application, which receives messages and may leave."""
 
     def __init__(self) -> None:
         self.messages: list[Any] = []
@@ -347,12 +353,12 @@ class Browser:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    """Wait for what another thread's server sees."""
+    """Wait for an observation of a server in another thread."""
     while not happened():  # noqa: ASYNC110 - the server is not of this event loop
         await anyio.sleep(0.01)
 
 
-def asking(fault: str = "") -> dict[str, Any]:
+def haiku_request(fault: str = "") -> dict[str, Any]:
     haiku = recorded.request("chat/haiku")
     return {**haiku, "model": haiku["model"] + fault}
 
@@ -362,11 +368,11 @@ def client_of(gateway: ReplayServer, **settings: Any) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(api_key="tl_none", base_url=gateway.base_url, http_client=http_client, **settings)
 
 
-async def test_an_asgi_application_answers(gateway: ReplayServer) -> None:
-    """Start, one message for each read, and the end."""
+async def test_an_asgi_application_sends_one_message_per_read(gateway: ReplayServer) -> None:
+    """A start message comes first, and an end message last."""
     browser = Browser()
     async with client_of(gateway) as client:
-        await ForwardApp(client, asking())({"type": "http"}, browser.receive, browser.send)
+        await ForwardApp(client, haiku_request())({"type": "http"}, browser.receive, browser.send)
 
     start, *parts, end = browser.messages
     assert (start["type"], start["status"]) == ("http.response.start", 200)
@@ -377,7 +383,7 @@ async def test_an_asgi_application_answers(gateway: ReplayServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "sees"),
+    ("fault", "has_begun"),
     [
         ("?stall-after=3", True),
         ("?first-delay=30", False),
@@ -386,39 +392,41 @@ async def test_an_asgi_application_answers(gateway: ReplayServer) -> None:
     ],
     ids=["stalled", "before the first byte", "mid-stream", "waiting to retry"],
 )
-async def test_a_browser_that_leaves_ends_the_request(gateway: ReplayServer, fault: str, sees: bool) -> None:
-    """In every phase: the upstream is closed at once, the abort told, and nothing is asked again."""
+async def test_a_browser_that_leaves_ends_the_request(gateway: ReplayServer, fault: str, has_begun: bool) -> None:
+    """In every phase the upstream is closed at once, `on_abort` is called, and no retry follows."""
     browser, log = Browser(), CallbackLog("on_abort", "on_error", "on_finish")
-    asked, left = len(gateway.requests), len(gateway.disconnects)
+    requests, disconnects = len(gateway.requests), len(gateway.disconnects)
     async with client_of(gateway) as client:
-        app = ForwardApp(client, asking(fault), log.callbacks)
+        app = ForwardApp(client, haiku_request(fault), log.callbacks)
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(app, {"type": "http"}, browser.receive, browser.send)
-                await until(lambda: len(gateway.requests) > asked)
-                if sees:
+                await until(lambda: len(gateway.requests) > requests)
+                if has_begun:
                     await browser.sent.wait()
                 else:
                     await anyio.sleep(0.1)
                 browser.left.set()
-            # A request refused by its status has been answered whole.
-            await until(lambda: len(gateway.disconnects) > left or fault.startswith("?status"))
+            # A request that the status refused has a complete response.
+            await until(lambda: len(gateway.disconnects) > disconnects or fault.startswith("?status"))
 
-    assert len(gateway.requests) == asked + 1
+    assert len(gateway.requests) == requests + 1
     assert log.names == ["on_abort"]
 
 
 @both
-@pytest.mark.parametrize("told", [False, True])
-def test_a_stall_behind_pings_is_made_visible(gateway: ReplayServer, kind: str, told: bool) -> None:
-    """`idle_timeout` counts chunks: keep-alive comments, which also pass, do not reset it."""
+@pytest.mark.parametrize("with_callbacks", [False, True])
+def test_a_stall_with_pings_is_reported_by_an_error_event(
+    gateway: ReplayServer, kind: str, with_callbacks: bool
+) -> None:
+    """`idle_timeout` counts chunks, so forwarded keep-alive comments do not reset it."""
     log = CallbackLog("on_error", "on_abort")
-    callbacks, asked = log.callbacks if told else None, asking("?stall-after=3&ping=0.05")
+    callbacks, request = log.callbacks if with_callbacks else None, haiku_request("?stall-after=3&ping=0.05")
 
     async def run() -> bytes:
         async with (
             client_of(gateway) as client,
-            await aforward_chat(client, asked, callbacks, first_chunk_timeout=60, idle_timeout=0.2) as answer,
+            await aforward_chat(client, request, callbacks, first_chunk_timeout=60, idle_timeout=0.2) as answer,
         ):
             return b"".join([part async for part in answer])
 
@@ -427,22 +435,22 @@ def test_a_stall_behind_pings_is_made_visible(gateway: ReplayServer, kind: str, 
     else:
         http_client = httpx2.Client(verify=SSL)
         client = openai.OpenAI(api_key="tl_none", base_url=gateway.base_url, http_client=http_client)
-        with client, forward_chat(client, asked, callbacks, idle_timeout=0.2) as answer:
+        with client, forward_chat(client, request, callbacks, idle_timeout=0.2) as answer:
             body = b"".join(answer)
 
-    *passed, last = body.removesuffix(b"\n\n").split(b"\n\n")
-    assert passed.count(b": ping") >= 2
+    *forwarded, last = body.removesuffix(b"\n\n").split(b"\n\n")
+    assert forwarded.count(b": ping") >= 2
     error = json.loads(last.removeprefix(b"data: "))["error"]
     assert error["type"] == "timeout_error"
     assert error["message"].startswith("no chunk for 0.2 s (idle_timeout), after 3 ")
-    assert log.names == (["on_error"] if told else [])
+    assert log.names == (["on_error"] if with_callbacks else [])
 
 
 async def test_a_silent_model_is_a_504(gateway: ReplayServer) -> None:
-    """`first_chunk_timeout` counts from before the request, and the browser has not been answered yet."""
+    """`first_chunk_timeout` counts from before the request, when the browser has no response yet."""
     async with (
         client_of(gateway) as client,
-        await aforward_chat(client, asking("?first-delay=30"), first_chunk_timeout=0.2) as answer,
+        await aforward_chat(client, haiku_request("?first-delay=30"), first_chunk_timeout=0.2) as answer,
     ):
         body = b"".join([part async for part in answer])
 
@@ -450,11 +458,11 @@ async def test_a_silent_model_is_a_504(gateway: ReplayServer) -> None:
     assert json.loads(body)["error"]["message"] == "no first chunk within 0.2 s (first_chunk_timeout)"
 
 
-async def test_headers_and_background_of_an_application(gateway: ReplayServer) -> None:
-    """A cookie or an id of one's own goes with the stream; Starlette's background task is run after it."""
+async def test_an_application_has_headers_and_a_background_task(gateway: ReplayServer) -> None:
+    """Added headers are sent with the stream, and Starlette's background task runs after it."""
     browser, ran = Browser(), []
     async with client_of(gateway) as client:
-        app = ForwardApp(client, asking(), headers={"X-Chat-Id": "7"})
+        app = ForwardApp(client, haiku_request(), headers={"X-Chat-Id": "7"})
 
         async def background() -> None:
             ran.append(len(browser.messages))
@@ -466,39 +474,39 @@ async def test_headers_and_background_of_an_application(gateway: ReplayServer) -
     assert ran == [len(browser.messages)]
 
 
-async def test_a_browser_that_leaves_early_has_an_answer_all_the_same(gateway: ReplayServer) -> None:
+async def test_an_application_sends_a_response_to_a_browser_that_left(gateway: ReplayServer) -> None:
     """Starlette's `BaseHTTPMiddleware` raises "No response returned." for an application that sends nothing."""
     requirements.module("starlette", "starlette")
     from starlette.middleware.base import BaseHTTPMiddleware
 
-    browser, asked = Browser(), len(gateway.requests)
+    browser, requests = Browser(), len(gateway.requests)
     async with client_of(gateway) as client:
         app = BaseHTTPMiddleware(
-            ForwardApp(client, asking("?first-delay=30")), dispatch=lambda request, call_next: call_next(request)
+            ForwardApp(client, haiku_request("?first-delay=30")), dispatch=lambda request, call_next: call_next(request)
         )
 
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
                 scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
                 tasks.start_soon(app, scope, browser.receive, browser.send)
-                await until(lambda: len(gateway.requests) > asked)
+                await until(lambda: len(gateway.requests) > requests)
                 browser.left.set()
 
     assert [message.get("status") for message in browser.messages][:1] in ([499], [])
 
 
-async def test_an_exception_of_a_callback_is_the_applications(gateway: ReplayServer) -> None:
-    """It is not wrapped in a group, so that the server's handlers know it."""
+async def test_an_exception_from_a_callback_is_not_wrapped(gateway: ReplayServer) -> None:
+    """The handlers of the server recognize its class, because no exception group contains it."""
     log = CallbackLog("on_text", raising="on_text")
     browser = Browser()
 
     async with client_of(gateway) as client:
         with pytest.raises(LookupError):
-            await ForwardApp(client, asking(), log.callbacks)({"type": "http"}, browser.receive, browser.send)
+            await ForwardApp(client, haiku_request(), log.callbacks)({"type": "http"}, browser.receive, browser.send)
 
 
-async def test_an_endless_stream_is_forwarded_in_flat_memory() -> None:
-    """A slow reader holds the upstream back, and nothing is kept of what has passed."""
+async def test_an_endless_stream_is_forwarded_in_constant_memory() -> None:
+    """A slow reader holds the upstream back, and forwarded bytes are not kept."""
     import tracemalloc
 
     one = sse(text("x" * 1000), done=False)

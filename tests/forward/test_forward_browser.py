@@ -1,4 +1,4 @@
-"""The chat page in a real browser, against the recipes that serve it."""
+"""The chat page in a real browser, served by the recipes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser) -> Page:
-    """Return a page that is used again: opening one takes longer than most tests."""
+    """Return a page for all tests: opening one takes longer than most tests."""
     opened = browser.new_page()
     opened.set_default_timeout(5000)
     return opened
@@ -68,7 +68,7 @@ def gateway(path: Path = cassette.FOLDER / "chat/haiku.yaml", **faults: Any) -> 
 
 
 def send(page: Page, site: RunningRecipe) -> None:
-    """Open the page and send the message that stands there."""
+    """Open the page and send the message in its input field."""
     page.goto(site.url)
     page.get_by_role("button", name="Send").click()
 
@@ -87,7 +87,7 @@ def note(page: Page) -> str:
 
 @contextmanager
 def gets(page: Page) -> Iterator[list[str]]:
-    """Note the answers that the page asks for by GET."""
+    """Record the answers that the page requests by GET."""
     seen: list[str] = []
 
     def look(request: Request) -> None:
@@ -100,7 +100,7 @@ def gets(page: Page) -> Iterator[list[str]]:
 
 
 def test_the_answer_grows(page: Page, site: RunningRecipe) -> None:
-    """Step by step, in one text node that is appended to."""
+    """The text grows in steps, in one text node."""
     with gateway(delay=0.02):
         page.goto(site.url)
         page.evaluate(
@@ -123,20 +123,20 @@ def test_the_answer_grows(page: Page, site: RunningRecipe) -> None:
 
 @pytest.mark.parametrize("recipe", ["site", "eventsource"])
 def test_awkward_bytes_are_read(page: Page, tmp_path: Path, recipe: str, request: pytest.FixtureRequest) -> None:
-    """CRLF, comments, characters cut between reads; and what looks like HTML is text."""
-    pieces = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
-    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*pieces))
+    """CRLF, comments and split characters are decoded, and HTML is shown as text."""
+    texts = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
+    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*texts))
 
     with gateway(path, crlf=True, split=7, ping=0.01, delay=0.02):
         send(page, request.getfixturevalue(recipe))
         ended(page)
 
-    assert shown(page) == "".join(pieces)
+    assert shown(page) == "".join(texts)
     assert page.locator(".note, #talk img").count() == 0
 
 
 def test_a_conversation_is_remembered(page: Page, site: RunningRecipe) -> None:
-    """What was said before goes with the next question."""
+    """The next request contains the earlier messages."""
     with gateway() as upstream:
         send(page, site)
         ended(page)
@@ -153,7 +153,7 @@ def test_a_conversation_is_remembered(page: Page, site: RunningRecipe) -> None:
 
 
 def test_a_question_without_an_answer_is_left_out(page: Page, site: RunningRecipe) -> None:
-    """Its error stays in sight, but the next question does not bring it along."""
+    """Its error stays visible, but the next request does not contain the question."""
     with gateway(status=401):
         send(page, site)
         ended(page)
@@ -169,7 +169,7 @@ def test_a_question_without_an_answer_is_left_out(page: Page, site: RunningRecip
 
 @pytest.mark.parametrize("recipe", ["site", "eventsource"])
 def test_stop_reaches_the_gateway(page: Page, recipe: str, request: pytest.FixtureRequest) -> None:
-    """The text that had come stays, and nobody pays for the rest."""
+    """The text so far stays visible, and the gateway generates no more."""
     with gateway(stall_after=8) as upstream:
         send(page, request.getfixturevalue(recipe))
         page.wait_for_function("document.querySelector('.assistant p').textContent.length > 5")
@@ -182,7 +182,7 @@ def test_stop_reaches_the_gateway(page: Page, recipe: str, request: pytest.Fixtu
 
 
 def test_a_new_chat_ends_the_answer(page: Page, site: RunningRecipe) -> None:
-    """Nothing of the old one is left, nor paid for."""
+    """The new request contains nothing of the old chat, and the gateway stops the old answer."""
     with gateway(stall_after=8) as upstream:
         send(page, site)
         page.wait_for_function("document.querySelector('.assistant p').textContent.length > 5")
@@ -203,7 +203,7 @@ def test_a_new_chat_ends_the_answer(page: Page, site: RunningRecipe) -> None:
 def test_a_closed_tab_reaches_the_gateway(
     browser: Browser, recipe: str, fault: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
-    """In the middle of an answer, and before it begins."""
+    """The tab may close in the middle of an answer or before it begins."""
     with gateway(**fault) as upstream:
         tab = browser.new_page()
         send(tab, request.getfixturevalue(recipe))
@@ -215,7 +215,7 @@ def test_a_closed_tab_reaches_the_gateway(
 
 
 @pytest.mark.parametrize(
-    ("faults", "title", "says"),
+    ("faults", "title", "message"),
     [
         ({"status": 401}, "The server answered 401", "401 Unauthorized"),
         ({"status": 429, "retry_after": 0.01}, "Too many requests", "429 Too Many Requests"),
@@ -226,10 +226,10 @@ def test_a_closed_tab_reaches_the_gateway(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_failure_is_shown_as_what_it_is(
-    page: Page, site: RunningRecipe, faults: dict[str, Any], title: str, says: str
+def test_a_failure_is_shown_with_its_reason(
+    page: Page, site: RunningRecipe, faults: dict[str, Any], title: str, message: str
 ) -> None:
-    """What had come stays, the reason stands below it, and the question can be asked again."""
+    """The text so far stays visible above the reason, and the question can be sent again."""
     with gateway(**faults):
         send(page, site)
         ended(page)
@@ -239,14 +239,14 @@ def test_a_failure_is_shown_as_what_it_is(
         page.wait_for_function("!document.querySelector('[aria-busy], .note')")
 
     assert explained.startswith(title)
-    assert says in explained
+    assert message in explained
     assert HAIKU.startswith(partial)
     assert bool(partial) == ("status" not in faults)
     assert shown(page) == HAIKU
 
 
 def test_a_429_says_how_long_to_wait(page: Page, site: RunningRecipe) -> None:
-    """The seconds of its `retry-after` are counted down; above two minutes the SDK does not wait itself."""
+    """The page counts down the seconds of `retry-after`; above two minutes the SDK does not retry by itself."""
     with gateway(status=429, retry_after=125):
         send(page, site)
         ended(page)
@@ -257,7 +257,7 @@ def test_a_429_says_how_long_to_wait(page: Page, site: RunningRecipe) -> None:
 
 @pytest.mark.parametrize("recipe", ["starlette", "eventsource"])
 def test_a_server_that_goes_away_is_shown(page: Page, recipe: str) -> None:
-    """In the middle of an answer, and when it is asked again."""
+    """The server may end in the middle of an answer or before a retry."""
     with gateway(stall_after=8), serve_recipe(recipe, GATEWAY) as doomed:
         send(page, doomed)
         page.wait_for_function("document.querySelector('.assistant p').textContent.length > 5")
@@ -273,7 +273,7 @@ def test_a_server_that_goes_away_is_shown(page: Page, recipe: str) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits(page: Page, site: RunningRecipe, tmp_path: Path, width: int, scheme: Any) -> None:
-    """Nothing runs out of a phone or a desk, not even a long word; light and dark differ."""
+    """The page has no horizontal overflow on a phone or a desktop, even with a long word; light and dark differ."""
     page.set_viewport_size({"width": width, "height": 844})
     page.emulate_media(color_scheme=scheme)
     with gateway(write_cassette(tmp_path / "long.yaml", *answer_events("long " * 500, "x" * 500))):
@@ -284,7 +284,7 @@ def test_the_page_fits(page: Page, site: RunningRecipe, tmp_path: Path, width: i
 
     assert max(wide) <= width
     assert page.get_by_role("button", name="Send").bounding_box() is not None
-    # The end of the answer is what the reader sees.
+    # The page is scrolled to the end of the answer.
     assert page.evaluate("(room => room.scrollHeight - room.scrollTop - room.clientHeight)(room)") < 2
     assert (int(background.strip("rgb()").split(",")[0]) > 128) == (scheme == "light")
 
@@ -293,16 +293,16 @@ def test_the_page_fits(page: Page, site: RunningRecipe, tmp_path: Path, width: i
 
 
 def quick_to_reconnect(tmp_path: Path) -> Path:
-    """Return a cassette whose answer tells an EventSource to ask again soon."""
+    """Return a cassette whose answer makes an EventSource reconnect early."""
     return write_cassette(tmp_path / "quick.yaml", b"retry: %d\n\n" % RECONNECTS_AFTER, *answer_events("Hel", "lo"))
 
 
 @pytest.mark.parametrize("faults", [{}, {"error_after": 1}, {"cut_after": 1}, {"end_after": 1}], ids=str)
-def test_an_eventsource_does_not_ask_again(
+def test_an_eventsource_does_not_reconnect(
     page: Page, eventsource: RunningRecipe, tmp_path: Path, faults: dict[str, Any]
 ) -> None:
-    """However the answer ends, the page closes it."""
-    with gateway(quick_to_reconnect(tmp_path), **faults) as upstream, gets(page) as asked:
+    """The page closes it after every kind of ending."""
+    with gateway(quick_to_reconnect(tmp_path), **faults) as upstream, gets(page) as urls:
         send(page, eventsource)
         ended(page)
         page.wait_for_timeout(6 * RECONNECTS_AFTER)
@@ -310,22 +310,24 @@ def test_an_eventsource_does_not_ask_again(
 
     assert shown(page) == ("Hel" if faults else "Hello")
     assert page.locator(".note", has_text="The answer broke off").count() == (1 if faults else 0)
-    assert len(asked) == len(requests) == 1
+    assert len(urls) == len(requests) == 1
 
 
 def test_an_eventsource_that_cannot_begin_is_shown(page: Page, eventsource: RunningRecipe) -> None:
-    """It tells no status, and the page says so."""
-    with gateway(status=401), gets(page) as asked:
+    """An EventSource has no status, so the page shows a general message."""
+    with gateway(status=401), gets(page) as urls:
         send(page, eventsource)
         ended(page)
 
     assert note(page).startswith("The answer could not begin")
-    assert len(asked) == 1
+    assert len(urls) == 1
 
 
-def test_a_page_that_forgets_to_close_pays_once(page: Page, eventsource: RunningRecipe, tmp_path: Path) -> None:
-    """The EventSource asks again when the answer has ended, and the server's 204 makes it stop."""
-    with gateway(quick_to_reconnect(tmp_path)) as upstream, gets(page) as asked:
+def test_a_page_that_does_not_close_its_eventsource_pays_once(
+    page: Page, eventsource: RunningRecipe, tmp_path: Path
+) -> None:
+    """The EventSource reconnects after the answer, and the server's 204 stops it."""
+    with gateway(quick_to_reconnect(tmp_path)) as upstream, gets(page) as urls:
         page.goto(eventsource.url)
         closed = page.evaluate(
             """async (asked) => {
@@ -339,5 +341,5 @@ def test_a_page_that_forgets_to_close_pays_once(page: Page, eventsource: Running
         requests = upstream.requests
 
     assert closed
-    assert len(asked) == 2
+    assert len(urls) == 2
     assert len(requests) == 1

@@ -1,4 +1,4 @@
-"""nginx between the forwarder and the browser: what it does to a stream with `SSE_HEADERS`, and without."""
+"""nginx between the forwarder and the browser: its effect on a stream, with `SSE_HEADERS` and without."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tensorloop_stream.replay import ReplayServer
 GATEWAY = unused_port()
 DELAY = 0.03
 EVENTS = HAIKU_BODY.count("\n\n")
-# Everything not named here is as nginx has it by default: buffers, and HTTP/1.0 to the servers behind it.
+# All other settings are nginx's defaults: buffers, and HTTP/1.0 to upstream servers.
 CONFIGURATION = """
 daemon off;
 master_process off;
@@ -43,7 +43,7 @@ http {{
     }}
 }}
 """
-# As if the recipe had not sent the header.
+# Has the effect of a recipe that does not send the header.
 WITHOUT = "proxy_ignore_headers X-Accel-Buffering;"
 
 
@@ -54,7 +54,7 @@ def site() -> Iterator[RunningRecipe]:
 
 
 def through_nginx(site: RunningRecipe, folder: Path, headers: str, *, zipped: bool) -> BrowserResponse:
-    """Read the haiku through an nginx of its own."""
+    """Read the haiku through a new nginx."""
     nginx = requirements.program("nginx", "/usr/sbin/nginx")
     ports = {"plain": unused_port(), "zipped": unused_port()}
     configuration = folder / "nginx.conf"
@@ -66,32 +66,32 @@ def through_nginx(site: RunningRecipe, folder: Path, headers: str, *, zipped: bo
         run_server(command, port),
     ):
         front = RunningRecipe(port)
-        arrival = front.ask(**{"accept-encoding": "gzip" if zipped else "identity"})
+        response = front.ask(**{"accept-encoding": "gzip" if zipped else "identity"})
         front.client.close()
-    assert (arrival.headers.get("content-encoding") == "gzip") == zipped
-    assert (gzip.decompress(arrival.body) if zipped else arrival.body).decode() == HAIKU_BODY
-    return arrival
+    assert (response.headers.get("content-encoding") == "gzip") == zipped
+    assert (gzip.decompress(response.body) if zipped else response.body).decode() == HAIKU_BODY
+    return response
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
-def test_with_the_header_the_stream_is_not_collapsed(site: RunningRecipe, tmp_path: Path, zipped: bool) -> None:
-    """Each event comes when it is made; nginx keeps the header to itself."""
-    arrival = through_nginx(site, tmp_path, "", zipped=zipped)
+def test_nginx_forwards_each_event_with_the_header(site: RunningRecipe, tmp_path: Path, zipped: bool) -> None:
+    """Every event arrives when it is sent, and nginx removes the header."""
+    response = through_nginx(site, tmp_path, "", zipped=zipped)
 
-    assert len(arrival.parts) > EVENTS / 2
-    assert arrival.duration > DELAY * EVENTS / 2
-    assert "x-accel-buffering" not in arrival.headers
-
-
-def test_without_it_an_http_1_0_upstream_is_collapsed(site: RunningRecipe, tmp_path: Path) -> None:
-    """The browser gets a few blocks, whose size is that of a buffer."""
-    arrival = through_nginx(site, tmp_path, WITHOUT, zipped=False)
-
-    assert len(arrival.parts) < EVENTS / 4
+    assert len(response.parts) > EVENTS / 2
+    assert response.duration > DELAY * EVENTS / 2
+    assert "x-accel-buffering" not in response.headers
 
 
-def test_without_it_a_compressed_stream_is_collapsed(site: RunningRecipe, tmp_path: Path) -> None:
-    """The browser gets everything at the end."""
-    arrival = through_nginx(site, tmp_path, WITHOUT, zipped=True)
+def test_nginx_buffers_an_http_1_0_upstream_without_the_header(site: RunningRecipe, tmp_path: Path) -> None:
+    """The browser receives a few blocks of the size of a buffer."""
+    response = through_nginx(site, tmp_path, WITHOUT, zipped=False)
 
-    assert arrival.duration < DELAY * EVENTS / 4
+    assert len(response.parts) < EVENTS / 4
+
+
+def test_nginx_buffers_a_compressed_stream_without_the_header(site: RunningRecipe, tmp_path: Path) -> None:
+    """The browser receives everything at the end."""
+    response = through_nginx(site, tmp_path, WITHOUT, zipped=True)
+
+    assert response.duration < DELAY * EVENTS / 4

@@ -1,4 +1,4 @@
-"""Many prompts in one process: the parts in a time that passes at once, then the recipe against a real server."""
+"""Many prompts in one process: parts with a simulated clock, then the recipe against a real server."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tensorloop_stream.prompts.jsonl import classify_error, read_answers
 from tensorloop_stream.replay import ReplayServer
 
 _T = TypeVar("_T")
-# As long as anything may take on a busy machine.
-PATIENCE = 60.0
+# The longest time that any step takes on a busy machine.
+TIMEOUT = 60.0
 
 
 class Instant(selectors.SelectSelector):
-    """Where nothing is ready, the time of what is next has come."""
+    """A selector that advances its clock to the next timer instead of waiting."""
 
     now = 0.0
 
@@ -65,9 +65,9 @@ class InstantLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, _T]) -> _T:
-    """Run to the end, without waiting."""
+    """Run a coroutine to its end without waiting."""
     with asyncio.Runner(loop_factory=InstantLoop) as runner, pytest.MonkeyPatch.context() as patch:
-        # The streams' clock, too.
+        # The clock of the streams.
         patch.setattr(time, "monotonic", runner.get_loop().time)
         return runner.run(main)
 
@@ -76,7 +76,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def most(times: list[float], seconds: float) -> int:
+def most_within(times: list[float], seconds: float) -> int:
     return max(sum(start <= when < start + seconds for when in times) for start in times)
 
 
@@ -87,8 +87,8 @@ def most(times: list[float], seconds: float) -> int:
     st.lists(st.tuples(st.floats(0, 15), st.floats(0, 15)), min_size=1, max_size=30),
     st.integers(1, 5),
 )
-def test_no_window_holds_more_than_the_limit(latencies: list[tuple[float, float]], requests: int) -> None:
-    """However long each request is on its way, and its answer: it is the server's clock that counts."""
+def test_no_window_has_more_requests_than_the_limit(latencies: list[tuple[float, float]], requests: int) -> None:
+    """The server's clock counts, for any latency of request and response."""
     counted: list[float] = []
 
     async def request(limit: RollingLimit, there: float, back: float) -> None:
@@ -104,11 +104,11 @@ def test_no_window_holds_more_than_the_limit(latencies: list[tuple[float, float]
     run(main())
 
     assert len(counted) == len(latencies)
-    assert most(counted, 10) <= requests
+    assert most_within(counted, 10) <= requests
 
 
-def test_the_limit_is_used() -> None:
-    """Where answers begin at once, a window is full and the next begins when it ends."""
+def test_requests_fill_each_window() -> None:
+    """The next window begins as soon as the last one ends."""
     starts: list[float] = []
 
     async def main() -> None:
@@ -122,8 +122,8 @@ def test_the_limit_is_used() -> None:
     assert starts == pytest.approx([0, 0, 0, 60, 60, 60, 120], abs=0.2)
 
 
-def test_all_pause_together() -> None:
-    """Who waits already waits longer, a shorter pause ends nothing, and who gives up leaves a place behind."""
+def test_a_pause_holds_for_every_request() -> None:
+    """It also delays waiting requests, a shorter pause does not end it, and a cancelled request frees its slot."""
     starts: list[float] = []
 
     async def request(limit: RollingLimit) -> None:
@@ -146,8 +146,8 @@ def test_all_pause_together() -> None:
 
 
 @pytest.mark.parametrize(("requests", "seconds"), [(0, 60), (-1, 60), (30, 0), (30, math.inf), (30, math.nan)])
-def test_a_limit_lets_something_through(requests: int, seconds: float) -> None:
-    """One that would not is refused."""
+def test_a_limit_that_permits_nothing_is_refused(requests: int, seconds: float) -> None:
+    """The error shows both values."""
     with pytest.raises(ValueError, match=f"a limit of {requests} requests in {seconds} seconds"):
         RollingLimit(requests, seconds)
 
@@ -156,7 +156,7 @@ def test_a_limit_lets_something_through(requests: int, seconds: float) -> None:
 
 
 def test_a_prompt_is_a_text_or_an_object() -> None:
-    """A text, a prompt with fields of the request, messages; empty lines and a byte order mark do not count."""
+    """A text, an object with a prompt or with messages are accepted; empty lines and a byte order mark are ignored."""
     messages = [{"role": "system", "content": "é"}, {"role": "user", "content": "b"}]
     given: list[bytes | str] = [
         b'\xef\xbb\xbf"a"\n',
@@ -174,8 +174,8 @@ def test_a_prompt_is_a_text_or_an_object() -> None:
     assert [prompt.id for prompt in prompts][1:] == ["7", "x"]
 
 
-def test_an_id_is_made_of_the_request() -> None:
-    """Lines may be added and moved; the same prompt twice is two prompts; another model is another request."""
+def test_the_id_of_a_prompt_depends_on_its_request() -> None:
+    """Lines may be added and moved; the same prompt twice is two prompts, and another model is another request."""
     first = read_prompts(['"a"', '"b"', '"a"'], model="m")
     second = read_prompts(['"new"', '"b"', '"a"', '{"prompt": "a"}'], model="m")
     other = read_prompts(['"a"'], model="other")
@@ -206,8 +206,8 @@ def test_an_id_is_made_of_the_request() -> None:
         (f'{{"prompt": [{"1," * 99}1]}}', r"the prompt must be a text, not \[1, 1, .{50}\.\.\.: "),
     ],
 )
-def test_a_wrong_line_is_named(line: str, says: str) -> None:
-    """Before anything is asked, with the value and the way out."""
+def test_an_invalid_line_is_refused(line: str, says: str) -> None:
+    """The error names the line, the value and the remedy before any request."""
     with pytest.raises(ValueError, match=f"line 2 of the prompts: {says}"):
         read_prompts(['{"id": "taken", "prompt": "b"}', line], model="m")
 
@@ -218,8 +218,8 @@ WHOLE: Answer = {"id": "é", "completion": {"choices": [{"index": 0}]}}
 BROKEN: Answer = {"id": "b", "completion": None, "error": {"type": "APIError", "message": "no"}}
 
 
-def test_answers_are_found_again(tmp_path: Path) -> None:
-    """Those without an error; a failure is asked again, and its later answer counts."""
+def test_answers_are_read_from_an_existing_file(tmp_path: Path) -> None:
+    """Only answers without an error count as answered, and a later answer replaces an error."""
     path = tmp_path / "answers.jsonl"
     with AnswerFile(path) as first:
         first.write(WHOLE)
@@ -232,12 +232,12 @@ def test_answers_are_found_again(tmp_path: Path) -> None:
     assert (first.answered, second.answered, third.answered) == (set(), {"é"}, {"é", "b"})
     assert (first.failed, second.failed) == (1, 0)
     assert first.idle == math.inf
-    assert second.idle < PATIENCE
+    assert second.idle < TIMEOUT
     assert '"é"' in path.read_text("utf-8")
 
 
 def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> None:
-    """What is torn is cut off, so that the next answer begins a line of its own."""
+    """An incomplete line is removed, and the next answer begins on its own line."""
     path = tmp_path / "answers.jsonl"
     with AnswerFile(path) as answers:
         answers.write(BROKEN)
@@ -250,7 +250,7 @@ def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> Non
         path.write_bytes(after[:end])
         with AnswerFile(path) as answers:
             answers.write({**WHOLE, "id": "next"})
-        # Only its line end is missing: the answer is whole.
+        # Without its line end alone, the answer is complete.
         finished = end >= len(after) - 1
         assert answers.answered == ({"é"} if finished else set())
         assert [line["id"] for line in many.read_answers(path)] == (["b", "é", "next"] if finished else ["b", "next"])
@@ -267,8 +267,8 @@ def test_a_kill_anywhere_in_a_write_loses_that_line_alone(tmp_path: Path) -> Non
         b'{"id":[1],"completion":{}}\n',
     ],
 )
-def test_another_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
-    """Such as the prompts, named in the place of the answers."""
+def test_a_file_without_answers_is_refused_and_unchanged(tmp_path: Path, content: bytes) -> None:
+    """A user may name the prompts in place of the answers."""
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(content)
 
@@ -279,7 +279,7 @@ def test_another_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
 def test_a_second_run_is_refused(tmp_path: Path) -> None:
-    """Two would ask for the same twice."""
+    """Two runs would send the same requests twice."""
     with (
         AnswerFile(tmp_path / "answers.jsonl"),
         pytest.raises(BlockingIOError, match=r"another run writes to .*answers\.jsonl"),
@@ -288,38 +288,38 @@ def test_a_second_run_is_refused(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_in_use_says_so(tmp_path: Path) -> None:
-    """By its time, all the while: a kill leaves behind when the last request can have been sent."""
+def test_a_file_in_use_updates_its_modification_time(tmp_path: Path) -> None:
+    """After a kill the time bounds when the last request was sent."""
     path = tmp_path / "answers.jsonl"
     path.touch()
     os.utime(path, (0, time.time() - 1000))
     with AnswerFile(path) as answers:
         os.utime(path, (0, 0))
-        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
+        assert eventually(lambda: path.stat().st_mtime > 0, TIMEOUT)
 
-    # From shortly before the mark that is the last one.
-    assert 998 < answers.idle < 1000 + PATIENCE
+    # The last mark may be a little older than the end.
+    assert 998 < answers.idle < 1000 + TIMEOUT
 
 
-def test_a_slow_disk_does_not_hold_up_the_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_disk_does_not_delay_the_modification_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is killed meanwhile would seem to have ended long before its last requests."""
     path, syncs, goes_on = tmp_path / "answers.jsonl", threading.Event(), threading.Event()
 
     def fsync(_: int) -> None:
         syncs.set()
-        goes_on.wait(PATIENCE)
+        goes_on.wait(TIMEOUT)
 
     monkeypatch.setattr(os, "fsync", fsync)
     with AnswerFile(path) as answers:
         answers.write(WHOLE)
-        assert syncs.wait(PATIENCE)
+        assert syncs.wait(TIMEOUT)
         os.utime(path, (0, 0))
-        assert eventually(lambda: path.stat().st_mtime > 0, PATIENCE)
+        assert eventually(lambda: path.stat().st_mtime > 0, TIMEOUT)
         goes_on.set()
 
 
-def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once, by the system: an answer that may not be on the disk is not written off as kept."""
+def test_a_failing_disk_raises_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that may not be on the disk is not counted as kept."""
     failures = [OSError(5, "Input/output error")]
 
     def fsync(_: int) -> None:
@@ -333,7 +333,7 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     failures.append(OSError(5, "Input/output error"))
     answers = AnswerFile(tmp_path / "meanwhile.jsonl").__enter__()
     answers.write(WHOLE)
-    assert eventually(lambda: answers._error is not None, PATIENCE)
+    assert eventually(lambda: answers._error is not None, TIMEOUT)
     with pytest.raises(OSError, match="Input/output error"):
         answers.write(WHOLE)
     with pytest.raises(OSError, match="Input/output error"):
@@ -341,7 +341,7 @@ def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_half_a_character_of_a_model_is_written(tmp_path: Path) -> None:
-    """As JSON can write it, in a file that stays UTF-8."""
+    """JSON escapes it, so that the file stays UTF-8."""
     with AnswerFile(tmp_path / "answers.jsonl") as answers:
         answers.write({"id": "a", "completion": {"text": "\ud83d"}})
 
@@ -399,11 +399,11 @@ def test_what_an_error_means(error: openai.APIError, means: str) -> None:
     assert classify_error(error) == means
 
 
-# Asking
+# Requests
 
 
 class Slow(Body):
-    """A body that takes its time before each part."""
+    """A body that waits before each part."""
 
     def __init__(self, seconds: float, *parts: Any) -> None:
         super().__init__(parts)
@@ -433,7 +433,7 @@ def cut() -> httpx2.Response:
 
 
 class Gateway:
-    """Answers the requests of each prompt in turn, and notes when they came; without an answer left, hello."""
+    """A gateway that answers each prompt's requests in turn, then with hello, and records their times."""
 
     def __init__(self, **answers: list[Callable[[], httpx2.Response]]) -> None:
         self.answers = answers
@@ -453,7 +453,7 @@ class Gateway:
     async def ask(
         self, names: str, limit: RollingLimit | None = None, write: Any = None, **settings: Any
     ) -> dict[str, Answer]:
-        """Ask a prompt of each letter; return the answers under their ids."""
+        """Request an answer to a prompt of each letter, and return the answers by id."""
         prompts = read_prompts((json.dumps({"id": name, "prompt": name}) for name in names), model="m")
         transport = httpx2.MockTransport(self)
         found: dict[str, Answer] = {}
@@ -470,8 +470,8 @@ class Gateway:
         return found
 
 
-def test_what_may_pass_is_asked_again() -> None:
-    """After a cut, an error in the stream and a 503, with the SDK's back-off and none of its own retries."""
+def test_temporary_failures_are_retried() -> None:
+    """A connection error, an error event and a 503 use the SDK's back-off, but none of its own retries."""
     gateway = Gateway(a=[cut, cut], b=[lambda: stream(sse({"error": {"message": "no", "code": "500"}}))])
     gateway.answers["c"] = [lambda: refusal(503, "internal_server_error")]
     found = run(gateway.ask("abcd"))
@@ -482,17 +482,17 @@ def test_what_may_pass_is_asked_again() -> None:
     assert [len(gateway.times(name)) for name in "abcd"] == [3, 2, 2, 1]
 
 
-def test_every_request_is_under_the_limit() -> None:
-    """Those that are made again, too."""
+def test_retries_count_towards_the_limit() -> None:
+    """No window has more requests than the limit."""
     gateway = Gateway(**{name: [cut, cut, lambda: refusal(500, "internal_server_error")] for name in "abcdef"})
     run(gateway.ask("abcdef", RollingLimit(4, 60)))
 
     assert len(gateway.asked) == 24
-    assert most([when for _, when in gateway.asked], 60) == 4
+    assert most_within([when for _, when in gateway.asked], 60) == 4
 
 
-def test_a_failure_keeps_what_came_and_its_error() -> None:
-    """After so many requests, or at once where another would not help."""
+def test_a_failure_has_the_partial_completion_and_the_error() -> None:
+    """The failure is final after the maximum number of requests, or at once if a retry would not help."""
     gateway = Gateway(a=[cut] * 9, b=[lambda: refusal(404, "invalid_request_error")] * 9)
     found = run(gateway.ask("ab", requests=3))
 
@@ -510,8 +510,8 @@ def test_a_failure_keeps_what_came_and_its_error() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rate_limit_error", "throttling_error"])
-def test_told_to_wait_all_wait(kind: str) -> None:
-    """As long as told, however often, and it does not count as a failure."""
+def test_a_retry_after_delays_every_request(kind: str) -> None:
+    """The wait lasts as long as the gateway asks for, any number of times, and does not count as a failure."""
     gateway = Gateway(a=[lambda: refusal(429, kind, retry_after="60")] * 9)
     found = run(gateway.ask("abc", concurrency=2, requests=1))
 
@@ -521,8 +521,8 @@ def test_told_to_wait_all_wait(kind: str) -> None:
     assert [many.content_of(found[name]) for name in "abc"] == ["Hello"] * 3
 
 
-def test_a_limit_without_a_time_is_waited_for_a_while() -> None:
-    """With the back-off of other failures, and not for ever."""
+def test_a_rate_limit_without_retry_after_uses_the_back_off() -> None:
+    """The number of requests is limited, as for other failures."""
     gateway = Gateway(a=[lambda: refusal(429, "rate_limit_error")] * 9)
     found = run(gateway.ask("a", requests=3))
 
@@ -531,8 +531,8 @@ def test_a_limit_without_a_time_is_waited_for_a_while() -> None:
 
 
 @pytest.mark.parametrize(("status", "kind"), [(429, "budget_exceeded"), (401, "authentication_error")])
-def test_a_spent_budget_stops_the_run(status: int, kind: str) -> None:
-    """At once: the error is raised, what came of the others is kept, and nothing more is asked."""
+def test_an_exceeded_budget_stops_the_run(status: int, kind: str) -> None:
+    """The error is raised at once, partial answers are kept, and no request follows."""
     parts = [*map(event, HELLO[:2])]
     gateway = Gateway(
         b=[lambda: stream(*parts, *[b": ping\n\n"] * 99, every=2)],
@@ -558,8 +558,8 @@ def test_a_spent_budget_stops_the_run(status: int, kind: str) -> None:
     assert found["b"]["error"] == {"type": "CancelledError", "message": "the run was stopped"}
 
 
-def test_a_budget_that_ends_in_mid_stream_keeps_what_came() -> None:
-    """The error inside a stream stops the run as well."""
+def test_a_budget_that_ends_in_mid_stream_keeps_the_partial_answer() -> None:
+    """The error inside a stream stops the run, too."""
     spent = {"error": {"message": "no", "type": "budget_exceeded", "code": "429"}}
     gateway = Gateway(a=[lambda: stream(sse(*HELLO[:2], spent, done=False))])
     with pytest.raises(StreamProviderError):
@@ -570,8 +570,8 @@ def test_a_budget_that_ends_in_mid_stream_keeps_what_came() -> None:
 
 
 @pytest.mark.parametrize("parts", [[], [event(HELLO[0])]], ids=["at once", "later"])
-def test_a_stall_is_asked_again(parts: list[bytes]) -> None:
-    """Keep-alive comments are no life sign of a model."""
+def test_a_stall_is_retried(parts: list[bytes]) -> None:
+    """Keep-alive comments do not count as chunks."""
     gateway = Gateway(a=[lambda: stream(*parts, *[b": ping\n\n"] * 9, every=15)])
     found = run(gateway.ask("a", idle_timeout=20))
 
@@ -579,8 +579,8 @@ def test_a_stall_is_asked_again(parts: list[bytes]) -> None:
     assert gateway.times("a") == pytest.approx([0, 15 * len(parts) + 20.5], abs=0.1)
 
 
-def test_a_cancelled_run_keeps_what_came() -> None:
-    """Ctrl-C cancels it."""
+def test_a_cancelled_run_keeps_partial_answers() -> None:
+    """Ctrl-C cancels the run."""
     gateway = Gateway(a=[lambda: stream(*map(event, HELLO[:2]), b"", every=5)])
 
     async def main() -> None:
@@ -597,8 +597,8 @@ def test_a_cancelled_run_keeps_what_came() -> None:
     assert "error" not in gateway.found["b"]
 
 
-def test_a_model_may_think_for_as_long_as_said() -> None:
-    """Before its first byte too, where the read timeout of `Tensorloop` is a minute."""
+def test_idle_timeout_replaces_the_clients_read_timeout() -> None:
+    """`Tensorloop` has a read timeout of a minute, which also limits the wait for the first byte."""
     timeouts: list[Any] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -616,8 +616,8 @@ def test_a_model_may_think_for_as_long_as_said() -> None:
     assert timeouts == [{"connect": 5.0, "read": read, "write": 600, "pool": 600} for read in (300, 7)]
 
 
-def test_what_asks_nothing_is_refused() -> None:
-    """Not answered with nothing."""
+def test_settings_that_permit_no_request_are_refused() -> None:
+    """The run does not end without answers."""
     for name in ("concurrency", "requests"):
         settings: dict[str, Any] = {name: 0}
         with pytest.raises(ValueError, match=f"{name} is 0: with fewer than 1, nothing is asked"):
@@ -625,7 +625,7 @@ def test_what_asks_nothing_is_refused() -> None:
 
 
 def test_a_full_disk_ends_the_run() -> None:
-    """The exception of `write` reaches the caller as it is."""
+    """The exception of `write` reaches the caller unchanged."""
 
     def write(_: Answer) -> None:
         raise OSError(28, "No space left on device")
@@ -634,8 +634,8 @@ def test_a_full_disk_ends_the_run() -> None:
         run(Gateway().ask("abc", write=write))
 
 
-def test_no_more_at_once_than_said() -> None:
-    """Bounded concurrency: a new one begins where one ends."""
+def test_concurrency_limits_the_open_requests() -> None:
+    """A request begins when another ends."""
     gateway = Gateway(**{name: [lambda: stream(sse(text("Hello"), finish()), every=1)] for name in "abcdef"})
     run(gateway.ask("abcdef", concurrency=2))
 
@@ -659,7 +659,7 @@ def server(recording: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplayS
 
 
 def recipe(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | None:
-    """Run the recipe in this process; return its exit status, or the sentence it ends with."""
+    """Run the recipe in this process; return its exit status, or its last sentence."""
     requirements.module("tqdm", "prompts")
     monkeypatch.setattr(sys, "argv", ["many_prompts.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
@@ -667,8 +667,8 @@ def recipe(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str | int | N
     return end.value.code
 
 
-async def test_a_server_sees_no_more_than_the_limit(server: ReplayServer, tmp_path: Path) -> None:
-    """With new connections and old ones, slow beginnings and quick ones, and failures in between."""
+async def test_a_server_receives_no_more_requests_than_the_limit(server: ReplayServer, tmp_path: Path) -> None:
+    """The limit holds for new and old connections, slow and quick responses, and failures."""
     faults = ["", "first-delay=0.05", "status=503&retry-after=0.01&fails=1", "cut-after=3&fails=1"]
     given = [many.prompt(number, faults[number % 4]) for number in range(16)]
     prompts = read_prompts(map(json.dumps, given), **many.FIELDS)
@@ -681,10 +681,10 @@ async def test_a_server_sees_no_more_than_the_limit(server: ReplayServer, tmp_pa
     assert many.most_requests_within(server, 0.3) <= 9
 
 
-def test_the_recipe_answers_and_asks_once(
+def test_the_recipe_requests_each_answer_once(
     server: ReplayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What failed is asked again by the next run, what is answered is not; what is run at once waits a window."""
+    """The next run retries failures, and keeps answers; a run right after another waits for a window."""
     faults = {2: "status=400&fails=1", 3: "status=429&retry-after=0.2&fails=1"}
     prompts = many.write_lines(tmp_path / "prompts.jsonl", [many.prompt(n, faults.get(n, "")) for n in range(6)])
     answers = tmp_path / "answers.jsonl"
@@ -701,14 +701,14 @@ def test_the_recipe_answers_and_asks_once(
         f"p{number}" for number in range(6)
     ]
     assert many.request_counts(server) == {f"number {number}": 2 if number in faults else 1 for number in range(6)}
-    # No bar where there is no terminal.
+    # The progress bar needs a terminal.
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_recipe_stops_where_the_budget_is_spent(
+def test_the_recipe_stops_when_the_budget_is_exceeded(
     server: ReplayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says why, in a sentence."""
+    """Its last sentence names the reason."""
     given = [many.prompt(0, "status=429&error-type=budget_exceeded"), *(many.prompt(n) for n in range(1, 40))]
     prompts = many.write_lines(tmp_path / "prompts.jsonl", given)
     said = recipe(monkeypatch, prompts, tmp_path / "answers.jsonl", 1, 60)
@@ -720,10 +720,10 @@ def test_the_recipe_stops_where_the_budget_is_spent(
 @pytest.mark.parametrize(
     ("given", "says"), [("hello", "line 1 of the prompts: not JSON"), ('"a"', "lets nothing through")]
 )
-def test_the_recipe_says_what_is_wrong(
+def test_the_recipe_names_invalid_input(
     server: ReplayServer, given: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a sentence, from standard input too, before it asks."""
+    """The sentence appears before any request, also for standard input."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
     said = recipe(monkeypatch, "-", tmp_path / "answers.jsonl", 0)
 
@@ -731,24 +731,24 @@ def test_the_recipe_says_what_is_wrong(
     assert server.requests == []
 
 
-def test_without_arguments_the_recipe_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its docstring is its help."""
+def test_the_recipe_without_arguments_prints_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The help is the docstring."""
     assert "python recipes/many_prompts.py prompts.jsonl answers.jsonl" in str(recipe(monkeypatch))
 
 
-def test_a_killed_run_is_taken_up(server: ReplayServer, tmp_path: Path) -> None:
-    """No finished request twice, and its requests still count: the limit holds across the kill."""
+def test_a_killed_run_can_be_continued(server: ReplayServer, tmp_path: Path) -> None:
+    """No answer is requested twice, and the limit holds across the kill."""
     requirements.module("tqdm", "prompts")
     given = [many.prompt(n, "" if n < 10 else "stall-after=3&fails=1") for n in range(16)]
     prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
     with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
-        assert eventually(lambda: len(server.requests) == 16 and len(many.read_answers(answers)) == 10, PATIENCE)
+        assert eventually(lambda: len(server.requests) == 16 and len(many.read_answers(answers)) == 10, TIMEOUT)
         run.kill()
         run.wait()
     killed = time.monotonic()
     before = many.request_counts(server)
     with many.running_recipe("many_prompts", server, prompts, answers, 16, 1) as run:
-        _, said = run.communicate(timeout=PATIENCE)
+        _, said = run.communicate(timeout=TIMEOUT)
     again = many.request_counts(server) - before
 
     assert (run.returncode, said) == (0, "")
@@ -758,8 +758,8 @@ def test_a_killed_run_is_taken_up(server: ReplayServer, tmp_path: Path) -> None:
     assert min(request.time for request in server.requests if request.time > killed) > killed + 1
 
 
-def test_prompts_travel() -> None:
-    """To workers on other machines."""
+def test_prompts_survive_pickling() -> None:
+    """Workers on other machines receive them pickled."""
     prompt = read_prompts(['"a"'], model="m")[0]
 
     assert pickle.loads(pickle.dumps(prompt)) == prompt == Prompt(prompt.id, prompt.request)

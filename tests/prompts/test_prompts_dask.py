@@ -1,4 +1,4 @@
-"""Many prompts on the real workers of a cluster in this machine, some of which are killed."""
+"""Many prompts on the workers of a local cluster, some of which are killed."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tensorloop_stream.replay import ReplayServer
 if TYPE_CHECKING:
     from distributed import Client
 
-# As long as anything may take on a busy machine.
-PATIENCE = 120.0
+# The longest time that any step takes on a busy machine.
+TIMEOUT = 120.0
 STALLS_ONCE = "stall-after=3&fails=1"
 STALLS = "stall-after=3"
 SPENT = "status=429&error-type=budget_exceeded"
@@ -55,7 +55,7 @@ def dask(server: ReplayServer) -> Iterator[Client]:
             yield client
 
 
-def asked(numbers: range, **faults: str) -> list[Prompt]:
+def read_numbered(numbers: range, **faults: str) -> list[Prompt]:
     given = [many.prompt(number, faults.get(f"p{number}", "")) for number in numbers]
     return read_prompts(map(json.dumps, given), **many.FIELDS)
 
@@ -76,14 +76,14 @@ def kill_a_busy_worker(dask: Client) -> None:
 
 
 def times(server: ReplayServer, numbers: range) -> list[float]:
-    wanted = {f"number {number}" for number in numbers}
-    return [request.time for request in server.requests if request.body["messages"][0]["content"] in wanted]
+    contents = {f"number {number}" for number in numbers}
+    return [request.time for request in server.requests if request.body["messages"][0]["content"] in contents]
 
 
 def test_the_workers_share_the_limit(dask: Client, server: ReplayServer) -> None:
-    """All of them together send no more than it says in any of its windows."""
+    """All workers together send no more requests than the limit in any window."""
     numbers = range(14)
-    answers = list(answers_to(dask, asked(numbers), 6))
+    answers = list(answers_to(dask, read_numbered(numbers), 6))
     came = times(server, numbers)
 
     assert sorted(many.content_of(answer) for answer in answers) == ["Hello"] * 14
@@ -92,51 +92,51 @@ def test_the_workers_share_the_limit(dask: Client, server: ReplayServer) -> None
 
 
 def test_the_workers_wait_together(dask: Client, server: ReplayServer) -> None:
-    """What one is told, all keep to."""
+    """A `retry-after` that one worker receives delays all of them."""
     numbers = range(20, 40)
     answers = list(
-        answers_to(dask, asked(numbers, p20="status=429&retry-after=3&fails=1"), 4, 0.5),
+        answers_to(dask, read_numbered(numbers, p20="status=429&retry-after=3&fails=1"), 4, 0.5),
     )
-    told = times(server, range(20, 21))[0]
-    waited = [when - told for when in times(server, numbers) if when - told > 1.5]
+    limited = times(server, range(20, 21))[0]
+    waited = [when - limited for when in times(server, numbers) if when - limited > 1.5]
 
     assert [answer for answer in answers if "error" in answer] == []
-    # Those on their way when one was told do not count.
+    # Requests already sent at that time do not count.
     assert len(waited) >= 4
     assert min(waited) >= 3
 
 
-def test_a_spent_budget_stops_the_workers(dask: Client, server: ReplayServer) -> None:
-    """All of them, and what came is kept."""
+def test_an_exceeded_budget_stops_the_workers(dask: Client, server: ReplayServer) -> None:
+    """All workers stop, and partial answers are kept."""
     numbers = range(40, 80)
     spent = {"p44": f"first-delay=3&{SPENT}"}
     stalled = {f"p{number}": STALLS for number in numbers}
     found: list[Answer] = []
     with pytest.raises(openai.OpenAIError, match="The budget of this key is spent"):
-        found.extend(answers_to(dask, asked(numbers, **stalled | spent)))
+        found.extend(answers_to(dask, read_numbered(numbers, **stalled | spent)))
 
-    # Both workers streamed as much as they can, and none of it goes on.
-    assert eventually(lambda: len(server.disconnects) == len(times(server, numbers)) - 1, PATIENCE)
+    # Both workers streamed as many answers as they can, and all of them have ended.
+    assert eventually(lambda: len(server.disconnects) == len(times(server, numbers)) - 1, TIMEOUT)
     assert len(times(server, numbers)) <= 16
     assert found
     assert {answer["error"]["message"] for answer in found} == {"the run was stopped"}
 
 
 @pytest.mark.parametrize(("first", "second"), [(range(100, 160), range(190, 192)), (range(200, 260), range(290, 292))])
-def test_programs_on_one_scheduler_end_apart(dask: Client, first: range, second: range) -> None:
-    """Left early, or with a spent budget: what another one asks before and after is answered all the same."""
+def test_programs_on_one_scheduler_end_independently(dask: Client, first: range, second: range) -> None:
+    """A program that stops early or exceeds its budget does not affect the requests of another."""
     from distributed import Client
 
-    answers = answers_to(dask, asked(first))
+    answers = answers_to(dask, read_numbered(first))
     found = [next(answers)]
     with Client(dask.scheduler_info()["address"], set_as_default=False) as other:
         if second[0] == 190:
-            left: Any = answers_to(other, asked(second, p191=STALLS))
+            left: Any = answers_to(other, read_numbered(second, p191=STALLS))
             assert next(left)["id"] == "p190"
             left.close()
         else:
             with pytest.raises(openai.OpenAIError, match="The budget of this key is spent"):
-                list(answers_to(other, asked(second, p290=SPENT)))
+                list(answers_to(other, read_numbered(second, p290=SPENT)))
     found.extend(answers)
 
     assert sorted(many.content_of(answer) for answer in found) == ["Hello"] * 60
@@ -144,11 +144,11 @@ def test_programs_on_one_scheduler_end_apart(dask: Client, first: range, second:
 
 
 def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
-    """It does not end the run."""
+    """The run continues."""
     cluster: Any = dask.cluster
     scheduler = cluster.scheduler
     allowed, scheduler.allowed_failures = scheduler.allowed_failures, 0
-    answers = answers_to(dask, asked(range(80, 82), p81=STALLS))
+    answers = answers_to(dask, read_numbered(range(80, 82), p81=STALLS))
     first = next(answers)
     kill_a_busy_worker(dask)
     second = next(answers)
@@ -161,16 +161,16 @@ def test_a_prompt_that_kills_its_workers_has_dasks_error(dask: Client) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_killed_workers_lose_nothing(server: ReplayServer, tmp_path: Path) -> None:
-    """What they were streaming is asked anew, what is written is not."""
+    """Streams of killed workers are requested again; written answers are not."""
     given = [many.prompt(n, "" if n < 88 else STALLS_ONCE) for n in range(82, 100)]
     prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
     before = many.request_counts(server)
     with many.running_recipe("many_prompts_dask", server, prompts, answers, 100, 1) as run:
-        assert eventually(lambda: len(many.read_answers(answers)) == 6, PATIENCE)
-        assert eventually(lambda: len(many.request_counts(server) - before) == 18, PATIENCE)
+        assert eventually(lambda: len(many.read_answers(answers)) == 6, TIMEOUT)
+        assert eventually(lambda: len(many.request_counts(server) - before) == 18, TIMEOUT)
         for worker in many.workers_of(run.pid):
             os.kill(worker, signal.SIGKILL)
-        _, said = run.communicate(timeout=PATIENCE)
+        _, said = run.communicate(timeout=TIMEOUT)
 
     assert run.returncode == 0, said
     assert sorted(line["id"] for line in many.read_answers(answers)) == [f"p{number}" for number in range(82, 100)]
@@ -178,16 +178,16 @@ def test_killed_workers_lose_nothing(server: ReplayServer, tmp_path: Path) -> No
     assert many.request_counts(server) - before == {f"number {n}": 1 if n < 88 else 2 for n in range(82, 100)}
 
 
-def test_ctrl_c_keeps_what_came(server: ReplayServer, tmp_path: Path) -> None:
-    """As in one process: the workers, which a terminal interrupts too, hand over what they have, and say nothing."""
+def test_ctrl_c_keeps_partial_answers(server: ReplayServer, tmp_path: Path) -> None:
+    """The workers, which a terminal interrupts too, deliver them and print nothing."""
     given = [many.prompt(n, "" if n < 164 else STALLS) for n in range(160, 170)]
     prompts, answers = many.write_lines(tmp_path / "prompts.jsonl", given), tmp_path / "answers.jsonl"
     with many.running_recipe("many_prompts_dask", server, prompts, answers, 100, 1) as run:
-        assert eventually(lambda: len(many.read_answers(answers)) == 4, PATIENCE)
-        assert eventually(lambda: len(times(server, range(160, 170))) == 10, PATIENCE)
+        assert eventually(lambda: len(many.read_answers(answers)) == 4, TIMEOUT)
+        assert eventually(lambda: len(times(server, range(160, 170))) == 10, TIMEOUT)
         time.sleep(0.5)  # three chunks come
         os.killpg(run.pid, signal.SIGINT)
-        _, said = run.communicate(timeout=PATIENCE)
+        _, said = run.communicate(timeout=TIMEOUT)
     broken = [line for line in many.read_answers(answers) if "error" in line]
 
     assert (run.returncode, said) == (1, "stopped\n")
@@ -199,8 +199,8 @@ def test_ctrl_c_keeps_what_came(server: ReplayServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("requests", "seconds"), [(0, 60), (30, 0), (30, math.inf)])
-def test_a_shared_limit_lets_something_through(requests: int, seconds: float) -> None:
-    """One that would not is refused, as in one process."""
+def test_a_shared_limit_that_permits_nothing_is_refused(requests: int, seconds: float) -> None:
+    """The error is that of a limit in one process."""
     requirements.module("distributed", "dask")
     from tensorloop_stream.prompts_dask import SharedLimit
 
@@ -208,8 +208,8 @@ def test_a_shared_limit_lets_something_through(requests: int, seconds: float) ->
         SharedLimit(requests, seconds)
 
 
-def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
-    """Those that its tasks waited for: the scheduler would give them to the dead."""
+def test_a_killed_worker_frees_its_slots(dask: Client) -> None:
+    """The scheduler would give slots to the dead worker's waiting tasks."""
     from distributed import Semaphore
 
     from tensorloop_stream.prompts_dask import SharedLimit
@@ -223,8 +223,8 @@ def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
     cluster: Any = dask.cluster
     pending = cluster.scheduler.extensions["semaphores"].metrics["pending"]
     with ThreadPoolExecutor() as pool:
-        answers = pool.submit(list, answers_to(dask, asked(range(170, 180)), 2))
-        busy = eventually(lambda: sum(map(len, dask.processing().values())) == 10, PATIENCE)
+        answers = pool.submit(list, answers_to(dask, read_numbered(range(170, 180)), 2))
+        busy = eventually(lambda: sum(map(len, dask.processing().values())) == 10, TIMEOUT)
         time.sleep(0.5)
         waited = pending[limit._name]
         kill_a_busy_worker(dask)
@@ -232,17 +232,17 @@ def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
         began = time.monotonic()
         held.release()
         held.release()
-        found = answers.result(PATIENCE)
+        found = answers.result(TIMEOUT)
 
     assert busy
     assert waited == 2
     assert len(found) == 10
-    # A lease that nobody renews is kept for 30 seconds.
+    # A lease that is not renewed lasts for 30 seconds.
     assert time.monotonic() - began < 20
 
 
-def test_who_gives_up_leaves_a_place_behind(dask: Client) -> None:
-    """Also the one that the scheduler gives out when nobody waits for it any more."""
+def test_a_cancelled_task_frees_its_slot(dask: Client) -> None:
+    """The scheduler may assign the slot after the task has gone."""
     from distributed import Semaphore, get_worker
 
     from tensorloop_stream.prompts_dask import SharedLimit
@@ -270,13 +270,13 @@ def test_who_gives_up_leaves_a_place_behind(dask: Client) -> None:
     held.release()
 
 
-def test_no_pause_ends_another(dask: Client) -> None:
-    """Of several programs, workers and runs that were killed the longest counts."""
+def test_the_longest_pause_holds(dask: Client) -> None:
+    """Several programs, workers and killed runs may each have paused the limit."""
     from distributed import get_worker
 
     from tensorloop_stream.prompts_dask import SharedLimit
 
-    async def told(*pauses: float) -> float:
+    async def pause_for(*pauses: float) -> float:
         limit = SharedLimit(7, 60)
         limit.connect(get_worker())
         for pause in pauses:
@@ -285,22 +285,22 @@ def test_no_pause_ends_another(dask: Client) -> None:
 
     submit: Any = dask.submit
     SharedLimit(7, 60).register(dask, 50)
-    killed = submit(told, pure=False).result()
-    first = submit(told, 120, 5, pure=False).result()
-    submit(told, 7, pure=False).result()
+    killed = submit(pause_for, pure=False).result()
+    first = submit(pause_for, 120, 5, pure=False).result()
+    submit(pause_for, 7, pure=False).result()
     SharedLimit(7, 60.0).register(dask, 1000)
-    last = submit(told, pure=False).result()
+    last = submit(pause_for, pure=False).result()
 
     assert 0 < killed <= 10
     assert 60 < last <= first <= 120
 
 
-# A cluster of its own
+# A separate cluster
 
 
 @pytest.fixture(scope="module")
 def address(server: ReplayServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scheduler and a worker as processes, as on other machines."""
+    """The address of a scheduler and a worker in processes of their own, as on other machines."""
     folder = tmp_path_factory.mktemp("cluster")
     known = folder / "scheduler.json"
     environment = {**os.environ, "TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
@@ -318,27 +318,27 @@ def address(server: ReplayServer, tmp_path_factory: pytest.TempPathFactory) -> I
             )
             stack.callback(process.wait)
             stack.callback(os.killpg, process.pid, signal.SIGKILL)
-        assert eventually(lambda: known.exists() and known.read_text("utf-8").endswith("}"), PATIENCE)
+        assert eventually(lambda: known.exists() and known.read_text("utf-8").endswith("}"), TIMEOUT)
         found: str = json.loads(known.read_text("utf-8"))["address"]
         yield found
 
 
-def test_a_run_that_is_killed_goes_on_at_a_cluster(
+def test_a_killed_run_continues_on_a_cluster(
     server: ReplayServer, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in the file is not asked again, and the limit holds over the two of them."""
+    """Answers in the file are not requested again, and the limit holds over both runs."""
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
     numbers = range(260, 280)
     prompts = many.write_lines(tmp_path / "prompts.jsonl", map(many.prompt, numbers))
     answers = tmp_path / "answers.jsonl"
     with many.running_recipe("many_prompts_dask", server, prompts, answers, 5, 1) as first:
-        assert eventually(lambda: len(many.read_answers(answers)) >= 7, PATIENCE)
+        assert eventually(lambda: len(many.read_answers(answers)) >= 7, TIMEOUT)
         local = many.workers_of(first.pid) if sys.platform == "linux" else set()
         first.kill()
         first.wait()
     before = {line["id"] for line in many.read_answers(answers)}
     with many.running_recipe("many_prompts_dask", server, prompts, answers, 5, 1) as second:
-        _, said = second.communicate(timeout=PATIENCE)
+        _, said = second.communicate(timeout=TIMEOUT)
     came = times(server, numbers)
 
     assert (second.returncode, said) == (0, "")

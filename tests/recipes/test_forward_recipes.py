@@ -1,4 +1,4 @@
-"""The forwarding recipes, each under its real server, against a gateway that replays."""
+"""The forwarding recipes under their real servers, in front of a replay server."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from web import (
 
 from tensorloop_stream.replay import ReplayServer
 
-# Every recipe forwards to this port, where each test puts a gateway with the faults it is about.
+# Every recipe forwards to this port, where each test starts a gateway with its faults.
 GATEWAY = unused_port()
 PAGES = [name for name in SITES if name != "eventsource"]
 ASGI = [name for name in PAGES if name != "flask"]
-# The servers that are the same to a test that reads to the end are not all started for it.
+# One server per framework, for tests that read to the end.
 ONE_EACH = ["starlette", "fastapi", "django", "flask"]
 
 
@@ -54,41 +54,41 @@ def gateway(**faults: Any) -> ReplayServer:
 
 
 @sites(PAGES)
-def test_the_haiku_arrives_as_it_is_made(site: RunningRecipe) -> None:
-    """Byte for byte, a part for each event, over the time that the model takes."""
+def test_the_haiku_is_forwarded_event_by_event(site: RunningRecipe) -> None:
+    """The bytes are unchanged, and take as long as the model's."""
     with gateway(delay=0.02) as upstream:
-        arrival = site.ask()
+        response = site.ask()
         requests = upstream.requests
     events = HAIKU_BODY.count("\n\n")
 
-    assert arrival.status == 200
-    assert arrival.body.decode() == HAIKU_BODY
-    assert len(arrival.parts) > events / 2
-    assert arrival.duration > 0.02 * events / 2
-    assert arrival.headers["content-type"] == "text/event-stream; charset=utf-8"
-    assert arrival.headers["cache-control"] == "no-cache, no-transform"
-    assert arrival.headers["x-accel-buffering"] == "no"
+    assert response.status == 200
+    assert response.body.decode() == HAIKU_BODY
+    assert len(response.parts) > events / 2
+    assert response.duration > 0.02 * events / 2
+    assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["x-accel-buffering"] == "no"
     assert [request.body for request in requests] == [GATEWAY_REQUEST]
 
 
 @sites(PAGES)
 @pytest.mark.parametrize("status", [401, 429, 503])
 def test_an_error_reaches_the_browser(site: RunningRecipe, status: int) -> None:
-    """With its status, its JSON and, where there is one, its `retry-after`."""
+    """The status, the JSON and any `retry-after` are kept."""
     retry_after = {} if status == 401 else {"retry_after": 0.05}
     with gateway(status=status, **retry_after) as upstream:
-        arrival = site.ask()
+        response = site.ask()
         requests = upstream.requests
 
-    assert arrival.status == status
-    assert json.loads(arrival.body)["error"]["code"] == str(status)
-    assert arrival.headers.get("retry-after") == (None if status == 401 else "0.05")
+    assert response.status == status
+    assert json.loads(response.body)["error"]["code"] == str(status)
+    assert response.headers.get("retry-after") == (None if status == 401 else "0.05")
     assert len(requests) == (1 if status == 401 else 2)
 
 
 @sites([*ONE_EACH, "eventsource"])
 @pytest.mark.parametrize(
-    "wish",
+    "fields",
     [
         {"model": "gpt-4o"},
         {"max_tokens": 1_000_000},
@@ -100,22 +100,22 @@ def test_an_error_reaches_the_browser(site: RunningRecipe, status: int) -> None:
     ],
     ids="+".join,
 )
-def test_a_browser_decides_on_messages_alone(site: RunningRecipe, wish: dict[str, Any]) -> None:
-    """Whatever else it wishes for, it is refused or left out: the gateway never sees it."""
+def test_a_browser_may_set_only_messages(site: RunningRecipe, fields: dict[str, Any]) -> None:
+    """Other fields are refused or removed before the gateway sees them."""
     with gateway() as upstream:
-        arrival = site.ask({**BROWSER_REQUEST, **wish}, authorization="Bearer tl_other", cookie="a=b")
-        if arrival.status == 200 and arrival.headers["content-type"] == "application/json":
-            site.get(f"/chat/{json.loads(arrival.body)['id']}")
+        response = site.ask({**BROWSER_REQUEST, **fields}, authorization="Bearer tl_other", cookie="a=b")
+        if response.status == 200 and response.headers["content-type"] == "application/json":
+            site.get(f"/chat/{json.loads(response.body)['id']}")
         requests = upstream.requests
 
-    assert arrival.status in {200, 422}
-    assert [request.body for request in requests] == ([GATEWAY_REQUEST] if arrival.status == 200 else [])
+    assert response.status in {200, 422}
+    assert [request.body for request in requests] == ([GATEWAY_REQUEST] if response.status == 200 else [])
     assert not [request for request in requests if "cookie" in request.headers]
 
 
 @sites([*ONE_EACH, "eventsource"])
 @pytest.mark.parametrize(
-    "asked",
+    "body",
     [
         b"",
         b"{",
@@ -132,27 +132,27 @@ def test_a_browser_decides_on_messages_alone(site: RunningRecipe, wish: dict[str
         {"messages": [{"role": "tool", "tool_call_id": "1", "content": "hello"}]},
         {"messages": ["hello"]},
     ],
-    ids=lambda asked: str(asked)[:40],
+    ids=lambda body: str(body)[:40],
 )
-def test_other_messages_are_refused(site: RunningRecipe, asked: Any) -> None:
-    """Few, short texts of the two speakers, or nothing is asked."""
+def test_other_messages_are_refused(site: RunningRecipe, body: Any) -> None:
+    """Only a few short texts of the two roles are accepted."""
     with gateway() as upstream:
-        arrival = site.ask(asked)
+        response = site.ask(body)
         requests = upstream.requests
 
-    assert arrival.status == 422
+    assert response.status == 422
     assert requests == []
 
 
 @sites(["starlette", "fastapi", "flask", "eventsource"])
-def test_a_body_without_an_end_is_not_read(site: RunningRecipe) -> None:
-    """The server's memory is no browser's to fill (Django reads larger bodies into a file)."""
+def test_a_large_body_is_refused(site: RunningRecipe) -> None:
+    """A browser must not fill the server's memory (Django reads larger bodies into a file)."""
     assert site.ask(b'{"messages": "' + b"x" * 1_000_000 + b'"}').status == 413
 
 
 @sites([*PAGES, "eventsource"])
 def test_the_page_is_served(site: RunningRecipe) -> None:
-    """The same file in each."""
+    """Each recipe serves the same file."""
     page = site.get("/")
 
     assert page.status == 200
@@ -160,8 +160,8 @@ def test_the_page_is_served(site: RunningRecipe) -> None:
     assert b"<title>Chat</title>" in page.body
 
 
-def test_the_page_needs_nothing_else() -> None:
-    """No build step, nothing from elsewhere, and no text of a model that becomes HTML."""
+def test_the_page_is_self_contained_and_safe() -> None:
+    """The page needs no build step and no other host, and inserts no text as HTML."""
     page = (ROOT / "recipes/chat.html").read_text("utf-8")
 
     assert not re.search(r"https?:|//[a-z]+\.| src=|@import|<link(?! rel=\"icon\" href=\"data:,\")", page)
@@ -179,7 +179,7 @@ PHASES: dict[str, dict[str, Any]] = {
 @sites(ASGI)
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_browser_that_leaves_ends_the_request(site: RunningRecipe, phase: str) -> None:
-    """In every phase: the gateway sees it at once, and nothing is asked for nobody."""
+    """In every phase the gateway sees the disconnect at once, and no retry follows."""
     with gateway(**PHASES[phase]) as upstream, RawBrowser(site.port) as visitor:
         if phase in {"mid-stream", "stalled"}:
             visitor.read_until(b"data: ")
@@ -195,8 +195,8 @@ def test_a_browser_that_leaves_ends_the_request(site: RunningRecipe, phase: str)
 
 
 @sites(["flask"])
-def test_a_browser_that_leaves_a_thread_is_noticed_with_the_next_piece(site: RunningRecipe) -> None:
-    """As the recipe says; while the model is silent, nothing tells the thread."""
+def test_a_browser_that_leaves_flask_ends_the_request_with_the_next_event(site: RunningRecipe) -> None:
+    """A thread cannot detect the disconnect before it writes."""
     with gateway(delay=0.05) as upstream, RawBrowser(site.port) as visitor:
         visitor.read_until(b"data: ")
         visitor.leave()
@@ -207,7 +207,7 @@ def test_a_browser_that_leaves_a_thread_is_noticed_with_the_next_piece(site: Run
 @sites([*PAGES])
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_slow_reader_holds_the_gateway_back(site: RunningRecipe) -> None:
-    """What the gateway sends fits into the sockets between: the forwarder's memory stays flat."""
+    """Data waits in the sockets between, and the forwarder's memory stays constant."""
     with EndlessGateway(GATEWAY) as upstream, RawBrowser(site.port, buffer=4096) as visitor:
         visitor.read_until(b"data: ")
         before = site.memory()
@@ -224,7 +224,7 @@ def test_a_slow_reader_holds_the_gateway_back(site: RunningRecipe) -> None:
 
 @pytest.mark.parametrize("recipe", ["forward_starlette", "forward_fastapi", "forward_django", "forward_eventsource"])
 async def test_the_finished_message_is_saved(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`on_finish` gets the whole message, once."""
+    """`on_finish` receives the whole message once."""
     framework = recipe.removeprefix("forward_").replace("eventsource", "starlette")
     requirements.module(framework, framework)
     with gateway() as upstream:
@@ -241,7 +241,7 @@ async def test_the_finished_message_is_saved(recipe: str, monkeypatch: pytest.Mo
 
 
 def test_the_finished_message_is_saved_by_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`on_finish` gets the whole message, once."""
+    """`on_finish` receives the whole message once."""
     requirements.module("flask", "flask")
     with gateway() as upstream:
         module = imported("forward_flask", upstream, monkeypatch)
@@ -263,7 +263,7 @@ def imported(recipe: str, upstream: ReplayServer, monkeypatch: pytest.MonkeyPatc
 
 @sites(["eventsource"])
 def test_an_answer_is_streamed_to_one_get(site: RunningRecipe) -> None:
-    """An EventSource asks again by itself; a 204 makes it stop, and the gateway is asked once."""
+    """An EventSource reconnects by itself; a 204 stops it, and one request reaches the gateway."""
     with gateway(delay=0.02) as upstream:
         path = f"/chat/{json.loads(site.ask().body)['id']}"
         with RawBrowser(site.port, path=path, method="GET") as visitor:
@@ -271,10 +271,10 @@ def test_an_answer_is_streamed_to_one_get(site: RunningRecipe) -> None:
             while_it_runs = site.get(path)
             visitor.read_until(b"[DONE]")
         afterwards = site.get(path)
-        asked = len(upstream.requests)
+        requests = len(upstream.requests)
 
     assert HAIKU_BODY.split("\n\n")[0].encode() in visitor.got
     assert while_it_runs.status == 204
     assert afterwards.status == 204
     assert site.get("/chat/unknown").status == 204
-    assert asked == 1
+    assert requests == 1

@@ -1,4 +1,4 @@
-"""The recipes that look closer at one answer: its speed, its thoughts, its chunks, its calls, its errors."""
+"""Recipes that inspect one answer: its speed, reasoning, chunks, calls and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RunOn = Callable[[str, str, bytes], str]
 
 
 def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a recipe as it stands and return the sentence it ends with, if it does."""
+    """Run a recipe unedited, and return its last sentence, if any."""
     monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
     try:
@@ -34,7 +34,7 @@ def run(recipe: str, server: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
-    """Run a recipe on another answer to what a cassette asks."""
+    """A function that runs a recipe on another answer to a cassette's request."""
 
     def running(recipe: str, name: str, body: bytes) -> str:
         with ReplayServer(recorded.cassette_with_body(name, tmp_path, body)) as server:
@@ -45,7 +45,7 @@ def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
 
 @pytest.fixture
 def chunks_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Return where `record_chunks` will write."""
+    """Return the path that `record_chunks` writes."""
     monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
     return tmp_path / "chunks.jsonl"
 
@@ -62,8 +62,8 @@ def read_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> ChatAccumulator:
     return kept
 
 
-def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The picture as a line, the times, the tokens by the usage that came."""
+def test_how_fast_prints_times_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines are the sparkline, the times, the gaps, and the tokens by the usage."""
     with ReplayServer(cassette.FOLDER / "chat/usage.yaml", delay=0.001) as server:
         assert run("how_fast", server, monkeypatch) == ""
     lines = capsys.readouterr().out.splitlines()
@@ -74,10 +74,10 @@ def test_how_fast_it_was(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     assert re.fullmatch(r"[1-9]\d* tokens/s from gpt-4o-mini, request \S+", lines[3])
 
 
-def test_each_number_is_what_it_is_said_to_be(
+def test_how_fast_prints_each_number_in_its_place(
     run_on: RunOn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each of them another one, to be told apart."""
+    """Distinct numbers show which is which."""
     monkeypatch.setattr(StreamTiming, "gap", lambda _, quantile: quantile)
     monkeypatch.setattr(StreamTiming, "time_to_first_chunk", 99.0)
     monkeypatch.setattr(StreamTiming, "tokens_per_second", 7.0)
@@ -90,8 +90,8 @@ def test_each_number_is_what_it_is_said_to_be(
     assert tokens.startswith("7 tokens/s from gpt-4o-mini, request ")
 
 
-def test_what_was_not_measured_is_a_dash(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither tokens nor gaps nor chunks, and no traceback."""
+def test_how_fast_prints_a_dash_for_missing_numbers(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer without chunks causes no traceback."""
     ended = run_on("how_fast", "chat/usage", sse())
 
     assert ended == ""
@@ -104,10 +104,10 @@ def test_what_was_not_measured_is_a_dash(run_on: RunOn, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("details", "thoughts"), [({}, "None"), ({"completion_tokens_details": {"reasoning_tokens": 1}}, "1")]
 )
-def test_a_refusal_and_the_usage_stand_apart_too(
+def test_a_refusal_and_the_usage_are_printed_separately(
     details: dict[str, Any], thoughts: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no answer goes to standard error; what the thoughts cost is told once, where the model says so."""
+    """Text that is no answer goes to standard error; reasoning tokens are printed if the model reports them."""
     spent = usage()
     spent["usage"] |= details
     chunks = [chunk({"reasoning": "Hm."}), chunk({"refusal": "I can"}), chunk({"refusal": "not."}), finish(), spent]
@@ -119,8 +119,8 @@ def test_a_refusal_and_the_usage_stand_apart_too(
     assert out == f"\n--- 2 tokens, {thoughts} of them thoughts\n\n"
 
 
-def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thoughts go to standard error, the answer to standard output."""
+def test_reasoning_is_printed_separately(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Reasoning goes to standard error, the answer to standard output."""
     with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
         assert run("reasoning", server, monkeypatch) == ""
     out, err = capsys.readouterr()
@@ -132,31 +132,33 @@ def test_reasoning_stands_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_recorded_chunks_make_the_same_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path
 ) -> None:
-    """What was kept, line by line, is the answer again, with the reasoning."""
+    """The lines of the file make the answer again, with its reasoning."""
     with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
         assert run("record_chunks", server, monkeypatch) == ""
 
-    said = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
-    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+    printed = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
+    assert capsys.readouterr().out == f"{printed}--- {chunks_file}: whole, equal\n"
     assert len(chunks_file.read_text("utf-8").splitlines()) == len(recorded.chunks("reasoning/reasoning_content"))
 
 
 def test_recorded_chunks_may_hold_any_character(
     run_on: RunOn, capsys: pytest.CaptureFixture[str], chunks_file: Path
 ) -> None:
-    """What `str.splitlines` takes for line ends, and an emoji in two halves."""
+    """Line ends of `str.splitlines` and an emoji in two halves are kept."""
     halves = b"".join(event(text("@")).replace(b"@", half) for half in (rb"\ud83d", rb"\udcda"))
     body = event(text("a\u2028b\u2029c\x85d\x0ce")) + halves + sse(finish())
     ended = run_on("record_chunks", "reasoning/reasoning_content", body)
 
     assert ended == ""
-    said = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
-    assert capsys.readouterr().out == f"{said}--- {chunks_file}: whole, equal\n"
+    printed = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
+    assert capsys.readouterr().out == f"{printed}--- {chunks_file}: whole, equal\n"
 
 
 @pytest.mark.parametrize("torn", ["", '{"id":"chatcmpl-1","choi', '{"choices":[{"delta":{"content":"ü'])
-def test_chunks_of_a_file_that_ends_early(torn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A program that is killed while it writes leaves a part of a line, perhaps of a character."""
+def test_an_incomplete_last_line_of_chunks_is_ignored(
+    torn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A program that is killed while it writes leaves part of a line, perhaps of a character."""
     whole = json.dumps(text("Hel\u2028"), ensure_ascii=False)
     (tmp_path / "early.jsonl").write_bytes(f"{whole}\n{torn}".encode()[: -1 if torn else None])
     kept = read_chunks(tmp_path / "early.jsonl", monkeypatch)
@@ -165,8 +167,8 @@ def test_chunks_of_a_file_that_ends_early(torn: str, monkeypatch: pytest.MonkeyP
     assert not kept.finished
 
 
-def test_chunks_of_a_broken_stream_are_found(monkeypatch: pytest.MonkeyPatch, chunks_file: Path) -> None:
-    """The sentence that the recipe ends with tells where they are; one that never began has no file."""
+def test_the_path_of_a_broken_streams_chunks_is_printed(monkeypatch: pytest.MonkeyPatch, chunks_file: Path) -> None:
+    """The last sentence has the path; a stream that never began has no file."""
     with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", status=403) as server:
         refused = run("record_chunks", server, monkeypatch)
     with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", cut_after=9) as server:
@@ -181,7 +183,7 @@ def test_chunks_of_a_broken_stream_are_found(monkeypatch: pytest.MonkeyPatch, ch
 def test_calls_run_while_others_are_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each whole call once, with its arguments."""
+    """Each complete call runs once, with its arguments."""
     with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml") as server:
         assert run("tools_early", server, monkeypatch) == ""
     lines = capsys.readouterr().out.splitlines()
@@ -196,8 +198,8 @@ def test_calls_run_while_others_are_written(
 def test_a_call_runs_before_the_next_one_is_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second is cut, and the first has run: so it must be one that may run again."""
-    begun = 1 + next(n for n, piece in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{piece}")
+    """The second call is truncated after the first ran, which must therefore be repeatable."""
+    begun = 1 + next(n for n, one in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{one}")
     with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml", cut_after=begun) as server:
         ended = run("tools_early", server, monkeypatch)
 
@@ -206,7 +208,7 @@ def test_a_call_runs_before_the_next_one_is_whole(
 
 
 def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
-    """Some models send none, instead of an empty object."""
+    """Some models send none instead of an empty object."""
     call = {"index": 0, "id": "call_1", "function": {"name": "get_time", "arguments": ""}}
     ended = run_on("tools_early", "tools/parallel_calls", sse(tool(call), finish("tool_calls")))
 
@@ -215,7 +217,7 @@ def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("body", "out", "said"),
+    ("body", "out", "message"),
     [
         (sse(text("Hel"), text("lo"), finish()), "Hello\n--- final (5 chars) ---\n", ""),
         (sse(), "\n--- final (0 chars) ---\n", ""),
@@ -224,15 +226,15 @@ def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.Captu
     ],
     ids=["whole", "nothing", "broken", "broken at once"],
 )
-def test_one_call_at_the_end(
-    body: bytes, out: str, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+def test_stream_callbacks_print_the_text_and_the_ending(
+    body: bytes, out: str, message: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each piece, and then what became of it: the whole answer, or the part that came before the error."""
+    """The text is printed as it arrives; the ending is the whole answer or the part before the error."""
     ended = run_on("stream_callbacks", "chat/haiku", body)
 
     assert capsys.readouterr().out == out
-    assert ended.startswith(said)
-    assert bool(ended) == bool(said)
+    assert ended.startswith(message)
+    assert bool(ended) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -245,29 +247,31 @@ def test_one_call_at_the_end(
     ],
     ids=["cut", "ended", "error", "stalled"],
 )
-def test_what_went_wrong(faults: dict[str, Any], error: str, advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came, the request to name, the sentence of the error, and what to do."""
+def test_what_went_wrong_prints_text_request_error_and_advice(
+    faults: dict[str, Any], error: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fault has its advice."""
     pages.shorten_timeouts(monkeypatch, 10)
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
-        said = run("what_went_wrong", server, monkeypatch)
+        report = run("what_went_wrong", server, monkeypatch)
 
-    text, _, rest = said.partition("\n--- request ")
+    text, _, rest = report.partition("\n--- request ")
     assert text
     assert HAIKU.startswith(text)
     assert error in rest
     assert rest.endswith(f"\n{advice}")
 
 
-def test_what_went_wrong_with_an_event(run_on: RunOn) -> None:
-    """No JSON is as good as a part that is missing."""
-    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + b"data: {\n\n")
+def test_what_went_wrong_treats_invalid_json_as_a_missing_part(run_on: RunOn) -> None:
+    """The advice is that of a truncated answer."""
+    report = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + b"data: {\n\n")
 
-    assert said.startswith("Ca\n--- request ")
-    assert said.endswith("\na part is missing: keep what came, and ask again")
+    assert report.startswith("Ca\n--- request ")
+    assert report.endswith("\na part is missing: keep what came, and ask again")
 
 
 @pytest.mark.parametrize(
-    ("faults", "out", "said"),
+    ("faults", "out", "message"),
     [
         ({"cut_after": 7}, "In a world where time is", "the connection broke"),
         ({"error_after": 7}, "In a world where time is", "the gateway says: litellm.APIConnectionError"),
@@ -277,14 +281,14 @@ def test_what_went_wrong_with_an_event(run_on: RunOn) -> None:
     ids=["cut", "error", "ended", "refused"],
 )
 def test_existing_code_keeps_its_except_clauses(
-    faults: dict[str, Any], out: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    faults: dict[str, Any], out: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What breaks a stream comes to them, as what the gateway refuses does."""
+    """The clauses catch broken streams and refusals."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
         ended = run("existing_code", server, monkeypatch)
 
     assert capsys.readouterr().out == out
-    assert ended.startswith(said)
+    assert ended.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -300,13 +304,13 @@ def test_existing_code_keeps_its_except_clauses(
         ({"message": "Down.", "code": "503"}, "the gateway gave up: ask again"),
     ],
 )
-def test_what_the_gateway_says_went_wrong(error: dict[str, Any], advice: str, run_on: RunOn) -> None:
-    """By its code and type, in the stream as before it."""
-    said = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + event({"error": error}))
+def test_what_went_wrong_classifies_error_events(error: dict[str, Any], advice: str, run_on: RunOn) -> None:
+    """The advice follows the code and the type of an error event."""
+    report = run_on("what_went_wrong", "chat/haiku", event(text("Ca")) + event({"error": error}))
 
-    assert said.startswith("Ca\n--- request ")
-    assert error["message"] in said
-    assert said.endswith(advice)
+    assert report.startswith("Ca\n--- request ")
+    assert error["message"] in report
+    assert report.endswith(advice)
 
 
 ODD = [
@@ -324,7 +328,7 @@ ODD = [
 ]
 
 
-def test_raw_http_passes_over_what_is_no_text(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+def test_raw_http_ignores_events_without_text(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
     """Gateways send empty events, `null`, and content of other kinds."""
     ended = run_on("raw_http", "chat/haiku", b"".join(ODD) + sse(text("Hello"), finish()))
 
@@ -333,7 +337,7 @@ def test_raw_http_passes_over_what_is_no_text(run_on: RunOn, capsys: pytest.Capt
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "message"),
     [
         (event({"error": {"message": "It broke."}}) + DONE, '{"error":{"message":"It broke."}}'),
         (event({"error": "It broke."}) + DONE, '{"error":"It broke."}'),
@@ -344,17 +348,17 @@ def test_raw_http_passes_over_what_is_no_text(run_on: RunOn, capsys: pytest.Capt
     ],
 )
 def test_raw_http_is_never_silently_wrong(
-    end: bytes, said: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
+    end: bytes, message: str, run_on: RunOn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An error in the stream, also with [DONE] behind it, and an end without [DONE] end the program with a sentence."""
+    """An error in the stream, also before [DONE], and an end without [DONE] end the program with a sentence."""
     ended = run_on("raw_http", "chat/haiku", event(text("la")) + end)
 
     assert capsys.readouterr().out == "la"
-    assert ended.startswith(said)
+    assert ended.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("faults", "said"),
+    ("faults", "message"),
     [
         ({"status": 429, "error_type": "budget_exceeded"}, '429: {"error":{"message":"429 Too Many Requests'),
         ({"cut_after": 7}, "peer closed connection"),
@@ -363,14 +367,16 @@ def test_raw_http_is_never_silently_wrong(
     ],
     ids=["refused", "cut", "ended", "failed"],
 )
-def test_raw_http_tells_what_went_wrong(faults: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the words of the gateway, where it has some."""
+def test_raw_http_prints_the_error(faults: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words are the gateway's, if it has any."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
-        assert run("raw_http", server, monkeypatch).startswith(said)
+        assert run("raw_http", server, monkeypatch).startswith(message)
 
 
-def test_nothing_went_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A whole answer is merely printed."""
+def test_what_went_wrong_prints_a_whole_answer_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A whole answer has no further lines."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml") as server:
         assert run("what_went_wrong", server, monkeypatch) == ""
 

@@ -1,4 +1,4 @@
-"""The JavaScript recipes, under node, against recorded streams."""
+"""The JavaScript recipes under node, against recorded streams."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ RECIPES = ROOT / "recipes/javascript"
 NODE_TESTS = ROOT / "tests/javascript"
 HAIKU = recorded.text("chat/haiku")
 PRINTED = f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
-# What seven events bring.
+# The text of the first seven events.
 BEGUN = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in recorded.chunks("chat/haiku")[:7])
-PATIENCE = 60
+TIMEOUT = 60
 
 with_and_without_sdk = pytest.mark.parametrize("recipe", ["stream.mjs", "raw_fetch.mjs"])
 all_programs = pytest.mark.parametrize("recipe", ["stream.mjs", "stream.ts", "raw_fetch.mjs"])
@@ -44,20 +44,20 @@ def gateway(**faults: Any) -> ReplayServer:
 
 
 def environment(**added: str) -> dict[str, str]:
-    """Return this environment without what it says of any service."""
+    """Return this environment without the variables of any service."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TENSORLOOP", "OPENAI"))}
     return kept | added
 
 
 def run(
-    command: list[Any], *, cwd: Path = ROOT, patience: float = PATIENCE, **added: str
+    command: list[Any], *, cwd: Path = ROOT, timeout: float = TIMEOUT, **added: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=cwd, env=environment(**added), capture_output=True, text=True, timeout=patience, check=False
+        command, cwd=cwd, env=environment(**added), capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
-# What node needs: the SDK from the registry, and TypeScript where it does not run that by itself
+# Packages for node: the SDK, and TypeScript for a node that does not run it
 
 
 @cache
@@ -73,7 +73,7 @@ def node() -> str:
 
 
 def npm_install(folder: Path, *packages: str) -> None:
-    """Install what a package.json asks for; without a registry the test is skipped, or fails where all is required."""
+    """Install the packages of a package.json; without a registry, skip the test or fail it."""
     options = [
         "--no-audit",
         "--no-fund",
@@ -83,7 +83,7 @@ def npm_install(folder: Path, *packages: str) -> None:
         "--fetch-retry-maxtimeout=2000",
     ]
     command = [requirements.program("npm"), "install", *options, *packages]
-    install = run(command, cwd=folder, patience=300)
+    install = run(command, cwd=folder, timeout=300)
     if re.search("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED|E403", install.stderr):
         requirements.unmet("needs npm's registry, which cannot be reached")
     assert install.returncode == 0, install.stderr
@@ -91,7 +91,7 @@ def npm_install(folder: Path, *packages: str) -> None:
 
 @pytest.fixture(scope="session")
 def installed(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipes, copied, with the packages they ask for beside them; fetched only where everything is required."""
+    """A copy of the recipes with their packages, which are downloaded only if everything is required."""
     folder = tmp_path_factory.mktemp("npm") / "javascript"
     shutil.copytree(RECIPES, folder, ignore=shutil.ignore_patterns("node_modules"))
     if requirements.REQUIRE_ALL:
@@ -105,7 +105,7 @@ def installed(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled(installed: Path) -> Path:
-    """The TypeScript as JavaScript, for a node that does not run it by itself."""
+    """The TypeScript recipes as JavaScript, for a node that does not run TypeScript."""
     script = json.loads((installed / "package.json").read_text())["scripts"]["check"]
     tsc, *options = script.replace("--noEmit", "--outDir compiled --rootDir .").split()
     build = run([installed / "node_modules/.bin" / tsc, *options], cwd=installed)
@@ -115,7 +115,7 @@ def compiled(installed: Path) -> Path:
 
 @pytest.fixture
 def program(node: str, request: pytest.FixtureRequest) -> Callable[[str], Path]:
-    """Find what node can run of a recipe; only what uses the SDK is installed, only what has to be is compiled."""
+    """A function that returns the path of a recipe that node can run, installed or compiled if necessary."""
 
     def find(recipe: str) -> Path:
         if recipe.endswith(".ts") and not runs_typescript(node):
@@ -131,8 +131,8 @@ def program(node: str, request: pytest.FixtureRequest) -> Callable[[str], Path]:
 
 
 @all_programs
-def test_the_haiku_as_it_arrives(recipe: str, node: str, program: Callable[[str], Path]) -> None:
-    """The documented flow: piece by piece, then its length; asked for exactly as in recipes/stream.py."""
+def test_a_program_prints_the_haiku_as_it_arrives(recipe: str, node: str, program: Callable[[str], Path]) -> None:
+    """The request equals that of recipes/stream.py."""
     with gateway(delay=0.01) as server:
         settings = environment(TENSORLOOP_BASE_URL=server.base_url, TENSORLOOP_KEY="tl_none")
         process = subprocess.Popen([node, program(recipe)], env=settings, stdout=subprocess.PIPE)
@@ -144,23 +144,23 @@ def test_the_haiku_as_it_arrives(recipe: str, node: str, program: Callable[[str]
 
         assert process.wait() == 0
         assert b"".join(reads).decode() == PRINTED
-        # Two pieces may share a read on a busy machine; one write at the end would be a single one.
+        # Two texts may share a read on a busy machine; output that is printed at the end would take one read.
         assert len(reads) > len(recorded.chunks("chat/haiku")) / 2
         assert [request.body for request in server.requests] == [recorded.request("chat/haiku")]
 
 
 @with_and_without_sdk
-def test_the_haiku_however_it_comes(recipe: str, node: str, program: Callable[[str], Path]) -> None:
-    """Bytes one at a time, CRLF, comments while the model is silent."""
+def test_a_program_prints_the_haiku_for_any_reads(recipe: str, node: str, program: Callable[[str], Path]) -> None:
+    """The reads are single bytes with CRLF, or comments during a silence."""
     path = program(recipe)
 
-    def come(faults: dict[str, Any]) -> None:
+    def check(faults: dict[str, Any]) -> None:
         with gateway(**faults) as server:
             done = run([node, path], TENSORLOOP_BASE_URL=server.base_url, TENSORLOOP_KEY="tl_none")
 
         assert (done.returncode, done.stdout, done.stderr) == (0, PRINTED, "")
 
-    run_in_threads(come, [{"split": 1, "crlf": True}, {"first_delay": 0.4, "ping": 0.1}])
+    run_in_threads(check, [{"split": 1, "crlf": True}, {"first_delay": 0.4, "ping": 0.1}])
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -173,27 +173,27 @@ BROKEN: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @with_and_without_sdk
-def test_what_breaks_is_said(recipe: str, node: str, program: Callable[[str], Path]) -> None:
-    """What had come stays; then one sentence and a failing status, no stack."""
+def test_a_program_reports_a_broken_stream(recipe: str, node: str, program: Callable[[str], Path]) -> None:
+    """The partial text stays printed, followed by one sentence and the status 1, without a stack."""
     path = program(recipe)
 
-    def break_off(fault: str) -> None:
-        faults, printed, says = BROKEN[fault]
+    def check(fault: str) -> None:
+        faults, printed, message = BROKEN[fault]
         with gateway(**faults) as server:
             done = run([node, path], TENSORLOOP_BASE_URL=server.base_url, TENSORLOOP_KEY="tl_none")
 
         assert (done.returncode, done.stdout) == (1, printed)
         assert done.stderr.count("\n") == 1
-        assert says in done.stderr
-        # The SDK asks again where it may help.
+        assert message in done.stderr
+        # The SDK retries a 429.
         assert len(server.requests) == (3 if (recipe, fault) == ("stream.mjs", "429") else 1)
 
-    run_in_threads(break_off, list(BROKEN))
+    run_in_threads(check, list(BROKEN))
 
 
 @all_programs
-def test_without_a_key_a_recipe_says_what_to_do(recipe: str, node: str, program: Callable[[str], Path]) -> None:
-    """One sentence that names the variable and the replay command, even with a key for OpenAI at hand."""
+def test_a_program_without_a_key_names_the_remedies(recipe: str, node: str, program: Callable[[str], Path]) -> None:
+    """One sentence names the variable and the replay command, even if there is a key for OpenAI."""
     done = run([node, program(recipe)], OPENAI_API_KEY="sk-none")
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -207,7 +207,7 @@ def test_without_a_key_a_recipe_says_what_to_do(recipe: str, node: str, program:
 def test_ctrl_c_ends_the_request(
     recipe: str, faults: dict[str, Any], node: str, program: Callable[[str], Path]
 ) -> None:
-    """The gateway sees at once that nobody reads any more."""
+    """The gateway sees the disconnect at once."""
     with gateway(**faults) as server:
         settings = environment(TENSORLOOP_BASE_URL=server.base_url, TENSORLOOP_KEY="tl_none")
         process = subprocess.Popen(
@@ -218,41 +218,41 @@ def test_ctrl_c_ends_the_request(
             assert process.stdout is not None
             process.stdout.read(len(BEGUN))
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=TIMEOUT)
         wait_for(lambda: server.disconnects)
 
         if recipe == "raw_fetch.mjs":
-            assert (process.returncode, said) == (1, "Stopped.\n")
+            assert (process.returncode, errors) == (1, "Stopped.\n")
         else:
-            assert (process.returncode, said) == (-signal.SIGINT, "")
+            assert (process.returncode, errors) == (-signal.SIGINT, "")
 
 
 def wait_for(happened: Callable[[], Any]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.005)
 
 
-# What is copied out of them
+# Functions to copy, and types
 
 
-def test_types(installed: Path) -> None:
-    """`npm run check`: strict, and without what node's type stripping cannot strip."""
+def test_the_recipes_are_typed(installed: Path) -> None:
+    """`npm run check` is strict, and rejects syntax that node's type stripping does not support."""
     check = run([requirements.program("npm"), "run", "--silent", "check"], cwd=installed)
 
     assert (check.returncode, check.stdout) == (0, "")
 
 
 def test_stream_chat_reads_any_stream(node: str) -> None:
-    """What raw_fetch.mjs offers to copy: every cut of the bytes, every line end, every failure."""
+    """The function in raw_fetch.mjs handles every cut of the bytes, every line end and every failure."""
     done = run([node, "--test", NODE_TESTS / "raw_fetch.test.mjs"], RECIPE=str(RECIPES / "raw_fetch.mjs"))
 
     assert done.returncode == 0, done.stdout
 
 
-def test_the_forwarders_as_functions(node: str, program: Callable[[str], Path]) -> None:
-    """The Next.js route and the edge handler: bytes, status, headers, limits, and the browser leaving."""
+def test_the_forwarders_forward_bytes_status_and_disconnects(node: str, program: Callable[[str], Path]) -> None:
+    """The forwarders are the Next.js route and the edge handler."""
     route, edge = program("next/app/api/chat/route.ts").as_uri(), (RECIPES / "edge.mjs").as_uri()
     faults: dict[str, dict[str, Any]] = {
         "whole": {"delay": 0.005},
@@ -265,7 +265,7 @@ def test_the_forwarders_as_functions(node: str, program: Callable[[str], Path]) 
         "429": {"status": 429, "retry_after": 7},
     }
     with ExitStack() as stack:
-        gateways = {name: stack.enter_context(gateway(**suffers)) for name, suffers in faults.items()}
+        gateways = {name: stack.enter_context(gateway(**fault)) for name, fault in faults.items()}
         urls = json.dumps({name: server.base_url for name, server in gateways.items()})
         done = run([node, "--test", NODE_TESTS / "forward.test.mjs"], GATEWAYS=urls, ROUTE=route, EDGE=edge)
 
@@ -285,7 +285,7 @@ def test_the_forwarders_as_functions(node: str, program: Callable[[str], Path]) 
     ids=lambda path: path.name,
 )
 def test_a_recipe_says_how_it_is_run(recipe: Path) -> None:
-    """The first line is a sentence and the command; both settings come from the two variables."""
+    """The first line is a sentence with the command, and both settings come from the two variables."""
     text = recipe.read_text("utf-8")
 
     assert re.match(r"// [A-Z].*: (node|bun|npx) \S+", text)
@@ -294,7 +294,7 @@ def test_a_recipe_says_how_it_is_run(recipe: Path) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
-# A real Next.js app, which is large: only where it is asked for
+# A real Next.js app, which is large, and therefore optional
 
 if os.environ.get("TENSORLOOP_STREAM_NEXT"):
 
@@ -305,13 +305,13 @@ if os.environ.get("TENSORLOOP_STREAM_NEXT"):
         (folder / "package.json").write_text('{"private": true}')
         npm_install(folder, "next", "react", "react-dom", "typescript", "@types/node", "@types/react")
         command = [node, "node_modules/next/dist/bin/next", "build"]
-        build = run(command, cwd=folder, patience=300, NEXT_TELEMETRY_DISABLED="1")
+        build = run(command, cwd=folder, timeout=300, NEXT_TELEMETRY_DISABLED="1")
         assert build.returncode == 0, build.stdout + build.stderr
         return folder
 
     @contextmanager
     def served(node: str, app: Path, **faults: Any) -> Iterator[tuple[str, ReplayServer, httpx2.Client]]:
-        """Start the app in front of a gateway; yields the route's address."""
+        """Start the app in front of a gateway, and yield the address of its route."""
         with socket.create_server(("127.0.0.1", 0)) as unused:
             port = unused.getsockname()[1]
         with gateway(**faults) as server, httpx2.Client(verify=SSL) as browser:
@@ -330,15 +330,15 @@ if os.environ.get("TENSORLOOP_STREAM_NEXT"):
                 process.terminate()
                 process.communicate()
 
-    def wishes() -> dict[str, Any]:
+    def browser_request() -> dict[str, Any]:
         return {"messages": recorded.request("chat/haiku")["messages"]}
 
     def test_a_real_next_app_streams(node: str, next_app: Path) -> None:
-        """Unchanged and piece by piece, also to a browser that takes gzip."""
+        """Events arrive one by one, also in a browser that accepts gzip."""
         headers = {"accept-encoding": "gzip"}
         with (
             served(node, next_app, delay=0.03) as (url, _, browser),
-            browser.stream("POST", url, json=wishes(), headers=headers) as answer,
+            browser.stream("POST", url, json=browser_request(), headers=headers) as answer,
         ):
             reads = list(answer.iter_raw())
 
@@ -347,23 +347,25 @@ if os.environ.get("TENSORLOOP_STREAM_NEXT"):
         assert answer.headers["cache-control"] == "no-cache, no-transform"
         assert answer.headers["x-accel-buffering"] == "no"
 
-    def test_a_real_next_app_passes_failures_on(node: str, next_app: Path) -> None:
-        """A refusal with its status; a cut as an event."""
+    def test_a_real_next_app_forwards_failures(node: str, next_app: Path) -> None:
+        """A refusal keeps its status, and a connection error becomes an event."""
         with served(node, next_app, status=429, retry_after=7) as (url, _, browser):
-            refused = browser.post(url, json=wishes())
+            refused = browser.post(url, json=browser_request())
         with served(node, next_app, cut_after=7) as (url, _, browser):
-            cut = browser.post(url, json=wishes())
+            cut = browser.post(url, json=browser_request())
 
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
         assert refused.json()["error"]["type"] == "rate_limit_error"
         assert json.loads(cut.text.split("\n\n")[-2].removeprefix("data: "))["error"]["code"] == "502"
 
     @pytest.mark.parametrize("faults", [{"first_delay": 600}, {"stall_after": 3}], ids=["silent", "mid-stream"])
-    def test_a_browser_that_leaves_a_real_next_app(faults: dict[str, Any], node: str, next_app: Path) -> None:
-        """The gateway sees it at once, also while the model is silent."""
+    def test_a_real_next_app_ends_the_request_when_the_browser_leaves(
+        faults: dict[str, Any], node: str, next_app: Path
+    ) -> None:
+        """The gateway sees the disconnect at once, also before the model sends anything."""
         with served(node, next_app, **faults) as (url, server, browser):
             with pytest.raises(httpx2.ReadTimeout):
-                browser.post(url, json=wishes(), timeout=1)
+                browser.post(url, json=browser_request(), timeout=1)
             left = time.monotonic()
             wait_for(lambda: server.disconnects)
             seen = server.disconnects[0].time - left

@@ -1,4 +1,4 @@
-"""The recipe that reads hundreds of answers at once: all of them really are open, and one that breaks breaks alone."""
+"""The recipe that reads hundreds of answers at once: all are open together, and one failure affects no other."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Gathering:
-    """A server that answers nobody before so many have asked."""
+    """A server that answers no request before it has received this number of requests."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -70,7 +70,7 @@ class Gathering:
 def test_hundreds_are_open_at_once(
     loop: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The server answers nobody before all have asked; with uvloop, and where it is not installed."""
+    """The recipe uses uvloop, or asyncio's loop if uvloop is not installed."""
     if loop == "uvloop":
         requirements.module("uvloop", "aiohttp")
     else:
@@ -82,8 +82,10 @@ def test_hundreds_are_open_at_once(
     assert WHOLE.fullmatch(capsys.readouterr().out)
 
 
-def test_one_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The others are read to their end, and the last line says what happened."""
+def test_failed_streams_do_not_affect_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other answers are complete, and the last line counts the failures."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", status=403, fails=2) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         pages.run_recipe("many_streams")
@@ -97,10 +99,10 @@ def test_one_that_fails_fails_alone(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     [{"first_delay": NEVER, "ping": 0.2}, {"stall_after": 3}],
     ids=["before the first chunk", "between two chunks"],
 )
-def test_silence_is_not_waited_for(
+def test_silent_streams_time_out(
     faults: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nor do keep-alive comments break it."""
+    """Keep-alive comments do not extend the timeout."""
     pages.shorten_timeouts(monkeypatch, 100)
     begun = time.monotonic()
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
@@ -111,8 +113,8 @@ def test_silence_is_not_waited_for(
     assert time.monotonic() - begun < NEVER
 
 
-def test_without_aiohttp_it_says_what_to_install() -> None:
-    """In one sentence; the SDK knows which."""
+def test_the_error_without_aiohttp_names_it() -> None:
+    """The error is one sentence."""
     program = f"import runpy, sys; sys.modules['aiohttp'] = None; runpy.run_path({str(RECIPE)!r}, run_name='__main__')"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
@@ -121,8 +123,8 @@ def test_without_aiohttp_it_says_what_to_install() -> None:
     assert "aiohttp" in run.stderr
 
 
-def test_without_a_key_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As every recipe."""
+def test_the_recipe_without_a_key_names_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The program ends with this sentence."""
     monkeypatch.delenv("TENSORLOOP_KEY")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="TENSORLOOP_KEY"):

@@ -1,4 +1,4 @@
-"""The recipes about what goes with a stream: history, moderation, other libraries, tests, the Responses API."""
+"""Recipes around a stream: history, moderation, other libraries, tests, the Responses API."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def cassettes() -> Iterator[ReplayServer]:
 
 @pytest.fixture
 def run(cassettes: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a recipe, unedited, and return its names; one that ends with a sentence leaves it under `said`."""
+    """A function that runs a recipe unedited and returns its names; a last sentence is under `exit`."""
 
     def running(recipe: str, server: ReplayServer = cassettes) -> dict[str, Any]:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
@@ -55,7 +55,7 @@ def run(cassettes: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> Run:
         try:
             return pages.run_recipe(recipe)
         except SystemExit as stop:
-            return {"said": stop.code}
+            return {"exit": stop.code}
 
     return running
 
@@ -70,10 +70,10 @@ def names_of(recipe: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_api"])
-def test_without_a_key_it_says_what_to_do(
+def test_a_recipe_without_a_key_names_the_remedies(
     recipe: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """One sentence that names the variable and the replay command; a text as the code is status 1."""
+    """One sentence names the variable and the replay command; a text as the exit code means status 1."""
     if recipe == "langchain_or_litellm":
         requirements.module("langchain_openai", "langchain")
     for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY"):
@@ -87,20 +87,22 @@ def test_without_a_key_it_says_what_to_do(
 # conversation
 
 
-def said(number: int) -> str:
+def recorded_answer(number: int) -> str:
     """Return the text of one of the two recorded answers."""
     body = recorded.interactions("conversations/system_message")[number]["response"]["body"]["string"]
     lines = [json.loads(line[6:]) for line in body.split("\n") if line.startswith("data: {")]
     return "".join(choice["delta"].get("content") or "" for line in lines for choice in line["choices"])
 
 
-def test_a_conversation_sends_what_fits(run: Run, cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """The long old turn stays at home, and in the history; the system message and the last turns go out."""
+def test_a_conversation_sends_the_turns_that_fit(
+    run: Run, cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A long old turn stays in the history; the system message and the last turns are sent."""
     before = len(cassettes.requests)
     history = run("conversation")["history"]
     sent = [request.body["messages"] for request in cassettes.requests[before:]]
 
-    assert capsys.readouterr().out == f"{said(0)}\n{said(1)}\n"
+    assert capsys.readouterr().out == f"{recorded_answer(0)}\n{recorded_answer(1)}\n"
     assert [[message["role"] for message in messages] for messages in sent] == [
         ["system", "user"],
         ["system", "user", "assistant", "user"],
@@ -109,8 +111,8 @@ def test_a_conversation_sends_what_fits(run: Run, cassettes: ReplayServer, capsy
     assert sent[1] == [history[0], *history[3:6]]
 
 
-def test_a_cut_answer_is_remembered_as_cut(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the user read stays in the history, with a word on it; the program goes on."""
+def test_a_truncated_answer_is_marked_in_the_history(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The history keeps the shown text with a mark, and the program continues."""
     with ReplayServer(cassette.FOLDER / "conversations/system_message.yaml", cut_after=7) as server:
         left = run("conversation", server)
         messages = server.requests[-1].body["messages"]
@@ -119,15 +121,15 @@ def test_a_cut_answer_is_remembered_as_cut(run: Run, capsys: pytest.CaptureFixtu
         "A cache is a device or\n(connection cut after 7 chunks and 22 characters"
     )
     assert messages[2] == {"role": "assistant", "content": "A cache is a device or [cut off]"}
-    # Nobody recorded an answer to that.
-    assert left["said"].startswith("Error code: 404")
+    # No answer to this request is recorded.
+    assert left["exit"].startswith("Error code: 404")
 
 
 CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
 
 
 @pytest.mark.parametrize(
-    ("chunks", "wanted"),
+    ("chunks", "expected"),
     [
         ([text("Hello"), finish()], {"content": "Hello"}),
         ([text("Hel"), finish("length")], {"content": "Hel [cut off]"}),
@@ -136,24 +138,26 @@ CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "no
         ([text("Wait."), tool(CALL)], {"content": "Wait. [cut off]"}),
     ],
 )
-def test_what_is_remembered_of_an_answer(chunks: list[Any], wanted: dict[str, Any]) -> None:
-    """A whole answer as it is, calls and all; of a cut one the text, and never a call."""
+def test_the_history_keeps_whole_answers_and_the_text_of_truncated_ones(
+    chunks: list[Any], expected: dict[str, Any]
+) -> None:
+    """A whole answer keeps its calls; a truncated one loses them."""
     stream = ChatStream(chunks, require_finish=False).until_done()
     remembered = names_of("conversation")["remembered"](stream)
 
-    assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **wanted}
+    assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **expected}
 
 
 @pytest.mark.parametrize("chunks", [[], [text(""), finish("length")], [tool(CALL)]])
-def test_of_an_answer_without_text_nothing_is_remembered(chunks: list[Any]) -> None:
-    """Nobody read anything, and a model would take an empty message for its own."""
+def test_the_history_keeps_nothing_of_an_answer_without_text(chunks: list[Any]) -> None:
+    """The user read nothing, and a model would take an empty message for its own."""
     stream = ChatStream(chunks, require_finish=False).until_done()
 
     assert names_of("conversation")["remembered"](stream) is None
 
 
-def test_a_question_without_an_answer_is_forgotten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """The next one is asked as if it were the first."""
+def test_the_history_drops_a_question_without_an_answer(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next question is sent as the first."""
     with ReplayServer(cassette.FOLDER / "conversations/system_message.yaml", cut_after=0, fails=1) as server:
         run("conversation", server)
         messages = server.requests[-1].body["messages"]
@@ -176,7 +180,7 @@ def turn(size: int, calls: int) -> list[dict[str, Any]]:
 @settings(deadline=None)
 @given(st.lists(st.builds(turn, st.integers(0, 300), st.integers(0, 3)), min_size=1, max_size=6), st.integers(0, 3000))
 def test_trimming_keeps_whole_turns(turns: list[list[dict[str, Any]]], budget: int) -> None:
-    """The system message, and as many of the last turns as fit, but at least the last one."""
+    """The system message and as many last turns as fit are kept, but at least one."""
     system = {"role": "system", "content": "Be brief."}
     kept = [[system, *itertools.chain(*turns[at:])] for at in range(len(turns))]
     trimmed = names_of("conversation")["trimmed"](kept[0], budget)
@@ -194,7 +198,7 @@ MARK = "[the rest is not shown]"
 
 
 def test_a_failed_check_ends_the_answer(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """What passed is shown, the rest is not, not even its beginning, and the gateway sees the client leave."""
+    """Checked text is shown, no part of the rest is, and the gateway sees the disconnect."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", stall_after=20) as server:
         run("moderate", server)
         left = saw_disconnects(server)
@@ -205,25 +209,25 @@ def test_a_failed_check_ends_the_answer(run: Run, capsys: pytest.CaptureFixture[
     assert left
 
 
-PIECES = st.lists(
+TEXTS = st.lists(
     st.sampled_from([*PHRASE, PHRASE, PHRASE[:9], PHRASE[9:], "A Moment", "\n", "x" * 30, "é"]), max_size=60
 )
 
 
-def shown(pieces: list[str], *, broken: bool = False) -> str:
-    """Return what is shown of an answer of these pieces, with its end or without."""
+def shown(texts: list[str], *, broken: bool = False) -> str:
+    """Return the shown part of an answer of these texts, with or without its end."""
     show = names_of("moderate")["show"]
-    stream = ChatStream([*map(text, pieces), *([] if broken else [finish()])])
+    stream = ChatStream([*map(text, texts), *([] if broken else [finish()])])
     with redirect_stdout(StringIO()) as out, suppress(StreamTruncatedError):
         show(stream)
     return out.getvalue().removesuffix("\n")
 
 
 @settings(deadline=None)
-@given(PIECES, st.booleans())
-def test_nothing_of_a_phrase_is_shown(pieces: list[str], broken: bool) -> None:
-    """However it is cut into pieces; and a text without the phrase is shown whole, also if its stream breaks."""
-    whole, seen = "".join(pieces), shown(pieces, broken=broken)
+@given(TEXTS, st.booleans())
+def test_nothing_of_a_phrase_is_shown(texts: list[str], broken: bool) -> None:
+    """A phrase split in any way is hidden; text without it is shown entirely, also if its stream breaks."""
+    whole, seen = "".join(texts), shown(texts, broken=broken)
     at = whole.casefold().find(PHRASE)
 
     if at == -1:
@@ -234,16 +238,16 @@ def test_nothing_of_a_phrase_is_shown(pieces: list[str], broken: bool) -> None:
 
 
 def test_a_broken_answer_is_an_error(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """The check hides nothing of what the stream itself has to say, and nothing of what had passed."""
+    """The check hides neither the error of the stream nor the checked text."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", end_after=9) as server:
         left = run("moderate", server)
 
-    assert left["said"].startswith("stream ended after 9 chunks")
+    assert left["exit"].startswith("stream ended after 9 chunks")
     assert capsys.readouterr().out == "In a world where time is currency,\n"
 
 
-def test_what_could_not_be_checked_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check of your own may fail; what it had not seen stays hidden."""
+def test_unchecked_text_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check may raise, and the text that it did not see stays hidden."""
     show = names_of("moderate")["show"]
     monkeypatch.setitem(show.__globals__, "passes", {"Hello, ": True}.__getitem__)
     with redirect_stdout(StringIO()) as out, pytest.raises(KeyError):
@@ -262,7 +266,7 @@ def langchain() -> None:
 
 @pytest.mark.usefixtures("langchain")
 def test_langchain_reads_our_stream(run: Run, cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """With its own settings: the documented request goes out, and the haiku comes in."""
+    """LangChain sends the documented request with its own settings, and receives the haiku."""
     run("langchain_or_litellm")
 
     assert capsys.readouterr().out.startswith(f"langchain_openai:\n{HAIKU}\n")
@@ -271,24 +275,24 @@ def test_langchain_reads_our_stream(run: Run, cassettes: ReplayServer, capsys: p
 
 @pytest.mark.usefixtures("langchain")
 @pytest.mark.parametrize(
-    ("faults", "said"),
+    ("faults", "message"),
     [
         ({"end_after": 7}, "stream ended after 7 chunks and 24 characters of text with no finish_reason and no [DONE]"),
         ({"cut_after": 7}, "connection cut after 7 chunks and 24 characters of text"),
         ({"error_after": 7}, "litellm.APIConnectionError: APIConnectionError: OpenAIException - The server had an"),
     ],
 )
-def test_langchain_hears_of_a_broken_stream(faults: Any, said: str, run: Run) -> None:
-    """As every reader of our streams; with its own client the first of these just ends."""
+def test_langchain_reports_a_broken_stream(faults: Any, message: str, run: Run) -> None:
+    """LangChain's own client ends silently after a clean early end."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
-        assert run("langchain_or_litellm", server)["said"].startswith(said)
+        assert run("langchain_or_litellm", server)["exit"].startswith(message)
 
 
-# Not required where everything else is: what it pins cannot be had from every registry.
+# Not required even if everything else is: not every registry has its pinned dependencies.
 @pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="needs litellm>=1.108")
 @pytest.mark.parametrize("faults", [{}, {"end_after": 7}])
-def test_litellm_hands_out_chunks(faults: Any) -> None:
-    """In a process of its own, for it takes seconds to be imported; a stream that only ends is an error."""
+def test_litellm_yields_our_chunks(faults: Any) -> None:
+    """The test runs in a process, because the import takes seconds; a stream that only ends is an error."""
     with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
         environment = {"TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
         ran = subprocess.run(
@@ -306,12 +310,12 @@ def test_litellm_hands_out_chunks(faults: Any) -> None:
         assert ran.stdout.endswith(f"litellm:\n{HAIKU}\n")
 
 
-def test_chunks_of_another_library_are_read_as_they_are() -> None:
-    """LiteLLM's have every field, most of them null, and further ones of its own."""
+def test_chunks_of_another_library_are_read_unchanged() -> None:
+    """LiteLLM's chunks have every field, most of them null, and additional ones."""
     more = {"provider_specific_fields": None, "citations": None, "moderation": None, "service_tier": None}
     delta: dict[str, Any] = dict.fromkeys(("refusal", "role", "content", "function_call", "tool_calls", "audio"))
-    pieces = [{"role": "assistant"}, {"content": "Hel"}, {"content": "lo"}]
-    chunks = [chunk(delta | piece, logprobs=None) | more for piece in pieces]
+    deltas = [{"role": "assistant"}, {"content": "Hel"}, {"content": "lo"}]
+    chunks = [chunk(delta | one, logprobs=None) | more for one in deltas]
     stream = ChatStream([*chunks, chunk(delta, finish="stop") | more])
 
     assert stream.get_final_text() == "Hello"
@@ -328,7 +332,7 @@ def run_the_tests_of_the_app() -> Ran:
 
 
 def run_the_tests_of_broken_apps(folder: Path) -> Ran:
-    """Test an app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
+    """Test apps that hide a truncated answer, that change the request, and that send another request silently."""
     (folder / "recipes").mkdir()
     shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
     source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
@@ -343,7 +347,7 @@ def run_the_tests_of_broken_apps(folder: Path) -> Ran:
 
 @pytest.fixture(scope="module", autouse=True)
 def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Ran], Future[Ran]]]:
-    """They run while other tests do."""
+    """The results of both test runs, which run beside other tests."""
     with ThreadPoolExecutor(1) as pool:
         yield (
             pool.submit(run_the_tests_of_the_app),
@@ -351,16 +355,16 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Future[Ra
         )
 
 
-def test_the_test_of_an_app_passes(tested: tuple[Future[Ran], Future[Ran]]) -> None:
-    """By the command of its first line."""
+def test_the_tests_of_the_app_pass(tested: tuple[Future[Ran], Future[Ran]]) -> None:
+    """The command is that of the recipe's first line."""
     ran = tested[0].result()
 
     assert re.search(r"\b4 passed\b", ran.stdout), ran.stdout
     assert ran.returncode == 0
 
 
-def test_the_test_of_an_app_finds_what_is_wrong_with_it(tested: tuple[Future[Ran], Future[Ran]]) -> None:
-    """An app that is silent of a cut answer, one that asks for something else, one that does so in silence."""
+def test_the_tests_of_broken_apps_fail(tested: tuple[Future[Ran], Future[Ran]]) -> None:
+    """The apps hide a truncated answer, change the request, or send another request silently."""
     ran = tested[1].result()
 
     assert re.findall(r"^FAILED recipes/(\S+)", ran.stdout, re.MULTILINE) == [
@@ -380,7 +384,7 @@ def test_the_test_of_an_app_finds_what_is_wrong_with_it(tested: tuple[Future[Ran
 
 
 def test_a_response_is_printed_and_returned(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text and arguments as they arrive, and the whole response at the end."""
+    """Text and arguments are printed as they arrive, and the whole response is returned."""
     names = run("responses_api")
 
     assert capsys.readouterr().out == (
@@ -391,7 +395,7 @@ def test_a_response_is_printed_and_returned(run: Run, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    ("faults", "said"),
+    ("faults", "message"),
     [
         ({"end_after": 9}, "the stream ended, and the response had not"),
         ({"cut_after": 9}, "Connection error."),
@@ -402,16 +406,16 @@ def test_a_response_is_printed_and_returned(run: Run, capsys: pytest.CaptureFixt
         ({"status": 429}, "Error code: 429"),
     ],
 )
-def test_a_broken_response_is_an_error(faults: Any, said: str, run: Run) -> None:
-    """The first of these the SDK does not tell from a whole response."""
+def test_a_broken_response_is_an_error(faults: Any, message: str, run: Run) -> None:
+    """The SDK takes the first of these for a whole response."""
     with ReplayServer(
         cassette.FOLDER / "responses/haiku.yaml", retry_after=0.01 if "status" in faults else None, **faults
     ) as server:
-        assert run("responses_api", server)["said"].startswith(said)
+        assert run("responses_api", server)["exit"].startswith(message)
 
 
 def test_a_failed_response_is_an_error(cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the proxy makes of an upstream that hangs up: an event like any other to the SDK."""
+    """The proxy reports a failed upstream by an event that the SDK treats as any other."""
     with Tensorloop(base_url=cassettes.base_url, api_key="tl_none") as client:
         with pytest.raises(OpenAIError, match=r"^the response is failed: .*Response payload is not completed"):
             names_of("responses_api")["respond"](client, input="Stream a haiku about scissors.")
@@ -425,7 +429,7 @@ INCOMPLETE = {"id": "resp_1", "status": "incomplete", "incomplete_details": {"re
 
 
 @pytest.mark.parametrize(
-    ("ended", "said"),
+    ("ended", "message"),
     [
         (
             {"type": "response.incomplete", "sequence_number": 1, "response": INCOMPLETE},
@@ -438,19 +442,19 @@ INCOMPLETE = {"id": "resp_1", "status": "incomplete", "incomplete_details": {"re
         ({"type": "error", "message": "It broke."}, r"^It broke\.$"),
     ],
 )
-def test_a_response_that_says_why_it_ends(ended: Any, said: str) -> None:
-    """Cut by `max_output_tokens`, or with an error event, both in the form of OpenAI."""
+def test_an_incomplete_or_failed_response_is_an_error(ended: Any, message: str) -> None:
+    """OpenAI's forms are `max_output_tokens` and an error event."""
     answer = httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body([event(ended)]))
     http_client = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
     with (
         Tensorloop(api_key="tl_none", http_client=http_client) as client,
-        pytest.raises(OpenAIError, match=said),
+        pytest.raises(OpenAIError, match=message),
     ):
         names_of("responses_api")["respond"](client, input="Hello?")
 
 
-def test_a_cut_response_is_an_error_of_the_http_library(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As openai 3.0 has it: what later ones catch there, this lets through."""
+def test_a_connection_error_of_the_http_library_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """openai 3.0 does not convert this exception; later versions do."""
     monkeypatch.setattr("openai._streaming.request_exceptions", tuple, raising=False)
     with ReplayServer(cassette.FOLDER / "responses/haiku.yaml", cut_after=9) as server:
-        assert run("responses_api", server)["said"].startswith("peer closed connection")
+        assert run("responses_api", server)["exit"].startswith("peer closed connection")

@@ -1,4 +1,4 @@
-"""The recipes for what people do next: tools, structured output, costs, limits, broken and stopped streams."""
+"""Recipes for common flows: tools, structured output, costs, limits, broken and stopped streams."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def cassettes() -> Iterator[ReplayServer]:
 
 
 class Runner:
-    """Runs recipes, unedited, in this process."""
+    """A runner of unedited recipes in this process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.status: Any = None
         self.err = ""
 
     def serve(self, server: ReplayServer) -> None:
-        """Let the recipe find this server."""
+        """Point the recipe to this server."""
         self._monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         self._monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
 
     def answer(self, *answers: Body | httpx2.Response) -> None:
-        """Let the recipe get these answers, one after the other, whatever it asks; the last again and again."""
+        """Give the recipe these responses in turn for any request; the last one repeats."""
         answer = responding_with(*answers)
 
         def handle(request: httpx2.Request) -> httpx2.Response:
-            self.asked.append(json.loads(request.content))
+            self.requests.append(json.loads(request.content))
             return answer(request)
 
         client = functools.partial(
@@ -69,19 +69,19 @@ class Runner:
         )
         self._monkeypatch.setattr(tensorloop_stream, "Tensorloop", client)
 
-    def hurry(self) -> None:
-        """Make the timeouts of streams, seconds in a recipe, parts of one."""
+    def shorten_timeouts(self) -> None:
+        """Shorten the timeouts of streams to a twentieth."""
         pages.shorten_timeouts(self._monkeypatch, 20)
 
     def run(self, recipe: str) -> str:
-        """Return what it prints; `status` is what it exits with, `err` what it says beside."""
+        """Return the standard output; `status` has the exit code, and `err` the standard error."""
         try:
             pages.run_recipe(recipe)
         except SystemExit as stop:
             self.status = stop.code
-        said = self._capsys.readouterr()
-        self.err = said.err
-        return said.out
+        printed = self._capsys.readouterr()
+        self.err = printed.err
+        return printed.out
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make waiting take no time, and return how long it would have taken."""
+    """Replace waiting, and return the seconds of each wait."""
     seconds: list[float] = []
     monkeypatch.setattr(time, "sleep", seconds.append)
     return seconds
@@ -102,7 +102,7 @@ def answer_of(*chunks: Any, done: bool = True) -> Body:
 
 
 def recorded_answer(name: str) -> httpx2.Response:
-    """Return the answer of a cassette, as an HTTP response."""
+    """Return the recorded answer of a cassette as an HTTP response."""
     response = recorded.interactions(name)[0]["response"]
     return httpx2.Response(
         response["status"]["code"],
@@ -112,10 +112,10 @@ def recorded_answer(name: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("recipe", FLOWS)
-def test_without_a_key_it_says_what_to_do(
+def test_a_recipe_without_a_key_names_the_remedies(
     recipe: str, runner: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """One sentence that names the variable and the replay command; a text as the code is status 1."""
+    """One sentence names the variable and the replay command; a text as the exit code means status 1."""
     for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -130,15 +130,15 @@ def test_without_a_key_it_says_what_to_do(
 
 
 def call(arguments: str, name: str = "get_weather") -> Body:
-    """Return an answer that is one call, its arguments in two pieces."""
+    """Return an answer with one call, its arguments in two deltas."""
     half = len(arguments) // 2
     opening = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
-    pieces = [{"index": 0, "function": {"arguments": piece}} for piece in (arguments[:half], arguments[half:])]
-    return answer_of(tool(opening), *map(tool, pieces), finish("tool_calls"))
+    deltas = [{"index": 0, "function": {"arguments": part}} for part in (arguments[:half], arguments[half:])]
+    return answer_of(tool(opening), *map(tool, deltas), finish("tool_calls"))
 
 
 def test_two_calls_are_run_and_answered(runner: Runner, cassettes: ReplayServer) -> None:
-    """The three steps: the tools go out, both calls are run, both results go back, and the answer is text."""
+    """The tools are sent, both calls run, both results are sent back, and the answer is text."""
     runner.serve(cassettes)
 
     assert runner.run("tool_loop") == (
@@ -148,7 +148,7 @@ def test_two_calls_are_run_and_answered(runner: Runner, cassettes: ReplayServer)
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "told"),
+    ("name", "arguments", "reason"),
     [
         ("get_weather", '{"city":"Zür', "Invalid JSON"),
         ("get_weather", "", "Missing required argument"),
@@ -158,18 +158,18 @@ def test_two_calls_are_run_and_answered(runner: Runner, cassettes: ReplayServer)
         ("get_wether", '{"city":"Zürich"}', "KeyError('get_wether')"),
     ],
 )
-def test_a_bad_call_is_told_to_the_model(name: str, arguments: str, told: str, runner: Runner) -> None:
-    """It is not run; the model learns why, under the id of its call, and may call again."""
+def test_an_invalid_call_is_reported_to_the_model(name: str, arguments: str, reason: str, runner: Runner) -> None:
+    """The call does not run; its result is the reason, and the model may call again."""
     runner.answer(call(arguments, name), call('{"city":"Zürich"}'), answer_of(text("It rains."), finish()))
     out = runner.run("tool_loop")
-    first, second, third = (request["messages"] for request in runner.asked)
+    first, second, third = (request["messages"] for request in runner.requests)
     answer = second[-1]
 
     assert out == f'{name} {arguments}\nget_weather {{"city":"Zürich"}}\nIt rains.\n'
     assert runner.status is None
     assert (answer["role"], answer["tool_call_id"]) == ("tool", "call_1")
     assert answer["content"].startswith("error: ")
-    assert told in answer["content"]
+    assert reason in answer["content"]
     assert [message["role"] for message in third] == ["user", "assistant", "tool", "assistant", "tool"]
     assert third[: len(second)] == second
     assert second[: len(first)] == first
@@ -178,46 +178,46 @@ def test_a_bad_call_is_told_to_the_model(name: str, arguments: str, told: str, r
 
 @pytest.mark.parametrize("arguments", ["", " ", "{}"])
 def test_a_function_may_have_no_parameters(arguments: str, runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some models then send no arguments, instead of an empty object."""
+    """Some models then send no arguments instead of an empty object."""
     adapter = pydantic.TypeAdapter(cast("Any", lambda: "noon"))
     monkeypatch.setattr("pydantic.TypeAdapter", lambda _: adapter)
     runner.answer(call(arguments), answer_of(text("It is noon."), finish()))
     runner.run("tool_loop")
 
     assert runner.status is None
-    assert runner.asked[1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "noon"}
+    assert runner.requests[1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "noon"}
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
-def test_calls_of_a_cut_answer_are_not_run(reason: str, runner: Runner) -> None:
-    """Their JSON may be whole by chance, or for want of the calls behind it (vllm#53269); so is a text that was cut."""
+def test_calls_of_a_truncated_answer_are_not_run(reason: str, runner: Runner) -> None:
+    """The JSON may be valid by chance, or further calls may be missing (vllm#53269)."""
     whole = {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"city":"Zürich"}'}}
     runner.answer(answer_of(tool(whole), finish(reason)), answer_of(text("It rains."), finish()))
 
     assert runner.run("tool_loop") == ""
     assert runner.status == "the answer was cut, and none of its calls is run"
-    assert len(runner.asked) == 1
+    assert len(runner.requests) == 1
 
 
-def test_an_answer_of_nothing_is_said(runner: Runner) -> None:
-    """`[DONE]` alone has no message."""
+def test_an_answer_without_a_message_is_reported(runner: Runner) -> None:
+    """`[DONE]` alone gives no message."""
     runner.answer(answer_of())
 
     assert runner.run("tool_loop") == ""
     assert runner.status == "the stream ended after 0 chunks and 0 characters of text without a choice"
 
 
-def test_calls_without_end_are_ended(runner: Runner) -> None:
-    """A model that only calls costs five requests, and the recipe says so."""
+def test_endless_calls_end_after_five_rounds(runner: Runner) -> None:
+    """The recipe reports a model that only calls."""
     runner.answer(call('{"city":"Zürich"}'))
     runner.run("tool_loop")
 
     assert runner.status == "no answer after 5 rounds of calls"
-    assert len(runner.asked) == 5
+    assert len(runner.requests) == 5
 
 
-def test_a_cut_stream_of_calls_runs_none(runner: Runner) -> None:
-    """The first call is whole, but whether the message is, nobody knows."""
+def test_a_broken_stream_of_calls_runs_none(runner: Runner) -> None:
+    """The first call is complete, but the message may not be."""
     whole = {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"city":"Zürich"}'}}
     begun = {"index": 1, "id": "call_2", "function": {"name": "get_weather", "arguments": '{"ci'}}
     runner.answer(answer_of(tool(whole), tool(begun), done=False))
@@ -229,8 +229,8 @@ def test_a_cut_stream_of_calls_runs_none(runner: Runner) -> None:
 # Structured output
 
 
-def test_a_book_fills_while_it_comes(runner: Runner, cassettes: ReplayServer) -> None:
-    """Strings and lists grow piece by piece, numbers too; the last line is the validated model."""
+def test_a_book_fills_while_it_streams(runner: Runner, cassettes: ReplayServer) -> None:
+    """Strings, lists and numbers grow, and the last line is the validated model."""
     runner.serve(cassettes)
     *lines, book = runner.run("structured_output").splitlines()
     partials = [ast.literal_eval(line) for line in lines]
@@ -249,7 +249,7 @@ BOOK_AS_IT_PRINTS = f"Book({', '.join(f'{name}={value!r}' for name, value in BOO
 
 @pytest.mark.parametrize("ahead", ["\n", " \r\n\t"])
 def test_a_book_may_begin_with_an_empty_line(ahead: str, runner: Runner) -> None:
-    """JSON lets blanks stand in front, and a first piece may be nothing else."""
+    """JSON may begin with white space, and the first delta may be nothing else."""
     runner.answer(answer_of(text(ahead), text(json.dumps(BOOK)), finish()))
     out = runner.run("structured_output")
 
@@ -257,11 +257,11 @@ def test_a_book_may_begin_with_an_empty_line(ahead: str, runner: Runner) -> None
     assert out == f"{{}}\n{BOOK}\n{BOOK_AS_IT_PRINTS}\n"
 
 
-def test_a_book_may_come_in_half_characters(runner: Runner) -> None:
-    """A piece may end with the first of the two UTF-16 halves of an emoji; the next one makes it whole."""
+def test_a_book_may_arrive_in_half_characters(runner: Runner) -> None:
+    """A delta may end with half of an emoji's surrogate pair; the next one completes it."""
     before, _, after = json.dumps(BOOK, ensure_ascii=False).partition("\N{BOOKS}")
-    pieces = [event(text(before + "@")).replace(b"@", rb"\ud83d"), event(text("@" + after)).replace(b"@", rb"\udcda")]
-    runner.answer(Body([*pieces, sse(finish())]))
+    events = [event(text(before + "@")).replace(b"@", rb"\ud83d"), event(text("@" + after)).replace(b"@", rb"\udcda")]
+    runner.answer(Body([*events, sse(finish())]))
     half, whole, book = runner.run("structured_output").splitlines()
 
     assert runner.status is None
@@ -271,7 +271,7 @@ def test_a_book_may_come_in_half_characters(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("chunks", "said"),
+    ("chunks", "message"),
     [
         ((text('{"title": "Cach'), finish("length")), "Invalid JSON: EOF while parsing a string"),
         ((text("Sure, here it is:"), finish()), "expected value"),
@@ -282,18 +282,18 @@ def test_a_book_may_come_in_half_characters(runner: Runner) -> None:
         ((text('{"title": "Cach'),), "no finish_reason"),
     ],
 )
-def test_no_book_is_said_in_a_line(chunks: Any, said: str, runner: Runner) -> None:
-    """Cut, no JSON, empty, wrong, refused or broken: what is wrong, and never half a book as a whole one."""
+def test_an_invalid_book_is_reported_in_one_line(chunks: Any, message: str, runner: Runner) -> None:
+    """The recipe prints no truncated, invalid, empty, refused or broken book as a whole one."""
     runner.answer(answer_of(*chunks, done=len(chunks) > 1))
     out = runner.run("structured_output")
 
     assert "Book(" not in out
-    assert said in runner.status
+    assert message in runner.status
     assert "\n" not in runner.status
 
 
-def test_a_schema_that_is_refused_is_said(runner: Runner) -> None:
-    """A gateway that cannot do strict schemas answers 400."""
+def test_a_refused_schema_is_reported(runner: Runner) -> None:
+    """A gateway without strict schemas answers 400."""
     with ReplayServer([cassette.FOLDER], status=400) as server:
         runner.serve(server)
 
@@ -304,8 +304,8 @@ def test_a_schema_that_is_refused_is_said(runner: Runner) -> None:
 # Usage and cost
 
 
-def test_what_an_answer_took(runner: Runner, cassettes: ReplayServer) -> None:
-    """Tokens from the stream; the rest from the headers, of which LiteLLM leaves one out when it streams."""
+def test_usage_and_cost_are_printed(runner: Runner, cassettes: ReplayServer) -> None:
+    """Tokens come from the stream and the rest from headers, of which LiteLLM omits one when it streams."""
     call_id = recorded.interactions("chat/usage_of_a_budget")[0]["response"]["headers"]["x-litellm-call-id"][0]
     runner.serve(cassettes)
 
@@ -322,8 +322,8 @@ def test_what_an_answer_took(runner: Runner, cassettes: ReplayServer) -> None:
     assert runner.status is None
 
 
-def test_what_a_gateway_does_not_say_is_unknown(runner: Runner) -> None:
-    """No usage, no headers: no guess, and no traceback."""
+def test_missing_usage_and_headers_are_unknown(runner: Runner) -> None:
+    """The recipe guesses nothing, and prints no traceback."""
     runner.answer(answer_of(text("Hello."), finish()))
 
     assert runner.run("usage_and_cost").splitlines()[2:] == [
@@ -332,7 +332,7 @@ def test_what_a_gateway_does_not_say_is_unknown(runner: Runner) -> None:
 
 
 def test_a_broken_answer_names_its_call(runner: Runner) -> None:
-    """Those who run the gateway can find it by that."""
+    """The operators of the gateway can find the request by its call id."""
     call_id = recorded.interactions("chat/usage_of_a_budget")[0]["response"]["headers"]["x-litellm-call-id"][0]
     with ReplayServer([cassette.FOLDER], cut_after=7) as server:
         runner.serve(server)
@@ -342,8 +342,8 @@ def test_a_broken_answer_names_its_call(runner: Runner) -> None:
     assert runner.status.endswith(f"\n--- call {call_id}")
 
 
-def test_a_broken_answer_may_have_no_id(runner: Runner) -> None:
-    """Then there is none to name."""
+def test_a_broken_answer_without_an_id_says_unknown(runner: Runner) -> None:
+    """A gateway may send no call id."""
     runner.answer(answer_of(text("Hel"), done=False))
     runner.run("usage_and_cost")
 
@@ -357,50 +357,50 @@ def test_a_broken_answer_may_have_no_id(runner: Runner) -> None:
     ("name", "seconds"), [("errors/rate_limit_by_key", 60.0), ("errors/rate_limit_by_upstream", 3.0)]
 )
 def test_a_rate_limit_is_waited_for(name: str, seconds: float, runner: Runner, waits: list[float]) -> None:
-    """As long as the gateway says, for its own limit and for that of the model behind it; then the answer."""
+    """The wait is as long as the gateway says, for its own limit and the upstream's."""
     runner.answer(recorded_answer(name), recorded_answer("chat/haiku"))
     out = runner.run("limits")
 
     assert out == f"(too many requests: again in {seconds:g} s)\n{HAIKU}\n"
     assert waits == [seconds]
-    assert runner.asked == [recorded.request("chat/haiku")] * 2
+    assert runner.requests == [recorded.request("chat/haiku")] * 2
     assert runner.status is None
 
 
-def test_a_spent_budget_is_not_waited_for(runner: Runner, waits: list[float]) -> None:
-    """The same status, another type: asking again is pointless, and the recipe says so."""
+def test_an_exceeded_budget_is_not_waited_for(runner: Runner, waits: list[float]) -> None:
+    """The status is the same and the type another; a retry cannot help."""
     runner.answer(recorded_answer("errors/budget_exceeded"))
 
     assert runner.run("limits") == ""
-    assert len(runner.asked) == 1
+    assert len(runner.requests) == 1
     assert waits == []
     assert "Max budget: 5.0" in runner.status
     assert "asking again does not help" in runner.status
 
 
-@pytest.mark.parametrize("told", [None, "Sun, 22 Nov 2026 19:35:48 GMT", "soon"])
-def test_a_limit_without_a_number_is_waited_for_too(told: str | None, runner: Runner, waits: list[float]) -> None:
-    """HTTP lets `retry-after` be a date, and nobody has to send it."""
+@pytest.mark.parametrize("value", [None, "Sun, 22 Nov 2026 19:35:48 GMT", "soon"])
+def test_a_rate_limit_without_a_number_is_waited_for(value: str | None, runner: Runner, waits: list[float]) -> None:
+    """HTTP permits a date in `retry-after`, and the header is optional."""
     body = {"error": {"message": "Slow down.", "type": "rate_limit_error", "code": "429"}}
-    headers = {"retry-after": told} if told else {}
+    headers = {"retry-after": value} if value else {}
     runner.answer(httpx2.Response(429, headers=headers, json=body), recorded_answer("chat/haiku"))
     runner.run("limits")
 
     assert waits == [5.0]
 
 
-def test_a_limit_without_end_is_ended(runner: Runner, waits: list[float]) -> None:
-    """Five requests, and then the gateway's own words."""
+def test_a_permanent_rate_limit_ends_after_five_requests(runner: Runner, waits: list[float]) -> None:
+    """The last line has the gateway's own message."""
     runner.answer(recorded_answer("errors/rate_limit_by_upstream"))
     runner.run("limits")
 
     assert waits == [3.0] * 4
-    assert len(runner.asked) == 5
+    assert len(runner.requests) == 5
     assert "Rate limit reached" in runner.status
 
 
-def test_the_limits_can_be_seen_in_a_replay(runner: Runner) -> None:
-    """With the options that the recipe names; nothing is asked of the SDK's own retries."""
+def test_rate_limits_can_be_tried_with_a_replay(runner: Runner) -> None:
+    """The options are those that the recipe names; the SDK's own retries are off."""
     with ReplayServer([cassette.FOLDER], status=429, retry_after=0.01, fails=2) as server:
         runner.serve(server)
 
@@ -413,11 +413,11 @@ def test_the_limits_can_be_seen_in_a_replay(runner: Runner) -> None:
 
 @pytest.mark.parametrize("fault", ["cut_after", "end_after", "error_after", "stall_after"])
 @pytest.mark.parametrize("events", [0, 1])
-def test_an_answer_that_breaks_before_it_is_shown_is_asked_for_again(
+def test_an_answer_that_breaks_before_it_is_shown_is_requested_again(
     fault: str, events: int, runner: Runner, waits: list[float]
 ) -> None:
-    """A cut, an early end, an error and silence, before the first chunk or after the role."""
-    runner.hurry()
+    """The faults strike before the first chunk or after the role."""
+    runner.shorten_timeouts()
     begun = time.monotonic()
     faults: Any = {fault: events, "fails": 1}
     with ReplayServer([cassette.FOLDER], **faults) as server:
@@ -432,7 +432,7 @@ def test_an_answer_that_breaks_before_it_is_shown_is_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    ("faults", "asked", "out"),
+    ("faults", "requests", "out"),
     [
         ({"cut_after": 0}, 3, ""),
         ({"cut_after": 2}, 1, "In"),
@@ -441,24 +441,24 @@ def test_an_answer_that_breaks_before_it_is_shown_is_asked_for_again(
     ],
     ids=["each time", "later", "stalls later", "spent"],
 )
-def test_an_answer_is_not_asked_for_again(
-    faults: Any, asked: int, out: str, runner: Runner, waits: list[float]
+def test_an_answer_is_not_requested_again(
+    faults: Any, requests: int, out: str, runner: Runner, waits: list[float]
 ) -> None:
-    """For ever, after its first word, or in vain."""
-    runner.hurry()
+    """The failure repeats, follows the first word, or is permanent."""
+    runner.shorten_timeouts()
     begun = time.monotonic()
     with ReplayServer([cassette.FOLDER], **faults) as server:
         runner.serve(server)
 
         assert runner.run("restart") == out
     assert runner.status
-    assert len(server.requests) == asked
-    assert len(waits) == asked - 1
+    assert len(server.requests) == requests
+    assert len(waits) == requests - 1
     assert time.monotonic() - begun < NEVER
 
 
 def test_a_broken_answer_is_continued(runner: Runner, cassettes: ReplayServer) -> None:
-    """What had come is part of the second request, and of the answer, which is printed once."""
+    """The second request contains the partial text, and the answer is printed once."""
     whole = f"Caches forget{recorded.text('chat/continued')}"
     runner.serve(cassettes)
 
@@ -468,8 +468,8 @@ def test_a_broken_answer_is_continued(runner: Runner, cassettes: ReplayServer) -
 
 
 @pytest.mark.parametrize("fault", ["cut_after", "end_after", "error_after"])
-def test_whatever_breaks_it_the_text_is_kept(fault: str, runner: Runner) -> None:
-    """A cut, an early end and an error event leave the same text, and the same question."""
+def test_every_fault_keeps_the_text(fault: str, runner: Runner) -> None:
+    """A connection error, an early end and an error event give the same next request."""
     faults: Any = {fault: 4}
     with ReplayServer([cassette.FOLDER], **faults) as server:
         runner.serve(server)
@@ -479,25 +479,25 @@ def test_whatever_breaks_it_the_text_is_kept(fault: str, runner: Runner) -> None
     assert out.startswith("Caches forget it,\nyet")
     assert second == [*first, {"role": "assistant", "content": "Caches forget"}, GO_ON]
     assert third == [*first, {"role": "assistant", "content": "Caches forget it,\nyet"}, GO_ON]
-    # A third part was not recorded.
+    # No third part is recorded.
     assert runner.status.startswith("Error code: 404")
 
 
-def test_a_stream_that_breaks_at_once_is_asked_for_again(runner: Runner) -> None:
-    """Nothing had come: there is nothing to go on from."""
+def test_a_stream_that_breaks_at_once_is_requested_again(runner: Runner) -> None:
+    """There is no text to continue."""
     runner.answer(Body([httpx2.ReadError("cut")]), answer_of(text("Hello."), finish()))
 
     assert runner.run("keep_partial_text") == "Hello.\n--- final (6 chars) ---\n"
-    assert runner.asked[0] == runner.asked[1]
+    assert runner.requests[0] == runner.requests[1]
 
 
-def test_a_stream_that_always_breaks_is_given_up(runner: Runner) -> None:
-    """What came stays printed, and nobody takes it for the whole."""
+def test_a_stream_that_always_breaks_ends_the_program(runner: Runner) -> None:
+    """The partial text stays printed, and the last line says that the answer has no end."""
     runner.answer(Body([sse(text("la "), done=False), httpx2.ReadError("cut")]))
 
     assert runner.run("keep_partial_text") == "la la la "
     assert runner.status == "it broke three times: the answer has no end"
-    assert runner.asked[2]["messages"][1]["content"] == "la la "
+    assert runner.requests[2]["messages"][1]["content"] == "la la "
 
 
 REFUSALS = [
@@ -508,21 +508,21 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: f"{refusal['type']}-{refusal['code']}")
-def test_a_refused_answer_is_not_asked_for_again(refusal: Any, runner: Runner) -> None:
-    """As little as before the stream; what came stays printed."""
+def test_a_refused_answer_is_not_requested_again(refusal: Any, runner: Runner) -> None:
+    """The partial text stays printed."""
     runner.answer(Body([sse(text("la "), {"error": refusal}, done=False)]))
 
     assert runner.run("keep_partial_text") == "la "
     assert refusal["message"] in runner.err
     assert runner.status == "asking again does not help: the answer has no end"
-    assert len(runner.asked) == 1
+    assert len(runner.requests) == 1
 
 
 # Stopping
 
 
-def test_a_stopped_answer_keeps_what_came(runner: Runner) -> None:
-    """From another thread and from another task; the gateway sees both leave a stream that had stalled."""
+def test_a_stopped_answer_keeps_its_text(runner: Runner) -> None:
+    """Another thread and another task stop a stalled stream, and the gateway sees both disconnects."""
     with ReplayServer([cassette.FOLDER], stall_after=9) as server:
         runner.serve(server)
 
@@ -531,8 +531,8 @@ def test_a_stopped_answer_keeps_what_came(runner: Runner) -> None:
         assert runner.status is None
 
 
-def test_an_answer_that_has_not_begun_is_stopped(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At once for who stopped it; the gateway sees the task leave at once, and the thread when it has answered."""
+def test_an_answer_that_has_not_begun_can_be_stopped(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway sees the task disconnect at once, and the thread after its response."""
     monkeypatch.setattr(pages, "closing_clients", nullcontext)  # to close the client would wake the thread
     with ReplayServer([cassette.FOLDER], first_delay=2.5, delay=0.001) as server:
         runner.serve(server)
@@ -545,7 +545,7 @@ def test_an_answer_that_has_not_begun_is_stopped(runner: Runner, monkeypatch: py
 
 
 def test_a_stopped_program_ends() -> None:
-    """Also while its thread waits for a gateway that does not answer."""
+    """Its thread may still wait for a gateway that does not answer."""
     with ReplayServer([cassette.FOLDER], first_delay=NEVER) as server:
         environment = {**os.environ, "TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"}
         command = [sys.executable, "-W", "error", "recipes/stop_early.py"]
@@ -556,8 +556,8 @@ def test_a_stopped_program_ends() -> None:
     assert (ran.stdout, ran.stderr, ran.returncode) == (" (stopped)\n" * 2, "", 0)
 
 
-def test_an_answer_that_was_quicker_is_whole(runner: Runner, tmp_path: Path) -> None:
-    """Nothing is stopped that has ended."""
+def test_an_answer_that_ends_before_the_stop_is_whole(runner: Runner, tmp_path: Path) -> None:
+    """The stop has no effect."""
     with ReplayServer(recorded.cassette_with_body("chat/long", tmp_path, sse(text("Short."), finish()))) as server:
         runner.serve(server)
 
@@ -565,8 +565,8 @@ def test_an_answer_that_was_quicker_is_whole(runner: Runner, tmp_path: Path) -> 
         assert server.disconnects == []
 
 
-def test_a_broken_answer_was_not_stopped(runner: Runner) -> None:
-    """A cut is an error, whoever else may press a button."""
+def test_a_broken_answer_is_not_reported_as_stopped(runner: Runner) -> None:
+    """A connection error is an error, also if a stop is possible."""
     with ReplayServer([cassette.FOLDER], cut_after=9) as server:
         runner.serve(server)
 

@@ -1,3 +1,5 @@
+"""Properties of all recipes, and the README's first command."""
+
 from __future__ import annotations
 
 import os
@@ -39,8 +41,8 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
-def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The documented flow: the text as it arrives, then its length."""
+def test_a_recipe_prints_the_haiku(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text is printed as it arrives, then its length."""
     pages.run_recipe(recipe)
 
     assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
@@ -48,7 +50,7 @@ def test_the_haiku_in_every_form(recipe: str, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("recipe", PAGES)
 def test_a_recipe_is_a_page(recipe: str) -> None:
-    """One question, at most 40 lines or a reason, and its docstring begins with the command that runs it."""
+    """A recipe has at most 40 lines or a reason for more, and its docstring begins with the command that runs it."""
     text = (ROOT / recipe).read_text("utf-8")
 
     assert len(text.splitlines()) <= 40 or re.search(r"(?m)^\W*Longer than a page, since ", text[:1000])
@@ -56,17 +58,17 @@ def test_a_recipe_is_a_page(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "existing_code", "raw_http"])
-def test_without_a_key_a_recipe_says_what_to_do(
+def test_a_recipe_without_a_key_names_the_remedies(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence that names the variable and the replay command, no traceback, and a failing status."""
+    """One sentence names the variable and the replay command; there is no traceback, and the status is 1."""
     for name in [name for name in os.environ if name.startswith(("TENSORLOOP", "OPENAI"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         pages.run_recipe(recipe)
 
-    # Python prints a text that a program ends with, and fails.
+    # Python prints an exit code that is a text, and returns the status 1.
     assert isinstance(end.value.code, str)
     assert capsys.readouterr() == ("", "")
     assert "\n" not in end.value.code
@@ -75,7 +77,7 @@ def test_without_a_key_a_recipe_says_what_to_do(
 
 
 def run_the_first_command() -> tuple[int, list[bytes]]:
-    """Return its status, and what each read of its output brought."""
+    """Return the status of the README's first command, and each read of its output."""
     command = [sys.executable, "-m", "tensorloop_stream.replay", "cassettes", "--", sys.executable, "recipes/stream.py"]
     reads = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
@@ -87,16 +89,16 @@ def run_the_first_command() -> tuple[int, list[bytes]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def first_command() -> Iterator[Future[tuple[int, list[bytes]]]]:
-    """It runs while other tests do: most of it is waiting."""
+    """The result of the first command, which runs beside other tests."""
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(run_the_first_command)
 
 
 def test_the_readmes_first_command_runs_the_haiku(first_command: Future[tuple[int, list[bytes]]]) -> None:
-    """The main job with no key: the recorded haiku, piece by piece, and status 0."""
+    """The haiku is printed as it arrives, without a key, and the status is 0."""
     status, reads = first_command.result()
 
     assert status == 0
     assert b"".join(reads).decode() == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
-    # Two pieces may share a read on a busy machine; one write at the end would be a single one.
+    # Two texts may share a read on a busy machine; output that is printed at the end would take one read.
     assert len(reads) > len(recorded.chunks("chat/haiku")) / 2

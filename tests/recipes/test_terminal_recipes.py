@@ -1,4 +1,4 @@
-"""The recipes for terminals, on a real one (a pseudo-terminal) and in a pipe."""
+"""Recipes for terminals, on a pseudo-terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANSWERS = [
     "".join(re.findall(r'"delta":\{[^{}]*?"content":"([^"\\]+)"', interaction["response"]["body"]["string"]))
     for interaction in recorded.interactions("conversations/two_turns")
 ]
-# Takes the terminal as its own, so that Ctrl-C reaches it; the recipe runs unedited.
+# Makes the terminal the controlling one, which Ctrl-C needs, and runs the recipe unedited.
 RUN = """
 import os, runpy, sys
 os.open(os.ttyname(0), os.O_RDWR)
@@ -46,7 +46,7 @@ def replay() -> Iterator[ReplayServer]:
 
 @pytest.fixture(scope="module")
 def environment(replay: ReplayServer) -> dict[str, str]:
-    # Whether each piece is flushed would not be seen with PYTHONUNBUFFERED.
+    # PYTHONUNBUFFERED would hide a missing flush.
     plain = {
         name: value for name, value in os.environ.items() if name not in {"PYTHONUNBUFFERED", "COLUMNS", "NO_COLOR"}
     }
@@ -54,7 +54,7 @@ def environment(replay: ReplayServer) -> dict[str, str]:
 
 
 class Terminal:
-    """A recipe in a terminal of its own."""
+    """A recipe in its own terminal."""
 
     def __init__(self, recipe: str, environment: dict[str, str]) -> None:
         self._screen, terminal = pty.openpty()
@@ -74,14 +74,14 @@ class Terminal:
         os.write(self._screen, text.encode())
 
     def wait_for(self, text: str) -> str:
-        """Read until it is on the screen, and return and forget what is before it."""
+        """Read until the text is on the screen; return and discard the text before it."""
         while text not in self.seen:
             assert self._read(), self.seen
         before, _, self.seen = self.seen.partition(text)
         return before
 
     def end(self, keys: str = "") -> int:
-        """Type `keys` until the recipe ends its line, and return its status when it has ended."""
+        """Type `keys` until the recipe ends its line, and return the exit status."""
         self.type(keys)
         while self._read("" if "\n" in self.seen else keys):
             pass
@@ -92,7 +92,7 @@ class Terminal:
         for _ in range(30):
             if select.select([self._screen], [], [], 1)[0]:
                 break
-            # Python loses a Ctrl-C that comes after input() has prompted and before it reads.
+            # Python loses a Ctrl-C between the prompt of input() and its read.
             self.type(keys)
         else:
             raise AssertionError(f"nothing came for 30 s after {self.seen!r}")
@@ -107,7 +107,7 @@ class Terminal:
 
 @pytest.fixture(scope="module")
 def chats(environment: dict[str, str]) -> Iterator[list[Terminal]]:
-    """Two chats; one begins while the other is held, since the SDK takes a second to be imported."""
+    """Two chats, which start together because importing the SDK takes a second."""
     begun = [Terminal("recipes/chat_terminal.py", environment) for _ in range(2)]
     yield begun
     for left in begun:
@@ -118,8 +118,8 @@ def words(screen: str) -> list[str]:
     return re.sub(r"\x1b\[[\d;]*m", "", screen).split()
 
 
-def test_a_chat_remembers(chats: list[Terminal]) -> None:
-    """The recorded second answer comes only to a request that holds the first, and nothing of what was not answered.
+def test_a_chat_sends_its_history(chats: list[Terminal]) -> None:
+    """The recorded second answer requires the first in the request, and no unanswered question.
 
     An error does not end the chat; Ctrl-D does.
     """
@@ -136,12 +136,12 @@ def test_a_chat_remembers(chats: list[Terminal]) -> None:
     terminal.type("\x04")
 
     assert terminal.end() == 0
-    # As it arrives: many reads, not one per answer.
+    # Text that is printed as it arrives takes many reads.
     assert terminal.reads > 20
 
 
 def test_ctrl_c_stops_the_answer_and_keeps_it(chats: list[Terminal], replay: ReplayServer) -> None:
-    """The next request holds the part that was seen; the gateway saw the client leave; again quits."""
+    """The next request contains the shown part, the gateway sees the disconnect, and a second Ctrl-C quits."""
     left = len(replay.disconnects)
     terminal = chats.pop()
     terminal.wait_for("> ")
@@ -150,7 +150,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(chats: list[Terminal], replay: Rep
     terminal.type("\x03")
     terminal.wait_for("(stopped)\n> ")
     terminal.type(f"{SECOND}\n")
-    # No recording has half an answer in its request: the replay says so.
+    # No recorded request contains half an answer, so the server answers with an error.
     terminal.wait_for("> ")
     status = terminal.end("\x03")
     messages = replay.requests[-1].body["messages"]
@@ -164,7 +164,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(chats: list[Terminal], replay: Rep
 
 
 def test_markdown_grows_by_blocks(environment: dict[str, str]) -> None:
-    """Each paragraph is on the screen once, wrapped, and before the next one has come."""
+    """Each paragraph is printed once, wrapped, and before the next one arrives."""
     requirements.module("rich", "rich")
     terminal = Terminal("recipes/terminal_markdown.py", environment)
     paragraphs = [paragraph.split() for paragraph in LONG.split("\n\n")]
@@ -180,14 +180,14 @@ def test_markdown_grows_by_blocks(environment: dict[str, str]) -> None:
 
 @pytest.fixture
 def markdown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Markdown:
-    """Run the recipe as on a terminal, on an answer of these pieces; return what it prints, and its names."""
+    """A function that runs the recipe as on a terminal on an answer of these texts; it returns output and names."""
     requirements.module("rich", "rich")
 
-    def running(*pieces: str) -> tuple[str, dict[str, Any]]:
+    def running(*texts: str) -> tuple[str, dict[str, Any]]:
         for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80", "TENSORLOOP_KEY": "tl_none"}.items():
             monkeypatch.setenv(name, value)
         with ReplayServer(
-            recorded.cassette_with_body("chat/long", tmp_path, sse(*map(text, pieces), finish()))
+            recorded.cassette_with_body("chat/long", tmp_path, sse(*map(text, texts), finish()))
         ) as server:
             monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
             names = pages.run_recipe("terminal_markdown")
@@ -201,11 +201,11 @@ HARM = [*SEQUENCES, "\r", "\b", "\x7f", "\x0b", "&#27;[2J&#155;2J&#13;&#8;"]
 
 
 @pytest.mark.parametrize("around", ["{}", "# {}", "```\n{}\n```", "`{}`", "- {}", "[x](https://x.test/{})"])
-def test_a_terminal_is_not_told_what_to_do(around: str, markdown: Markdown) -> None:
-    """Of a model's text no control character reaches it but line feeds, wherever it stands and however it is cut."""
+def test_control_characters_are_not_sent_to_a_terminal(around: str, markdown: Markdown) -> None:
+    """A model's text reaches the terminal without control characters but line feeds, in any position and split."""
     before, _, after = around.partition("{}")
     printed, _ = markdown(before, *HARM, "text", after, "\n\n", *HARM)
-    # Styles, and the links that it makes of Markdown's, are rich's own.
+    # rich itself sends styles, and links for those in the Markdown.
     shown = re.sub(r"\x1b\[[\d;]*m|\x1b\]8;[^\x1b]*\x1b\\", "", printed)
 
     assert "]52;c;aGk=" in shown
@@ -228,15 +228,15 @@ def test_a_terminal_is_not_told_what_to_do(around: str, markdown: Markdown) -> N
         ("```\na\n\nb\n```\n\n", "Two"),
     ],
 )
-def test_what_is_finished_of_a_text(finished: str, rest: str, markdown: Markdown) -> None:
-    """All up to the last empty line, but for one within code: of half a block nobody knows how it will look."""
+def test_a_text_is_split_at_its_last_finished_block(finished: str, rest: str, markdown: Markdown) -> None:
+    """An empty line ends a block, except inside code; an unfinished block may still change its appearance."""
     _, names = markdown("Hello.")
 
     assert names["parted"](finished + rest) == (finished, rest)
 
 
 def test_code_with_an_empty_line_is_one_block(markdown: Markdown) -> None:
-    """As it is when it comes at once."""
+    """The output equals that of the whole text at once."""
     code = "Look:\n\n```python\nprint(1)\n\nprint(2)\n```\n\nSo."
     printed, _ = markdown(*code)
     at_once, _ = markdown(code)
@@ -246,7 +246,7 @@ def test_code_with_an_empty_line_is_one_block(markdown: Markdown) -> None:
 
 
 def test_markdown_in_a_pipe_is_the_text_itself(environment: dict[str, str]) -> None:
-    """A file or another program gets what the model wrote."""
+    """A file or another program receives the model's Markdown."""
     requirements.module("rich", "rich")
     run = subprocess.run(
         [sys.executable, ROOT / "recipes/terminal_markdown.py"], env=environment, capture_output=True, check=True
@@ -257,10 +257,10 @@ def test_markdown_in_a_pipe_is_the_text_itself(environment: dict[str, str]) -> N
 
 
 @pytest.mark.parametrize("recipe", ["chat_terminal", "terminal_markdown"])
-def test_without_a_key_it_says_what_to_do(
+def test_a_recipe_without_a_key_names_the_variable(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence, no traceback, and a failing status."""
+    """One sentence, without a traceback, and the status is 1."""
     if recipe == "terminal_markdown":
         requirements.module("rich", "rich")
     for name in [name for name in os.environ if name.startswith(("TENSORLOOP", "OPENAI"))]:
@@ -269,7 +269,7 @@ def test_without_a_key_it_says_what_to_do(
     with pytest.raises(SystemExit) as end:
         pages.run_recipe(recipe)
 
-    # Python prints a text that a program ends with, and fails.
+    # Python prints an exit code that is a text, and returns the status 1.
     assert isinstance(end.value.code, str)
     assert capsys.readouterr() == ("", "")
     assert "\n" not in end.value.code

@@ -43,7 +43,7 @@ def client(gateway: ReplayServer) -> Iterator[Tensorloop]:
 
 
 class Recorded:
-    """What the recipe records while a test runs."""
+    """The spans and metrics that the recipe records during a test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         requirements.module("opentelemetry", "opentelemetry")
@@ -96,8 +96,8 @@ def labels(gateway: ReplayServer, model: str = "gpt-4o-mini", **more: Any) -> di
     }
 
 
-def test_the_span_of_a_whole_answer(telemetry: Recorded, client: Tensorloop, gateway: ReplayServer) -> None:
-    """Named and attributed as the conventions have it."""
+def test_a_whole_answer_has_a_span(telemetry: Recorded, client: Tensorloop, gateway: ReplayServer) -> None:
+    """Its name and attributes follow the conventions."""
     with telemetry.traced(client, **ASK) as stream:
         answer = stream.get_final_completion()
     span = telemetry.span
@@ -120,8 +120,8 @@ def test_the_span_of_a_whole_answer(telemetry: Recorded, client: Tensorloop, gat
     }
 
 
-def test_the_metrics_of_a_whole_answer(telemetry: Recorded, client: Tensorloop, gateway: ReplayServer) -> None:
-    """Names, units, scales and attributes of the conventions; one measurement of each, one of every further chunk."""
+def test_a_whole_answer_has_metrics(telemetry: Recorded, client: Tensorloop, gateway: ReplayServer) -> None:
+    """Names, units, bounds and attributes follow the conventions; each further chunk is one measurement."""
     with telemetry.traced(client, **ASK) as stream:
         stream.until_done()
     metrics, common = telemetry.metrics, labels(gateway, gen_ai__response__model="gpt-4o-mini")
@@ -165,7 +165,7 @@ def test_the_metrics_of_a_whole_answer(telemetry: Recorded, client: Tensorloop, 
 def test_a_failure_has_a_type(
     faults: str, error_type: str, reasons: Any, telemetry: Recorded, client: Tensorloop
 ) -> None:
-    """The status or the class, in the span and in the duration; what came before it is there, too."""
+    """The span and the duration have the status or the class, and attributes from before the failure."""
     model = f"gpt-4o-mini?{faults}"
     with pytest.raises(openai.APIError), telemetry.traced(client, **{**ASK, "model": model}) as stream:
         stream.until_done()
@@ -179,7 +179,7 @@ def test_a_failure_has_a_type(
 
 
 def test_an_answer_that_is_left_is_recorded(telemetry: Recorded, client: Tensorloop) -> None:
-    """It is no error, and has no finish reason."""
+    """Leaving is no error, and gives no finish reason."""
     with telemetry.traced(client, **ASK) as stream:
         next(stream)
     attributes = dict(telemetry.span.attributes or {})
@@ -191,8 +191,8 @@ def test_an_answer_that_is_left_is_recorded(telemetry: Recorded, client: Tensorl
     assert "gen_ai.client.token.usage" not in telemetry.metrics
 
 
-def test_nothing_that_was_said_is_recorded(telemetry: Recorded, client: Tensorloop) -> None:
-    """Neither question nor answer, and not the text of an error, which may quote them."""
+def test_no_prompt_and_no_error_text_is_recorded(telemetry: Recorded, client: Tensorloop) -> None:
+    """The text of an error may quote the prompt."""
     secret = {"role": "user", "content": "My name is Rumpelstiltskin."}
     with (
         pytest.raises(openai.NotFoundError, match="Rumpelstiltskin"),
@@ -206,15 +206,15 @@ def test_nothing_that_was_said_is_recorded(telemetry: Recorded, client: Tensorlo
 
 
 def test_no_word_of_the_answer_is_recorded(telemetry: Recorded, client: Tensorloop) -> None:
-    """Of the words of the haiku, those that no name of an attribute has."""
+    """The checked words of the haiku occur in no attribute name."""
     with telemetry.traced(client, **ASK) as stream:
         stream.until_done()
 
     assert not [word for word in ("world", "currency", "humble", "moment", "haiku") if word in telemetry.everything]
 
 
-def test_it_prints_to_the_console(gateway: ReplayServer) -> None:
-    """By its command: the answer, then the span and the metrics as JSON."""
+def test_the_recipe_prints_the_answer_the_span_and_the_metrics(gateway: ReplayServer) -> None:
+    """Span and metrics are printed as JSON."""
     requirements.module("opentelemetry", "opentelemetry")
     environment = {**os.environ, "TENSORLOOP_BASE_URL": gateway.base_url, "TENSORLOOP_KEY": "tl_none"}
     ran = subprocess.run([sys.executable, RECIPE], env=environment, capture_output=True, text=True, check=True)
@@ -225,10 +225,10 @@ def test_it_prints_to_the_console(gateway: ReplayServer) -> None:
     assert ran.stderr == ""
 
 
-def test_without_a_key_it_says_what_to_do(
+def test_the_recipe_without_a_key_names_the_variable(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One sentence that names the variable, and nothing recorded."""
+    """The error is one sentence, and nothing is recorded."""
     requirements.module("opentelemetry", "opentelemetry")
     for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""The recipe that tests a web app: it passes for the app, and fails for others."""
+"""The recipe that tests a web app: it passes for the app, and fails for other apps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECIPE = Path(__file__).parents[2] / "recipes/pytest_your_web_app.py"
 
 
 def run(source: str, folder: Path) -> str:
-    """Run the recipe in a folder of its own and return the last line that it prints."""
+    """Run the recipe in its own folder, and return the last line that it prints."""
     requirements.module("starlette", "starlette")
     (folder / "recipes").mkdir()
     shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
@@ -28,7 +28,7 @@ def run(source: str, folder: Path) -> str:
 
 
 def test_the_app_passes(tmp_path: Path) -> None:
-    """Its answer is whole, its broken one is not, and a refusal keeps its status."""
+    """A whole answer, a broken one and a refusal with its status are tested."""
     assert " 3 passed in" in run(RECIPE.read_text("utf-8"), tmp_path)
 
 
@@ -41,7 +41,7 @@ def test_the_app_passes(tmp_path: Path) -> None:
     ids=["asks for something else", "is never broken"],
 )
 def test_another_app_fails(right: str, wrong: str, failed: int, tmp_path: Path) -> None:
-    """What the tests are for."""
+    """An app that changes the request or ignores faults does not pass."""
     source = RECIPE.read_text("utf-8")
     assert right in source
 

@@ -1,4 +1,4 @@
-"""Recorded streams on a real socket: matching, faults, connections, and the log."""
+"""The replay server on a real socket: matching, faults, connections and the log."""
 
 import asyncio
 import http.client
@@ -34,7 +34,7 @@ IN_BAND_ERROR = (
     b'"type": null, "param": null, "code": "500"}}\n\n'
 )
 CHAT = "/v1/chat/completions"
-PATIENCE = 10
+TIMEOUT = 10
 
 
 def chat(prompt: str = "Hi", model: str = "gpt-4o-mini", **more: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def ask(
     path: str = CHAT,
     headers: dict[str, str] | None = None,
 ) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
     try:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, data, headers or {})
@@ -112,7 +112,7 @@ def ask(
 
 
 def connect(server: ReplayServer) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)
 
 
 def request_bytes(body: Any, *headers: str, version: str = "1.1") -> bytes:
@@ -124,14 +124,14 @@ def request_bytes(body: Any, *headers: str, version: str = "1.1") -> bytes:
 def read_until(connection: socket.socket, end: bytes) -> bytes:
     read = b""
     while not read.endswith(end):
-        piece = connection.recv(65536)
-        assert piece, f"the connection ended after {read!r}"
-        read += piece
+        part = connection.recv(65536)
+        assert part, f"the connection ended after {read!r}"
+        read += part
     return read
 
 
 class Wire(NamedTuple):
-    """What came from the socket until it was closed."""
+    """A response as its bytes on the socket, read until the connection closes."""
 
     head: bytes
     chunks: list[bytes]
@@ -146,8 +146,8 @@ def wire(server: ReplayServer, body: Any) -> Wire:
     with connect(server) as connection:
         connection.sendall(request_bytes(body, "Connection: close"))
         read = b""
-        while piece := connection.recv(65536):
-            read += piece
+        while part := connection.recv(65536):
+            read += part
     head, _, rest = read.partition(b"\r\n\r\n")
     chunks: list[bytes] = []
     while rest:
@@ -161,17 +161,17 @@ def wire(server: ReplayServer, body: Any) -> Wire:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.002)
 
 
-# Which answer
+# Matching
 
 
-def test_the_recorded_stream_comes_byte_for_byte_with_its_headers(server: ReplayServer) -> None:
-    """Nothing is parsed and written anew on the way."""
+def test_a_recorded_stream_is_sent_byte_for_byte_with_its_headers(server: ReplayServer) -> None:
+    """The server neither parses nor rewrites the body."""
     reply = ask(server, chat())
 
     assert reply.status == 200
@@ -181,13 +181,13 @@ def test_the_recorded_stream_comes_byte_for_byte_with_its_headers(server: Replay
     assert reply.headers["transfer-encoding"] == "chunked"
 
 
-def test_each_event_is_one_chunk(server: ReplayServer) -> None:
-    """So that a client that shows every read shows every event."""
+def test_each_event_is_one_http_chunk(server: ReplayServer) -> None:
+    """A client that shows every read shows every event."""
     assert wire(server, chat()).chunks == EVENTS
 
 
 def test_bodies_are_compared_by_value(tmp_path: Path) -> None:
-    """The order of keys means nothing, and JavaScript writes 0 where Python writes 0.0."""
+    """The order of keys is ignored, and JavaScript's 0 equals Python's 0.0."""
     with ReplayServer(cassette(tmp_path / "a.yaml", recorded(chat(temperature=0.0)))) as server:
         same = ask(server, dict(reversed(chat(temperature=0).items())))
         other = ask(server, chat(temperature=0) | {"stream": 1})
@@ -197,8 +197,8 @@ def test_bodies_are_compared_by_value(tmp_path: Path) -> None:
     assert "stream was sent as 1, but recorded as true" in other.error["message"]
 
 
-def test_not_to_stream_is_not_to_say_so(tmp_path: Path) -> None:
-    """`stream: false` is what a request means that leaves it out."""
+def test_stream_false_matches_a_request_without_stream(tmp_path: Path) -> None:
+    """Both request the same answer."""
     whole = {name: value for name, value in chat().items() if name != "stream"}
     recordings = recorded(chat()), recorded(whole, "{}", content_type="application/json")
     with ReplayServer(cassette(tmp_path / "a.yaml", *recordings)) as server:
@@ -206,8 +206,8 @@ def test_not_to_stream_is_not_to_say_so(tmp_path: Path) -> None:
         assert ask(server, chat()).body == STREAM
 
 
-def test_what_nothing_was_recorded_for_is_remembered(server: ReplayServer) -> None:
-    """A program that takes the 404 for one more error of its gateway must not pass its test."""
+def test_unmatched_requests_are_recorded(server: ReplayServer) -> None:
+    """A program may take the 404 for another error of its gateway, and its test must still fail."""
     ask(server, chat())
     assert server.unmatched == []
 
@@ -216,7 +216,7 @@ def test_what_nothing_was_recorded_for_is_remembered(server: ReplayServer) -> No
 
 
 def test_404_says_what_differs_from_the_nearest_request(tmp_path: Path) -> None:
-    """The nearest has the fewest differences, and of those the most similar values."""
+    """The nearest recorded request has the fewest differences, and among equals the most similar values."""
     path = cassette(
         tmp_path / "a.yaml",
         recorded(chat("Tell me a joke", seed=1)),
@@ -235,8 +235,8 @@ def test_404_says_what_differs_from_the_nearest_request(tmp_path: Path) -> None:
     )
 
 
-def test_404_names_what_is_missing_and_what_is_too_much(server: ReplayServer) -> None:
-    """A parameter that an SDK adds by itself is found at once."""
+def test_404_names_missing_and_additional_fields(server: ReplayServer) -> None:
+    """The message shows a parameter that an SDK adds by itself."""
     body = chat(seed=7, messages=[*chat()["messages"], {"role": "user", "content": "x" * 100}])
     del body["stream"]
 
@@ -248,7 +248,7 @@ def test_404_names_what_is_missing_and_what_is_too_much(server: ReplayServer) ->
 
 
 def test_404_for_another_path_names_the_recorded_ones(server: ReplayServer) -> None:
-    """A base URL without /v1 is the usual reason."""
+    """The usual reason is a base URL without /v1."""
     message = ask(server, chat(), path="/chat/completions").error["message"]
 
     assert message == "nothing is recorded for POST /chat/completions, only for POST /v1/chat/completions"
@@ -264,7 +264,7 @@ def test_a_missing_body_equals_none(tmp_path: Path) -> None:
 
 
 def test_a_body_that_is_not_json_matches_as_text(tmp_path: Path) -> None:
-    """What the gateway says to broken JSON can be recorded, too; else the replay says it."""
+    """A cassette may contain the gateway's answer to invalid JSON; otherwise the server answers with an error."""
     error = recorded('{"model":', '{"error":{}}', status=400, content_type="application/json")
     with ReplayServer(cassette(tmp_path / "a.yaml", error)) as server:
         known, unknown = ask(server, b'{"model":'), ask(server, b"[" * 100_000)
@@ -273,8 +273,8 @@ def test_a_body_that_is_not_json_matches_as_text(tmp_path: Path) -> None:
     assert (unknown.status, unknown.error["param"]) == (400, "request_body")
 
 
-def test_recorded_errors_come_with_status_headers_and_body(tmp_path: Path) -> None:
-    """The rate limit of a key, as the proxy sends it."""
+def test_recorded_errors_have_their_status_headers_and_body(tmp_path: Path) -> None:
+    """The example is the rate limit of a key, as the proxy sends it."""
     body = '{"error":{"message":"Rate limit exceeded","type":"throttling_error","param":null,"code":"429"}}'
     limit = recorded(chat(), body, status=429, content_type="application/json", retry_after="60")
     with ReplayServer(cassette(tmp_path / "a.yaml", limit)) as server:
@@ -286,7 +286,7 @@ def test_recorded_errors_come_with_status_headers_and_body(tmp_path: Path) -> No
 
 
 def test_equal_requests_play_in_order_and_the_last_repeats(tmp_path: Path) -> None:
-    """A recorded retry is a failure, then an answer; files and folders count in the order of names."""
+    """A recorded retry is a failure, then an answer; files and folders are ordered by name."""
     cassette(tmp_path / "b.yml", recorded(chat(), "data: second\n\n"))
     cassette(tmp_path / "a.yaml", recorded(chat(), "{}", status=503, content_type="application/json"))
     with ReplayServer(str(tmp_path)) as server:
@@ -296,7 +296,7 @@ def test_equal_requests_play_in_order_and_the_last_repeats(tmp_path: Path) -> No
     assert [reply.body for reply in replies] == [b"{}", b"data: second\n\n", b"data: second\n\n"]
 
 
-# Faults, for the whole server or in the name of the model
+# Faults, of the whole server or in the name of the model
 
 
 def with_faults(path: Path, where: str, **faults: Any) -> tuple[ReplayServer, dict[str, Any]]:
@@ -313,8 +313,8 @@ either_way = pytest.mark.parametrize("where", ["server", "model"])
 
 @either_way
 @pytest.mark.parametrize("events", [0, 3, 5])
-def test_cut_after(one_stream: Path, where: str, events: int) -> None:
-    """The events arrive, the chunk that ends the body does not."""
+def test_cut_after_omits_the_end_of_the_body(one_stream: Path, where: str, events: int) -> None:
+    """The events arrive, but not the HTTP chunk that ends the body."""
     server, body = with_faults(one_stream, where, cut_after=events)
     with server:
         read = wire(server, body)
@@ -325,8 +325,8 @@ def test_cut_after(one_stream: Path, where: str, events: int) -> None:
 
 
 @either_way
-def test_end_after(one_stream: Path, where: str) -> None:
-    """A clean end, as of a host that forgets the rest."""
+def test_end_after_ends_the_body_early(one_stream: Path, where: str) -> None:
+    """The body ends as that of a host that omits the rest."""
     server, body = with_faults(one_stream, where, end_after=2)
     with server:
         read = wire(server, body)
@@ -336,8 +336,8 @@ def test_end_after(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_error_after(one_stream: Path, where: str) -> None:
-    """LiteLLM's own bytes, a clean end, no [DONE]."""
+def test_error_after_sends_an_error_event(one_stream: Path, where: str) -> None:
+    """The bytes are LiteLLM's own, followed by a clean end without [DONE]."""
     server, body = with_faults(one_stream, where, error_after=2)
     with server:
         read = wire(server, body)
@@ -347,8 +347,8 @@ def test_error_after(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_stall_after(one_stream: Path, where: str) -> None:
-    """Silence on an open connection, until the client leaves."""
+def test_stall_after_keeps_the_connection_silent(one_stream: Path, where: str) -> None:
+    """The server waits until the client leaves."""
     server, body = with_faults(one_stream, where, stall_after=2)
     with server, connect(server) as connection:
         connection.sendall(request_bytes(body))
@@ -363,8 +363,8 @@ def test_stall_after(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_pings_run_during_a_stall(one_stream: Path, where: str) -> None:
-    """What keeps a proxy awake must not keep a client waiting for ever."""
+def test_pings_continue_during_a_stall(one_stream: Path, where: str) -> None:
+    """Comments that keep a proxy awake must not make a client wait for ever."""
     server, body = with_faults(one_stream, where, stall_after=1, ping=0.01)
     with server, connect(server) as connection:
         connection.sendall(request_bytes(body))
@@ -374,8 +374,8 @@ def test_pings_run_during_a_stall(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_split_cuts_characters(one_stream: Path, where: str) -> None:
-    """Two bytes at a time, so that every character of four bytes is cut."""
+def test_split_splits_characters(one_stream: Path, where: str) -> None:
+    """Chunks of two bytes split every character of four bytes."""
     server, body = with_faults(one_stream, where, split=2)
     with server:
         read = wire(server, body)
@@ -383,12 +383,12 @@ def test_split_cuts_characters(one_stream: Path, where: str) -> None:
     assert read.body == STREAM
     assert max(map(len, read.chunks)) == 2
     with pytest.raises(UnicodeDecodeError):
-        [piece.decode() for piece in read.chunks]
+        [chunk.decode() for chunk in read.chunks]
 
 
 @either_way
-def test_crlf(one_stream: Path, where: str) -> None:
-    """Line ends change, U+2028 in a text does not."""
+def test_crlf_replaces_line_ends(one_stream: Path, where: str) -> None:
+    """U+2028 in a text is not replaced."""
     server, body = with_faults(one_stream, where, crlf=True, error_after=4)
     with server:
         read = wire(server, body)
@@ -397,7 +397,7 @@ def test_crlf(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_delay_parts_the_events(one_stream: Path, where: str) -> None:
+def test_delay_waits_between_events(one_stream: Path, where: str) -> None:
     """Five events have four pauses between them."""
     server, body = with_faults(one_stream, where, delay=0.02)
     start = time.monotonic()
@@ -409,8 +409,8 @@ def test_delay_parts_the_events(one_stream: Path, where: str) -> None:
 
 
 @either_way
-def test_first_delay_holds_the_headers_back(one_stream: Path, where: str) -> None:
-    """The proxy's headers wait for the first chunk of the model."""
+def test_first_delay_delays_the_headers(one_stream: Path, where: str) -> None:
+    """The proxy sends its headers with the first chunk of the model."""
     server, body = with_faults(one_stream, where, first_delay=0.05)
     with server, connect(server) as connection:
         start = time.monotonic()
@@ -425,7 +425,7 @@ def test_first_delay_holds_the_headers_back(one_stream: Path, where: str) -> Non
 
 @either_way
 def test_first_delay_with_pings_sends_the_headers_early(one_stream: Path, where: str) -> None:
-    """As a proxy with keepalive_seconds does, which then knows nothing to say about the model."""
+    """A proxy with keepalive_seconds does the same, and sends no headers about the model."""
     server, body = with_faults(one_stream, where, first_delay=0.1, ping=0.03)
     with server:
         read = wire(server, body)
@@ -437,7 +437,7 @@ def test_first_delay_with_pings_sends_the_headers_early(one_stream: Path, where:
 
 @either_way
 def test_linger_keeps_the_connection_open_after_the_last_event(one_stream: Path, where: str) -> None:
-    """[DONE] is out, the end of the body is not; whoever leaves now has everything."""
+    """[DONE] is sent, but not the end of the body; a client that leaves now has everything."""
     server, body = with_faults(one_stream, where, linger=60)
     with server, connect(server) as connection:
         connection.sendall(request_bytes(body))
@@ -453,7 +453,7 @@ def test_linger_keeps_the_connection_open_after_the_last_event(one_stream: Path,
 
 @either_way
 def test_linger_ends_cleanly(one_stream: Path, where: str) -> None:
-    """After its seconds the stream ends as it was recorded."""
+    """The stream ends as recorded after its seconds."""
     server, body = with_faults(one_stream, where, linger=0.02)
     with server:
         assert wire(server, body) == wire(server, body)
@@ -462,7 +462,7 @@ def test_linger_ends_cleanly(one_stream: Path, where: str) -> None:
 
 @either_way
 def test_status_fails_always_without_a_count(one_stream: Path, where: str) -> None:
-    """In the OpenAI shape, with the code as a string, as the gateway has it."""
+    """The error has OpenAI's shape, with the code as a string, as the gateway sends it."""
     server, body = with_faults(one_stream, where, status=429, retry_after=0.5)
     with server:
         replies = [ask(server, body) for _ in range(3)]
@@ -479,7 +479,7 @@ def test_status_fails_always_without_a_count(one_stream: Path, where: str) -> No
 
 @either_way
 def test_fails_counts_each_distinct_request(tmp_path: Path, where: str) -> None:
-    """Fail twice, then answer; another request fails twice of its own."""
+    """Every request fails twice before its answer."""
     path = cassette(tmp_path / "a.yaml", recorded(chat("Hi")), recorded(chat("Ho")))
     server, body = with_faults(path, where, status=503, fails=2)
     with server:
@@ -492,7 +492,7 @@ def test_fails_counts_each_distinct_request(tmp_path: Path, where: str) -> None:
 
 @either_way
 def test_fails_counts_broken_streams_too(one_stream: Path, where: str) -> None:
-    """A client that opens the stream anew after a cut finds it whole."""
+    """A client that requests the stream again after a connection error receives all of it."""
     server, body = with_faults(one_stream, where, cut_after=0, fails=1)
     with server:
         reads = [wire(server, body) for _ in range(2)]
@@ -501,20 +501,20 @@ def test_fails_counts_broken_streams_too(one_stream: Path, where: str) -> None:
     assert reads[1].body == STREAM
 
 
-def test_a_spent_budget_is_told_from_a_rate_limit(server: ReplayServer) -> None:
-    """Both are 429: only the type says whether waiting helps."""
+def test_an_exceeded_budget_differs_from_a_rate_limit_by_its_type(server: ReplayServer) -> None:
+    """Both have the status 429, and only one is worth a retry."""
     reply = ask(server, chat(model="gpt-4o-mini?status=429&error-type=budget_exceeded"))
 
     assert reply.error["type"] == "budget_exceeded"
 
 
 def test_a_failure_needs_no_recording(server: ReplayServer) -> None:
-    """A gateway that refuses has not looked at the prompt either."""
+    """A gateway that refuses a request does not read its prompt either."""
     assert ask(server, chat("never recorded", model="any?status=401")).status == 401
 
 
-def test_a_request_goes_before_the_server(one_stream: Path) -> None:
-    """Its own failure replaces the server's, also when it is of another kind."""
+def test_faults_of_a_request_replace_those_of_the_server(one_stream: Path) -> None:
+    """The two may be of different kinds."""
     with ReplayServer(one_stream, status=429, retry_after=9, fails=7, crlf=True) as server:
         read = wire(server, chat(model="gpt-4o-mini?end-after=2&crlf=no"))
 
@@ -540,16 +540,16 @@ def test_a_request_goes_before_the_server(one_stream: Path) -> None:
         ("fails=1", "fails needs one of status, cut-after, end-after, stall-after, error-after"),
     ],
 )
-def test_400_names_the_option_that_is_wrong(server: ReplayServer, options: str, message: str) -> None:
-    """A mistyped fault must not pass for a healthy stream."""
+def test_400_names_the_invalid_option(server: ReplayServer, options: str, message: str) -> None:
+    """A mistyped fault must not give a healthy stream."""
     reply = ask(server, chat(model=f"gpt-4o-mini?{options}"))
 
     assert (reply.status, reply.error["param"]) == (400, "model")
     assert reply.error["message"].startswith(message)
 
 
-def test_faults_without_a_meaning_are_refused_in_python_too(one_stream: Path) -> None:
-    """Before any socket is opened."""
+def test_invalid_faults_are_refused_by_the_constructor(one_stream: Path) -> None:
+    """No socket is opened."""
     with pytest.raises(ValueError, match="cut-after and end-after exclude each other"):
         ReplayServer(one_stream, cut_after=1, end_after=1)
     with pytest.raises(ValueError, match="split must be a number of bytes, 1 or more, not 0"):
@@ -562,8 +562,8 @@ def test_faults_without_a_meaning_are_refused_in_python_too(one_stream: Path) ->
         ReplayServer(one_stream, cors="http://localhost:5173/")
 
 
-def test_answers_without_events_know_only_delays_and_failures(tmp_path: Path) -> None:
-    """A list of models is not cut after 0 events: it has none."""
+def test_answers_without_events_have_only_delays_and_failures(tmp_path: Path) -> None:
+    """A list of models has no events after which to fail."""
     models = recorded(None, "{}", method="GET", path="/v1/models", content_type="application/json")
     with ReplayServer(cassette(tmp_path / "a.yaml", models), cut_after=0, first_delay=0.01, crlf=True) as server:
         reply = ask(server, method="GET", path="/v1/models")
@@ -571,15 +571,15 @@ def test_answers_without_events_know_only_delays_and_failures(tmp_path: Path) ->
     assert (reply.status, reply.body) == (200, b"{}")
 
 
-def test_the_faults_have_one_table() -> None:
-    """What type checkers know of the keywords is what the command line and the names of models know."""
+def test_the_typed_keywords_are_those_of_the_options() -> None:
+    """Type checkers, the command line and model names accept the same options."""
     names = [option.name.replace("-", "_") for option in OPTIONS]
 
     assert names == list(FaultOptions.__annotations__)
 
 
 def test_recorded_comments_are_no_events(tmp_path: Path) -> None:
-    """Pings in a recording are sent, but do not count; CR and CRLF end lines as well as LF."""
+    """Recorded pings are sent, but do not count; CR, CRLF and LF end lines."""
     stream = "data: 1\n\n: ping\n\ndata: 2\r\n\r\ndata: 3\r\rdata: 4\n\n"
     with ReplayServer(cassette(tmp_path / "a.yaml", recorded(chat(), stream)), end_after=3) as server:
         read = wire(server, chat())
@@ -591,7 +591,7 @@ def test_recorded_comments_are_no_events(tmp_path: Path) -> None:
 
 
 def test_requests_are_logged_without_their_keys(server: ReplayServer) -> None:
-    """Keys appear in no log: only that there was one, and its scheme."""
+    """The log shows only that a key was sent, and its scheme."""
     before = time.monotonic()
     ask(
         server,
@@ -614,10 +614,10 @@ def test_requests_are_logged_without_their_keys(server: ReplayServer) -> None:
     [("first-delay=60", 0), ("delay=60", 1), ("stall-after=3", 3), ("delay=60&ping=9", 1)],
 )
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_client_that_leaves_is_noticed_while_the_server_is_silent(
+def test_a_disconnect_is_recorded_while_the_server_is_silent(
     server: ReplayServer, options: str, events: int, *, reset: bool
 ) -> None:
-    """Nothing needs to be written to learn that nobody listens."""
+    """The server need not write to detect it."""
     with connect(server) as connection:
         connection.sendall(request_bytes(chat(model=f"gpt-4o-mini?{options}")))
         if events:
@@ -635,8 +635,8 @@ def test_a_client_that_leaves_is_noticed_while_the_server_is_silent(
     assert 0 <= left.time - left_at < 1
 
 
-def test_the_end_of_all_requests_can_be_waited_for(one_stream: Path) -> None:
-    """A client that left is noticed a moment later: a test that looks at once would fail now and then."""
+def test_wait_until_idle_waits_for_the_end_of_all_requests(one_stream: Path) -> None:
+    """A disconnect is detected a moment later, so a test that checks at once would fail sometimes."""
     with ReplayServer(one_stream, stall_after=1) as server:
         for number in range(1, 6):
             with httpx2.stream("POST", server.base_url + "/chat/completions", json=chat()) as response:
@@ -649,8 +649,8 @@ def test_the_end_of_all_requests_can_be_waited_for(one_stream: Path) -> None:
             assert len(server.disconnects) == number
 
 
-def test_stats_tell_who_is_there_and_who_left(server: ReplayServer) -> None:
-    """For measurements from outside of this process, so in Unix time."""
+def test_stats_count_requests_and_disconnects(server: ReplayServer) -> None:
+    """Times are in Unix time, for measurements in other processes."""
     ask(server, chat())
     before = time.time()
     with connect(server) as leaving, connect(server) as staying:
@@ -673,7 +673,7 @@ def test_stats_tell_who_is_there_and_who_left(server: ReplayServer) -> None:
 
 
 def test_cors_answers_the_preflight_and_every_request(one_stream: Path) -> None:
-    """Errors too: a page could not read what went wrong."""
+    """Error responses have the header, too, or a page could not read them."""
     origin = "http://localhost:5173"
     asked = {
         "Origin": origin,
@@ -693,8 +693,8 @@ def test_cors_answers_the_preflight_and_every_request(one_stream: Path) -> None:
     assert [request.method for request in server.requests] == ["POST", "POST"]
 
 
-def test_without_cors_nothing_is_allowed(server: ReplayServer) -> None:
-    """A page of somebody else has no business here."""
+def test_no_origin_is_allowed_without_cors(server: ReplayServer) -> None:
+    """Pages of other origins cannot read the responses."""
     asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     replies = [ask(server, method="OPTIONS", headers=asked), ask(server, chat(), headers=asked)]
 
@@ -706,8 +706,8 @@ def test_without_cors_nothing_is_allowed(server: ReplayServer) -> None:
 
 
 def test_a_connection_serves_many_requests(server: ReplayServer) -> None:
-    """Streams, errors and statistics alike."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    """Streams, errors and statistics share it."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
     bodies = []
     for body in (chat(), chat("not recorded"), chat(model="gpt-4o-mini?end-after=1"), chat()):
         connection.request("POST", CHAT, json.dumps(body))
@@ -722,7 +722,7 @@ def test_a_connection_serves_many_requests(server: ReplayServer) -> None:
 
 
 def test_httpx2_reuses_its_connection(server: ReplayServer) -> None:
-    """The client below the SDK agrees with the framing; one it leaves half-way it opens anew."""
+    """The client below the SDK accepts the framing, and replaces a connection that it left."""
     with httpx2.Client(base_url=server.base_url, trust_env=False) as client:
         for _ in range(3):
             with client.stream("POST", "/chat/completions", json=chat()) as response:
@@ -738,7 +738,7 @@ def test_httpx2_reuses_its_connection(server: ReplayServer) -> None:
 
 
 def test_connection_close_is_obeyed(server: ReplayServer) -> None:
-    """And announced."""
+    """The response announces it."""
     read = wire(server, chat())
 
     assert b"connection: close" in read.head
@@ -746,7 +746,7 @@ def test_connection_close_is_obeyed(server: ReplayServer) -> None:
 
 
 def test_pipelined_requests_are_answered_in_turn(server: ReplayServer) -> None:
-    """The second waits in the buffer while the first is answered."""
+    """The second request waits in the buffer."""
     with connect(server) as connection:
         connection.sendall(
             request_bytes(chat(model="gpt-4o-mini?end-after=1&delay=0.01")) + request_bytes(chat(), "Connection: close")
@@ -768,7 +768,7 @@ def test_http_1_0_gets_the_body_without_chunks(server: ReplayServer) -> None:
 
 
 def test_http_1_0_sees_a_cut_as_a_reset(server: ReplayServer) -> None:
-    """Without chunks an orderly close would look like the end."""
+    """An orderly close would look like the end of the body."""
     with connect(server) as connection:
         connection.sendall(request_bytes(chat(model="gpt-4o-mini?cut-after=2&delay=0.02"), version="1.0"))
 
@@ -776,22 +776,22 @@ def test_http_1_0_sees_a_cut_as_a_reset(server: ReplayServer) -> None:
             b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_expect_100_continue(server: ReplayServer) -> None:
-    """Whoever asks before sending the body is told to go on (curl does, above a megabyte)."""
+def test_expect_100_continue_is_answered(server: ReplayServer) -> None:
+    """A client may wait for this answer before it sends the body (curl does, above a megabyte)."""
     head, _, body = request_bytes(chat(), "Expect: 100-continue", "Connection: close").partition(b"\r\n\r\n")
     with connect(server) as connection:
         connection.sendall(head + b"\r\n\r\n")
-        told = read_until(connection, b"\r\n\r\n")
+        interim = read_until(connection, b"\r\n\r\n")
         connection.sendall(body)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
 
-    assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_head_request_has_no_body(server: ReplayServer) -> None:
-    """Or the connection would be out of step."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    """A body would desynchronize the connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT)
     statuses = []
     for path in ("/stats", "/v1/models", "/stats"):
         connection.request("HEAD", path)
@@ -827,7 +827,7 @@ def test_a_head_request_has_no_body(server: ReplayServer) -> None:
     ],
 )
 def test_a_bad_request_is_answered_and_the_connection_closed(server: ReplayServer, sent: bytes, status: int) -> None:
-    """In the OpenAI shape too; what the client still sends does not lose it the answer."""
+    """The error has OpenAI's shape, and arrives although the client still sends."""
     with connect(server) as connection:
         connection.sendall(sent)
         head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
@@ -837,26 +837,26 @@ def test_a_bad_request_is_answered_and_the_connection_closed(server: ReplayServe
     assert server.requests == []
 
 
-def test_requests_may_come_in_any_pieces() -> None:
-    """Byte by byte or all at once; a chunked body, as node sends it, reads as any other."""
+def test_requests_may_arrive_in_any_reads() -> None:
+    """Single bytes and chunked bodies, as node sends them, are accepted."""
     sent = (
         b"\r\nPOST http://host/v1/x?y=1 HTTP/1.1\r\nA: 1\r\na:2\r\nTransfer-Encoding: Chunked\r\n\r\n"
         b'3;name=value\r\n{"a\r\n4\r\n":1}\r\n0\r\nTrailer: 1\r\n\r\nGET / HTTP/1.0\r\n\r\n'
     )
-    by_byte, at_once = RequestParser(), RequestParser()
+    by_byte, in_one_read = RequestParser(), RequestParser()
     parsed = []
     for byte in sent:
         by_byte.feed(bytes([byte]))
         parsed += [request] if (request := by_byte.next_request()) else []
-    at_once.feed(sent)
+    in_one_read.feed(sent)
 
     headers = {"a": "1, 2", "transfer-encoding": "Chunked"}
     assert parsed == [
         Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False),
         Request("GET", "/", {}, b"", is_http_1_0=True),
     ]
-    assert parsed == [at_once.next_request(), at_once.next_request()]
-    assert at_once.next_request() is None
+    assert parsed == [in_one_read.next_request(), in_one_read.next_request()]
+    assert in_one_read.next_request() is None
 
 
 def test_the_parser_names_what_it_refuses() -> None:
@@ -869,7 +869,7 @@ def test_the_parser_names_what_it_refuses() -> None:
 
 
 def test_the_server_stops_in_the_middle_of_streams(one_stream: Path) -> None:
-    """Its clients see the connection end, and nobody is said to have left early."""
+    """Clients see the connection end, and no disconnect is recorded."""
     with ExitStack() as stack:
         with ReplayServer(one_stream, stall_after=1) as server:
             connections = [stack.enter_context(connect(server)) for _ in range(5)]
@@ -887,7 +887,7 @@ def test_the_server_stops_in_the_middle_of_streams(one_stream: Path) -> None:
 
 
 def test_base_url_is_known_inside_the_with_block_only(one_stream: Path) -> None:
-    """Two servers stand side by side; a port that is taken is an OSError."""
+    """Two servers can run at the same time; a used port is an OSError."""
     outside = ReplayServer(one_stream)
     with ReplayServer(one_stream) as first, ReplayServer([one_stream]) as second:
         assert first.base_url == f"http://127.0.0.1:{first.port}/v1"
@@ -899,8 +899,8 @@ def test_base_url_is_known_inside_the_with_block_only(one_stream: Path) -> None:
         _ = outside.base_url
 
 
-def test_300_clients_at_once(one_stream: Path) -> None:
-    """Each gets its own events in its own time, on one thread."""
+def test_300_concurrent_clients_are_served_on_one_thread(one_stream: Path) -> None:
+    """Each client receives its events at its own pace."""
 
     async def read_one(port: int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -942,8 +942,8 @@ def test_300_clients_at_once(one_stream: Path) -> None:
         ("version: 1\ninteractions: [{request: {method: GET}}]", "interaction 1: there is no request.uri"),
     ],
 )
-def test_a_foreign_cassette_is_named_in_one_line(tmp_path: Path, content: str | bytes, message: str) -> None:
-    """With the file and what is wrong with it."""
+def test_a_foreign_cassette_is_refused_in_one_line(tmp_path: Path, content: str | bytes, message: str) -> None:
+    """The message names the file and the fault."""
     path = tmp_path / "foreign.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -965,8 +965,8 @@ def test_a_foreign_cassette_is_named_in_one_line(tmp_path: Path, content: str | 
         (("response", "headers", "x"), ["a\r\nb: c"], "response.headers has a line that cannot be sent: "),
     ],
 )
-def test_a_broken_interaction_is_named(tmp_path: Path, where: tuple[str, ...], value: Any, message: str) -> None:
-    """By its number in the file."""
+def test_an_invalid_interaction_is_refused(tmp_path: Path, where: tuple[str, ...], value: Any, message: str) -> None:
+    """The message names its number in the file."""
     broken = recorded(chat())
     part = broken
     for name in where[:-1]:
@@ -979,7 +979,7 @@ def test_a_broken_interaction_is_named(tmp_path: Path, where: tuple[str, ...], v
 
 
 def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
-    """A mistyped path must not become a server that knows nothing."""
+    """A mistyped path must not start a server without recordings."""
     with pytest.raises(ValueError, match=r"no \.yaml or \.yml file in this folder"):
         ReplayServer(tmp_path)
     with pytest.raises(ValueError, match=r"gone\.yaml: No such file or directory"):
@@ -989,7 +989,7 @@ def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_stream_written_by_hand_needs_no_headers(tmp_path: Path) -> None:
-    """What it is can be seen, so faults that are about events hold for it too."""
+    """The body shows that it is a stream, so faults for events apply."""
     by_hand = recorded(chat())
     by_hand["response"]["headers"] = {}
     with ReplayServer(cassette(tmp_path / "by_hand.yaml", by_hand), end_after=2) as server:
@@ -1004,7 +1004,7 @@ PROJECT_CASSETTES = sorted((Path(__file__).parents[2] / "cassettes").rglob("*.ya
 
 @pytest.mark.parametrize("path", PROJECT_CASSETTES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_cassettes_of_this_project_replay(path: Path) -> None:
-    """Each request gets what was recorded, in order, also in pieces of five bytes."""
+    """Each request receives its recorded answer, in order, in reads of five bytes."""
     cassette = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     with ReplayServer(path, split=5) as server:
         for interaction in cassette["interactions"]:

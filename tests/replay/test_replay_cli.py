@@ -1,4 +1,4 @@
-"""`python -m tensorloop_stream.replay`: in front of a command, and by itself."""
+"""`python -m tensorloop_stream.replay`: in front of a command, and as a server."""
 
 import json
 import os
@@ -18,8 +18,8 @@ import tensorloop_stream
 from tensorloop_stream.replay._cli import main
 
 ROOT = Path(__file__).parents[2]
-# `python -m tensorloop_stream.replay` without the top of the package: that imports the SDK, which takes a second and
-# is nothing to the replay. How the command line itself is started shows the README's first command (test_recipes.py).
+# `python -m tensorloop_stream.replay` without the top of the package, which imports the SDK and takes a second. The
+# README's first command (test_recipes.py) tests the start of the real command line.
 RUNNER = """
 import sys, types
 package = sys.modules["tensorloop_stream"] = types.ModuleType("tensorloop_stream")
@@ -28,7 +28,7 @@ from tensorloop_stream.replay._cli import main
 sys.exit(main())
 """
 REPLAY = [sys.executable, "-c", RUNNER, str(Path(tensorloop_stream.__file__).parent)]
-PATIENCE = 30
+TIMEOUT = 30
 STREAM = 'data: {"choices":[{"index":0,"delta":{"content":"Hello"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -69,7 +69,7 @@ def cassette(tmp_path: Path) -> str:
 
 @pytest.fixture
 def restored_signals() -> Iterator[None]:
-    """The command line is a process of its own and leaves its handlers behind."""
+    """Restore the signal handlers, which the command line replaces in its own process."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
@@ -82,7 +82,7 @@ def python(code: str) -> list[str]:
 
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The runner in a process group of its own, so that a Ctrl-C can be sent to the group."""
+    """Start the runner in its own process group, to which a Ctrl-C can be sent."""
     process = subprocess.Popen(
         [*REPLAY, *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
     )
@@ -98,7 +98,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_the_command_gets_the_server_and_the_runner_its_status(
     cassette: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing else is written to stdout, so that pipes work."""
+    """Standard output has only the command's own, so that pipes work."""
     code = """
 import os, sys, urllib.request
 print(os.environ["TENSORLOOP_KEY"])
@@ -113,10 +113,10 @@ sys.exit(7)
 
 
 @pytest.mark.usefixtures("restored_signals")
-def test_the_command_is_of_the_same_environment(
+def test_the_command_is_found_in_the_same_environment(
     cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A virtual environment that nobody activated: `python` is its own, not the system's, which lacks the package."""
+    """The `python` of an inactive virtual environment precedes the system's, which lacks the package."""
     for folder, said in (("bin", "of the environment"), ("system", "of the system")):
         program = tmp_path / folder / "program"
         program.parent.mkdir()
@@ -132,15 +132,15 @@ def test_the_command_is_of_the_same_environment(
 
 
 @pytest.mark.usefixtures("restored_signals")
-def test_a_command_killed_by_a_signal_is_128_and_the_signal(cassette: str) -> None:
-    """As a shell says it."""
+def test_the_status_of_a_command_killed_by_a_signal_is_128_plus_the_signal(cassette: str) -> None:
+    """A shell reports the same status."""
     status = main([cassette, *python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])
 
     assert status == 128 + signal.SIGKILL
 
 
 def test_ctrl_c_reaches_the_command_and_its_end_is_waited_for(cassette: str) -> None:
-    """The runner does not die under a command that tidies up."""
+    """The runner does not end before a command that cleans up."""
     code = """
 import time
 try:
@@ -148,7 +148,7 @@ try:
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.2)
-    print("tidied up", flush=True)
+    print("cleaned up", flush=True)
     raise SystemExit(3)
 """
     with started(cassette, *python(code)) as process:
@@ -157,17 +157,17 @@ except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
 
-    assert (ready, rest) == ("ready\n", "tidied up\n")
+    assert (ready, rest) == ("ready\n", "cleaned up\n")
     assert process.returncode == 3
 
 
 def test_a_terminated_runner_terminates_its_command(cassette: str) -> None:
-    """No orphan is left behind by a CI that stops the job."""
+    """A CI system that stops the job leaves no orphan."""
     with started(cassette, *python("import time; print('ready', flush=True); time.sleep(60)")) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
     assert process.returncode == 128 + signal.SIGTERM
 
@@ -177,7 +177,7 @@ def test_a_terminated_runner_terminates_its_command(cassette: str) -> None:
 def test_a_command_that_cannot_run_is_one_sentence(
     cassette: str, command: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the exit statuses of a shell."""
+    """The exit statuses are those of a shell."""
     returned = main([cassette, "--", command])
     complaint = capsys.readouterr().err
 
@@ -187,14 +187,14 @@ def test_a_command_that_cannot_run_is_one_sentence(
 
 
 def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
-    """And serves until Ctrl-C, which is no failure."""
+    """The server runs until Ctrl-C, which is no failure."""
     with started(cassette, "--port", "0", "--delay", "0") as process:
         assert process.stdout is not None
         lines = [process.stdout.readline().rstrip("\n") for _ in range(9)]
         base_url = lines[2].partition("=")[2]
         stats = urllib.request.urlopen(base_url.removesuffix("v1") + "stats").read()
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)
 
     assert lines == [
         f"Replaying on {base_url} until Ctrl-C. For another shell:",
@@ -211,10 +211,10 @@ def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
     assert process.returncode == 0
 
 
-def test_without_pyyaml_the_extra_is_named(
+def test_the_error_without_pyyaml_names_the_extra(
     cassette: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One clear sentence instead of a traceback."""
+    """The error is one sentence instead of a traceback."""
     monkeypatch.setitem(sys.modules, "yaml", None)
     returned = main([cassette])
 
@@ -226,7 +226,7 @@ def test_without_pyyaml_the_extra_is_named(
 
 
 def test_an_unreadable_cassette_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the file and what is wrong."""
+    """The message names the file and the fault."""
     path = tmp_path / "foreign.yaml"
     path.write_text("hello: world")
     returned = main([str(tmp_path), "--", "true"])
@@ -237,8 +237,8 @@ def test_an_unreadable_cassette_is_one_line(tmp_path: Path, capsys: pytest.Captu
     assert complaint.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_one_sentence(cassette: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """And names the option that helps."""
+def test_a_used_port_is_one_sentence(cassette: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence names the option that helps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         returned = main([cassette, "--port", str(port)])
@@ -268,7 +268,7 @@ def test_a_port_that_is_taken_is_one_sentence(cassette: str, capsys: pytest.Capt
 def test_wrong_usage_is_status_2(
     cassette: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each with its reason."""
+    """The message names the reason."""
     with pytest.raises(SystemExit) as caught:
         sys.exit(main([argument.format(cassette=cassette) for argument in arguments]))
 
@@ -277,7 +277,7 @@ def test_wrong_usage_is_status_2(
 
 
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table of faults is the command line's, too."""
+    """The options of the faults are included."""
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Resumable streams on a real Redis: readers, errors, cancelling, expiry, and a Redis that goes away."""
+"""Resumable streams on a real Redis: readers, errors, cancelling, expiry, and failures of Redis."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tensorloop_stream.resumable import ResumableStreams
     from tensorloop_stream.resumable._log_store import Log
 
-# A lease that no busy machine lets run out; and one that is waited for.
+# A lease that does not expire on a busy machine, and one that a test waits for.
 LONG, SHORT = 30.0, 0.3
 
 
@@ -63,13 +63,13 @@ async def redis(redis_port: int) -> AsyncIterator[Redis]:
 async def replicas(
     port: int, count: int = 2, lease: float = LONG, redis_settings: Any = None, **settings: Any
 ) -> AsyncIterator[list[ResumableStreams]]:
-    """Return what so many processes would have."""
+    """Return the streams of this number of simulated processes."""
     from redis.asyncio import Redis
 
     from tensorloop_stream.resumable import ResumableStreams
 
     async with AsyncExitStack() as stack:
-        # The less patient client of the two: unlike `Redis()`, it sends nothing a second time.
+        # Unlike `Redis()`, this client does not retry commands.
         url, redis_settings = f"redis://127.0.0.1:{port}", redis_settings or {}
         clients = [await stack.enter_async_context(Redis.from_url(url, **redis_settings)) for _ in range(count)]
         yield [await stack.enter_async_context(ResumableStreams(client, lease=lease, **settings)) for client in clients]
@@ -85,7 +85,7 @@ async def gateway(**faults: Any) -> AsyncIterator[tuple[ReplayServer, openai.Asy
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a reader got."""
+    """The response that a reader received."""
 
     status: int
     headers: dict[str, str]
@@ -101,32 +101,32 @@ class Read:
 
     @property
     def error(self) -> dict[str, str]:
-        """The error that it ended with."""
+        """The error at its end."""
         last = SSEDecoder().feed(self.body)[-1].data if b"data: " in self.body else self.body
         error: dict[str, str] = json.loads(last)["error"]
         return error
 
 
 async def read(streams: ResumableStreams, name: str, last_event_id: str | None = None) -> Read:
-    """Read to the end, however long that takes."""
+    """Read to the end, for up to two timeouts."""
     async with asyncio.timeout(2 * TIMEOUT):
-        answer_events = await streams.read(name, last_event_id)
-        return Read(answer_events.status_code, answer_events.headers, b"".join([data async for data in answer_events]))
+        answer = await streams.read(name, last_event_id)
+        return Read(answer.status_code, answer.headers, b"".join([data async for data in answer]))
 
 
 async def read_some(streams: ResumableStreams, name: str, events: int, last_event_id: str | None = None) -> Read:
-    """Read so many events at least, and leave."""
-    async with asyncio.timeout(2 * TIMEOUT), await streams.read(name, last_event_id) as answer_events:
+    """Read at least this number of events, and leave."""
+    async with asyncio.timeout(2 * TIMEOUT), await streams.read(name, last_event_id) as answer:
         body = b""
-        async for data in answer_events:
+        async for data in answer:
             body += data
             if body.count(b"\nid: ") >= events:
                 break
-        return Read(answer_events.status_code, answer_events.headers, body)
+        return Read(answer.status_code, answer.headers, body)
 
 
 async def claim(streams: ResumableStreams, name: str, owner: str, lease: int) -> Log | None:
-    """Begin a log that no producer of this process writes."""
+    """Begin a log without a producer in this process."""
     from tensorloop_stream.resumable import _log_store
 
     key = _log_store.log_key(name)
@@ -134,7 +134,7 @@ async def claim(streams: ResumableStreams, name: str, owner: str, lease: int) ->
 
 
 async def until(ask: Callable[[], Any], least: int, most: int) -> None:
-    """Wait for a number in Redis to come into these bounds."""
+    """Wait until a number in Redis is within these bounds."""
     async with asyncio.timeout(TIMEOUT):
         while not least <= await ask() <= most:  # noqa: ASYNC110 - what is waited for happens in Redis
             await asyncio.sleep(0.05)
@@ -153,7 +153,7 @@ def name() -> str:
 async def test_every_reader_gets_every_event_once(
     redis: Redis, redis_port: int, name: str, settings: dict[str, Any]
 ) -> None:
-    """Twenty readers in two processes, who come when they like: one request to the gateway."""
+    """Twenty readers in two processes, beginning at different times, cause one request to the gateway."""
     async with gateway(delay=0.01) as (upstream, client), replicas(redis_port, redis_settings=settings) as both:
         started = await asyncio.gather(*(streams.start(name, client, GATEWAY_REQUEST) for streams in both * 5))
 
@@ -172,8 +172,8 @@ async def test_every_reader_gets_every_event_once(
     assert {(one.status, one.headers["Content-Type"]) for one in reads} == {(200, "text/event-stream; charset=utf-8")}
 
 
-async def test_reading_goes_on_in_another_process(redis: Redis, redis_port: int, name: str) -> None:
-    """A reader that is cut again and again, while the answer comes, has every event once."""
+async def test_a_reader_resumes_in_another_process(redis: Redis, redis_port: int, name: str) -> None:
+    """A reader that is disconnected many times during the answer receives every event once."""
     async with gateway(delay=0.01) as (upstream, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         got, last = b"", None
@@ -190,8 +190,8 @@ async def test_reading_goes_on_in_another_process(redis: Redis, redis_port: int,
     assert left == 0
 
 
-async def test_reading_goes_on_after_any_event(redis: Redis, redis_port: int, name: str) -> None:
-    """Of an answer that has ended; after its last one there is nothing, and a browser is told to stop."""
+async def test_a_reader_resumes_after_any_event(redis: Redis, redis_port: int, name: str) -> None:
+    """After the last event of a finished answer, the status 204 tells a browser to stop."""
     async with gateway() as (_, client), replicas(redis_port) as (streams, other):
         await streams.start(name, client, GATEWAY_REQUEST)
         whole = await read(streams, name)
@@ -206,10 +206,10 @@ async def test_reading_goes_on_after_any_event(redis: Redis, redis_port: int, na
     "last", ["", "-1", "$", "+", "-", "(", "0", "0-0", "1-1", "9" * 30, "9" * 19 + "-1", "{ms}-0", "{ms}-1", "{ms}-999"]
 )
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "ended"])
-async def test_a_last_event_id_of_another_kind_is_refused(
+async def test_an_invalid_last_event_id_is_refused(
     redis: Redis, redis_port: int, name: str, last: str, is_running: bool
 ) -> None:
-    """Whatever a browser sends, it neither gets everything again nor waits for what never comes."""
+    """The reader neither receives everything again nor waits for ever."""
     faults = {"stall_after": 3} if is_running else {}
     async with gateway(**faults) as (_, client), replicas(redis_port, 1) as (streams,):
         await streams.start(name, client, GATEWAY_REQUEST)
@@ -221,8 +221,8 @@ async def test_a_last_event_id_of_another_kind_is_refused(
     assert re.match("last event id .* of this stream", refused.error["message"])
 
 
-async def test_an_id_of_an_earlier_stream_is_refused(redis: Redis, redis_port: int, name: str) -> None:
-    """The id was used again after it had expired: the browser's text is of another answer."""
+async def test_an_event_id_of_an_expired_stream_is_refused(redis: Redis, redis_port: int, name: str) -> None:
+    """The stream's id was reused after its expiry, so the browser's text belongs to another answer."""
     async with gateway() as (_, client), replicas(redis_port, 1) as (streams,):
         await streams.start(name, client, GATEWAY_REQUEST)
         earlier = await read(streams, name)
@@ -233,8 +233,8 @@ async def test_an_id_of_an_earlier_stream_is_refused(redis: Redis, redis_port: i
         assert (await read(streams, name)).without_ids == HAIKU_BODY
 
 
-async def test_a_stream_that_is_not_there_is_a_404(redis: Redis, redis_port: int, name: str) -> None:
-    """Never started, or expired: a browser cannot tell, either."""
+async def test_a_missing_stream_is_a_404(redis: Redis, redis_port: int, name: str) -> None:
+    """A browser cannot distinguish a stream that was never started from an expired one."""
     async with replicas(redis_port, 1) as (streams,):
         unknown = await read(streams, name, "1-2")
 
@@ -243,8 +243,8 @@ async def test_a_stream_that_is_not_there_is_a_404(redis: Redis, redis_port: int
     assert unknown.error["message"] == "no such stream: it was never started, or it has expired"
 
 
-async def test_an_id_that_is_none_is_refused(redis: Redis, redis_port: int) -> None:
-    """Before it becomes part of a key."""
+async def test_an_invalid_id_is_refused(redis: Redis, redis_port: int) -> None:
+    """The error is raised before the id becomes part of a key."""
     async with gateway() as (upstream, client), replicas(redis_port, 1) as (streams,):
         for call in (streams.start("a b", client, GATEWAY_REQUEST), streams.read("*"), streams.cancel("")):
             with pytest.raises(ValueError, match="1 to 128 letters, digits, - and _"):
@@ -272,10 +272,10 @@ async def test_an_id_that_is_none_is_refused(redis: Redis, redis_port: int) -> N
     ],
     ids=str,
 )
-async def test_every_reader_sees_what_happened(
+async def test_every_reader_receives_what_aforward_chat_would_send(
     redis: Redis, redis_port: int, name: str, faults: dict[str, Any]
 ) -> None:
-    """As `aforward_chat` would have told one browser: status, headers, events; the early, the late, the resumed."""
+    """Early, late and resumed readers receive the same status, headers and events."""
     async with gateway(**faults) as (_, client), replicas(redis_port) as both:
         async with await aforward_chat(client, GATEWAY_REQUEST) as forwarded:
             direct = b"".join([data async for data in forwarded]).replace(b"\r\n", b"\n").decode()
@@ -293,8 +293,8 @@ async def test_every_reader_sees_what_happened(
         assert len(rest.ids) == len(reads[0].ids) - 3
 
 
-async def test_a_stall_behind_pings_ends_for_every_reader(redis: Redis, redis_port: int, name: str) -> None:
-    """The limits of a stream count chunks, in the process that produces it."""
+async def test_a_stall_with_pings_ends_for_every_reader(redis: Redis, redis_port: int, name: str) -> None:
+    """The timeouts count chunks, in the process of the producer."""
     async with (
         gateway(stall_after=3, ping=0.05) as (upstream, client),
         replicas(redis_port) as (one, two),
@@ -307,10 +307,8 @@ async def test_a_stall_behind_pings_ends_for_every_reader(redis: Redis, redis_po
         assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
 
 
-async def test_pings_are_no_part_of_the_answer(
-    redis: Redis, redis_port: int, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long the gateway sends them, they fill no Redis; a reader gets its own, whether or not there are any."""
+async def test_pings_are_not_stored(redis: Redis, redis_port: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis does not grow with the gateway's pings, and each reader receives its own."""
     from tensorloop_stream.resumable import _hub
 
     monkeypatch.setattr(_hub, "SILENCE", 0.1)
@@ -318,22 +316,22 @@ async def test_pings_are_no_part_of_the_answer(
     async with gateway(stall_after=3, ping=0.01) as (_, client), replicas(redis_port, lease=4.0) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         for streams in both:
-            async with asyncio.timeout(TIMEOUT), await streams.read(name) as answer_events:
+            async with asyncio.timeout(TIMEOUT), await streams.read(name) as answer:
                 body = b""
-                async for data in answer_events:
+                async for data in answer:
                     body += data
                     if body.count(b": ping\n\n") >= 2 and body.count(b"\nid: ") >= 3:
                         break
                 bodies.append(body)
         entries = await redis.xlen(f"tensorloop:stream:{name}")
 
-    # With the claim and the head.
+    # The claim, the head and three events.
     assert entries == 5
     assert [body.count(b"\nid: ") for body in bodies] == [3, 3]
 
 
-async def test_a_gateway_that_is_not_there_is_a_502(redis: Redis, redis_port: int, name: str) -> None:
-    """For every reader."""
+async def test_an_unreachable_gateway_is_a_502(redis: Redis, redis_port: int, name: str) -> None:
+    """Every reader receives this status."""
     async with async_client(f"http://127.0.0.1:{unused_port()}/v1") as client, replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         reads = [await read(streams, name) for streams in both]
@@ -342,8 +340,8 @@ async def test_a_gateway_that_is_not_there_is_a_502(redis: Redis, redis_port: in
     assert reads[0].error["type"] == "upstream_error"
 
 
-async def test_cancelling_reaches_the_gateway_from_anywhere(redis: Redis, redis_port: int, name: str) -> None:
-    """Readers are told, the late ones too; who had left the stream did not cancel it."""
+async def test_cancelling_in_any_process_reaches_the_gateway(redis: Redis, redis_port: int, name: str) -> None:
+    """All readers receive the error, later ones too; a reader that leaves does not cancel."""
     aborted: list[ChatCompletion] = []
     async with gateway(stall_after=5) as (upstream, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST, Callbacks(on_abort=aborted.append))
@@ -366,8 +364,8 @@ async def test_cancelling_reaches_the_gateway_from_anywhere(redis: Redis, redis_
     assert len(aborted) == 1
 
 
-async def test_cancelling_a_silent_model(redis: Redis, redis_port: int, name: str) -> None:
-    """Before the first byte, readers get a status."""
+async def test_cancelling_before_the_first_byte_gives_readers_a_499(redis: Redis, redis_port: int, name: str) -> None:
+    """The status replaces the events."""
     async with gateway(first_delay=NEVER) as (upstream, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         readers = [asyncio.create_task(read(streams, name)) for streams in both]
@@ -379,11 +377,11 @@ async def test_cancelling_a_silent_model(redis: Redis, redis_port: int, name: st
     assert [one.status for one in reads] == [499, 499]
 
 
-async def test_a_cancel_may_come_before_its_start(redis: Redis, redis_port: int, name: str) -> None:
-    """Requests overtake each other: the gateway is not asked, and readers are told why; for a short while."""
+async def test_a_cancel_may_precede_its_start(redis: Redis, redis_port: int, name: str) -> None:
+    """No request is sent, readers receive the reason, and Redis keeps it for half a minute."""
     async with gateway() as (upstream, client), replicas(redis_port) as both:
         cancelled = [await streams.cancel(name) for streams in both]
-        # Anybody may send one: little is kept of it.
+        # Any browser may send a cancel, so it takes little memory.
         [key] = await redis.keys()
         size, life = await redis.memory_usage(key) or 0, await redis.pttl(key)
         started = [await streams.start(name, client, GATEWAY_REQUEST) for streams in both]
@@ -401,8 +399,8 @@ async def test_a_cancel_may_come_before_its_start(redis: Redis, redis_port: int,
 
 
 @pytest.mark.parametrize("steps", range(4))
-async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: int, name: str, steps: int) -> None:
-    """Whoever starts it next, anywhere, asks the gateway."""
+async def test_a_cancelled_start_frees_its_id(redis: Redis, redis_port: int, name: str, steps: int) -> None:
+    """The next start in any process sends the request."""
     async with gateway() as (upstream, client), replicas(redis_port) as both:
         starting = asyncio.create_task(both[0].start(name, client, GATEWAY_REQUEST))
         for _ in range(steps):
@@ -423,10 +421,8 @@ async def test_a_start_that_is_cancelled_takes_no_id(redis: Redis, redis_port: i
 
 
 @pytest.mark.parametrize("steps", range(4))
-async def test_a_start_that_is_overtaken_by_the_end_starts_nothing(
-    redis: Redis, redis_port: int, name: str, steps: int
-) -> None:
-    """It says so, and another process may start it."""
+async def test_closing_during_a_start_starts_nothing(redis: Redis, redis_port: int, name: str, steps: int) -> None:
+    """The start raises, and another process may start the stream."""
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as (closing, other):
         starting = asyncio.create_task(closing.start(name, client, GATEWAY_REQUEST))
         for _ in range(steps):
@@ -441,8 +437,8 @@ async def test_a_start_that_is_overtaken_by_the_end_starts_nothing(
     assert is_idle
 
 
-async def test_the_callbacks_are_those_of_the_producer(redis: Redis, redis_port: int, name: str) -> None:
-    """The whole message comes once, for the database, whoever reads or not."""
+async def test_callbacks_are_called_by_the_producer_alone(redis: Redis, redis_port: int, name: str) -> None:
+    """`on_finish` receives the whole message once, with and without readers."""
     finished: list[ChatCompletion] = []
     async with gateway() as (_, client), replicas(redis_port) as both:
         for streams in both:
@@ -453,10 +449,10 @@ async def test_the_callbacks_are_those_of_the_producer(redis: Redis, redis_port:
     assert len(finished) == 1
 
 
-async def test_a_callback_that_raises_is_told(redis: Redis, redis_port: int, name: str) -> None:
-    """To the readers, without what it says, and to the event loop, with it."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+async def test_an_exception_from_a_callback_is_reported(redis: Redis, redis_port: int, name: str) -> None:
+    """Readers receive an error without its message, and the event loop's handler the exception."""
+    contexts: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: contexts.append(context))
 
     def save(_: object) -> None:
         raise OSError("the database's password is swordfish")
@@ -467,11 +463,11 @@ async def test_a_callback_that_raises_is_told(redis: Redis, redis_port: int, nam
 
     assert {one.error["type"] for one in reads} == {"producer_failed"}
     assert b"swordfish" not in reads[0].body
-    assert [str(context["exception"]) for context in told] == ["the database's password is swordfish"]
+    assert [str(context["exception"]) for context in contexts] == ["the database's password is swordfish"]
 
 
-async def test_nothing_is_kept_for_good(redis: Redis, redis_port: int, name: str) -> None:
-    """Every key has its end from its beginning, put off while the answer comes."""
+async def test_every_key_expires(redis: Redis, redis_port: int, name: str) -> None:
+    """Each key has an expiry from the start, which is extended during the answer."""
     async with gateway(stall_after=3) as (_, client), replicas(redis_port, lease=4.0, expires=600) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         await read_some(both[1], name, 3)
@@ -488,7 +484,7 @@ async def test_nothing_is_kept_for_good(redis: Redis, redis_port: int, name: str
 
 
 async def test_an_answer_expires(redis: Redis, redis_port: int, name: str) -> None:
-    """Some time after it was last written to; who reads it then is told, and who waits for more, too."""
+    """A reader after the expiry receives a 404."""
     async with gateway() as (_, client), replicas(redis_port, lease=0.9, expires=1) as (streams, other):
         await streams.start(name, client, GATEWAY_REQUEST)
         whole = await read(streams, name)
@@ -499,12 +495,12 @@ async def test_an_answer_expires(redis: Redis, redis_port: int, name: str) -> No
     assert late.status == 404
 
 
-async def test_a_dead_producer_is_told(redis: Redis, redis_port: int, name: str) -> None:
-    """To who reads, and who comes later, with the same bytes; nothing can be written any more."""
+async def test_a_dead_producer_is_reported_to_every_reader(redis: Redis, redis_port: int, name: str) -> None:
+    """Present and later readers receive the same bytes, and the log accepts no more writes."""
     from tensorloop_stream.resumable import _log_format, _log_store
 
     async with replicas(redis_port, lease=SHORT) as both:
-        # As a process leaves it that is killed.
+        # The state that a killed process leaves.
         log = await claim(both[0], name, "dead:1", int(1000 * SHORT))
         assert log is not None
         await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream"}))
@@ -545,8 +541,8 @@ async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: 
     assert [claim is None for claim in claims] == [False, False, True]
 
 
-async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis, redis_port: int, name: str) -> None:
-    """Its stream expired meanwhile, and the id was started again."""
+async def test_a_stale_producer_cannot_write_into_a_new_stream(redis: Redis, redis_port: int, name: str) -> None:
+    """Its own stream expired, and the id was started again."""
     from tensorloop_stream.resumable import _log_store
 
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as (stale, fresh):
@@ -571,12 +567,12 @@ async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis
         assert not upstream.disconnects
 
 
-async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
-    """Nor does what it has not read gather in the process: it is in Redis, and is read when it is wanted."""
+async def test_a_slow_reader_does_not_delay_others(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
+    """Unread events stay in Redis, and do not accumulate in the process."""
     from tensorloop_stream.resumable import _chat
 
-    pieces = [f"{number}:{'x' * 10_000}" for number in range(100)]
-    path = write_cassette(tmp_path / "long.yaml", *answer_events(*pieces))
+    texts = [f"{number}:{'x' * 10_000}" for number in range(100)]
+    path = write_cassette(tmp_path / "long.yaml", *answer_events(*texts))
     async with gateway(path=path, delay=0.002) as (_, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         slow = await both[1].read(name)
@@ -587,14 +583,14 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
 
     assert {one.body for one in fast} == {begun + rest}
     assert [event.data for event in SSEDecoder().feed(begun + rest)][:100] == [
-        event.data for event in SSEDecoder().feed(b"".join(answer_events(*pieces)))
+        event.data for event in SSEDecoder().feed(b"".join(answer_events(*texts)))
     ][:100]
-    # The events of one read may be more.
+    # The events of one read may exceed it.
     assert waiting <= _chat.BUFFER + 10_200
 
 
-async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, name: str) -> None:
-    """Redis is no gateway's to fill; nor is a process's memory."""
+async def test_an_endless_answer_is_ended_at_max_size(redis: Redis, redis_port: int, name: str) -> None:
+    """A gateway must fill neither Redis nor the memory of a process."""
     with EndlessGateway() as upstream:
         async with (
             async_client(f"http://127.0.0.1:{upstream.port}/v1") as client,
@@ -609,29 +605,29 @@ async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, 
     assert stands
 
 
-async def test_a_process_that_ends_says_so(redis: Redis, redis_port: int, name: str) -> None:
-    """At once, without the lease; who reads there may ask elsewhere, from the last event."""
+async def test_closing_ends_producers_and_readers_at_once(redis: Redis, redis_port: int, name: str) -> None:
+    """Readers do not wait for the lease, and may resume in another process from their last event."""
     async with gateway(stall_after=3) as (upstream, client), replicas(redis_port, 3) as (first, second, third):
         await first.start(name, client, GATEWAY_REQUEST)
         elsewhere = [asyncio.create_task(read(streams, name)) for streams in (second, third)]
         await read_some(second, name, 3)
         await read_some(third, name, 3)
         await third.aclose()
-        asked_elsewhere = await elsewhere[1]
+        unavailable = await elsewhere[1]
         await first.aclose()
-        told = await elsewhere[0]
+        stopped = await elsewhere[0]
         with pytest.raises(RuntimeError, match="these streams are closed"):
             await first.start(str(uuid.uuid4()), client, GATEWAY_REQUEST)
 
         assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
-    assert asked_elsewhere.error["type"] == "stream_unavailable"
-    assert told.error["type"] == "producer_stopped"
-    assert len(told.ids) == 3
-    assert told.ids[: len(asked_elsewhere.ids)] == asked_elsewhere.ids
+    assert unavailable.error["type"] == "stream_unavailable"
+    assert stopped.error["type"] == "producer_stopped"
+    assert len(stopped.ids) == 3
+    assert stopped.ids[: len(unavailable.ids)] == unavailable.ids
 
 
-async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port: int, name: str) -> None:
-    """Not every framework closes what a browser has left: the stream is not followed for nobody."""
+async def test_a_dropped_reader_is_removed(redis: Redis, redis_port: int, name: str) -> None:
+    """Some frameworks do not close a response that the browser left."""
     async with gateway(delay=0.3) as (_, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         dropped = await both[1].read(name)
@@ -645,13 +641,13 @@ async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port:
         assert len((await read_some(both[1], name, 3)).ids) >= 3
 
 
-async def test_a_reader_that_waits_is_kept(redis: Redis, redis_port: int, name: str) -> None:
-    """In a task that nobody else keeps, as a background job may be."""
+async def test_a_waiting_reader_is_not_garbage_collected(redis: Redis, redis_port: int, name: str) -> None:
+    """Its task may have no other reference, as a background job."""
     reads: list[Read] = []
     async with gateway(delay=0.1) as (_, client), replicas(redis_port) as both:
 
         async def save() -> None:
-            # Without a timeout, which would hold the task.
+            # A timeout would keep a reference to the task.
             one = await both[1].read(name)
             reads.append(Read(one.status_code, one.headers, b"".join([data async for data in one])))
 
@@ -684,8 +680,8 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def test_a_program_that_just_ends_says_so(redis: Redis, redis_port: int, name: str) -> None:
-    """Its event loop cancels everything at once; the readers need not wait for the lease."""
+async def test_the_end_of_a_program_ends_its_streams(redis: Redis, redis_port: int, name: str) -> None:
+    """Readers do not wait for the lease, although the event loop cancels everything at once."""
     with EndlessGateway() as upstream:
         command = [sys.executable, "-c", PROGRAM % LONG, name, str(redis_port), f"http://127.0.0.1:{upstream.port}/v1"]
         run = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=60, check=False)
@@ -696,8 +692,8 @@ async def test_a_program_that_just_ends_says_so(redis: Redis, redis_port: int, n
     assert one.error["type"] == "producer_stopped"
 
 
-async def test_settings_that_cannot_work_are_refused(redis_port: int) -> None:
-    """When the streams are made, not when the first is read."""
+async def test_invalid_settings_are_refused(redis_port: int) -> None:
+    """The constructor raises, instead of the first read."""
     from redis import Redis as SyncRedis
     from redis.asyncio import Redis
 
@@ -715,8 +711,8 @@ async def test_settings_that_cannot_work_are_refused(redis_port: int) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 3])
-async def test_connections_that_are_reset_cost_nothing(redis: Redis, redis_port: int, name: str, retries: int) -> None:
-    """A failover, or a proxy's idle limit: Redis is there, so nobody need ask again, whatever the client does."""
+async def test_reset_connections_to_redis_lose_nothing(redis: Redis, redis_port: int, name: str, retries: int) -> None:
+    """A failover or a proxy's idle limit closes connections, whatever the client's retry policy is."""
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
@@ -737,8 +733,8 @@ async def test_connections_that_are_reset_cost_nothing(redis: Redis, redis_port:
     assert left == 0
 
 
-async def test_a_silent_model_costs_no_connection(redis: Redis, redis_port: int, name: str) -> None:
-    """Redis is asked for less time than the client lets it be silent."""
+async def test_a_silent_model_closes_no_connection(redis: Redis, redis_port: int, name: str) -> None:
+    """Blocking commands end before the client's socket timeout."""
     settings = {"socket_timeout": 0.6}
     async with gateway(stall_after=3) as (_, client), replicas(redis_port, redis_settings=settings) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
@@ -755,8 +751,8 @@ async def test_a_silent_model_costs_no_connection(redis: Redis, redis_port: int,
     assert {one.error["type"] for one in reads} == {"cancelled"}
 
 
-async def test_a_redis_that_is_restarted_costs_nothing(name: str, tmp_path: Any) -> None:
-    """One that keeps all on disk, and is back within the lease."""
+async def test_a_restart_of_redis_loses_nothing(name: str, tmp_path: Any) -> None:
+    """Redis keeps everything on disk, and restarts within the lease."""
     port = unused_port()
     kept = ["--appendonly", "yes", "--appendfsync", "always", "--dir", str(tmp_path)]
     async with gateway(delay=0.1) as (upstream, client), replicas(port, lease=LONG) as both:
@@ -773,8 +769,8 @@ async def test_a_redis_that_is_restarted_costs_nothing(name: str, tmp_path: Any)
 
 
 @pytest.mark.parametrize("fault", ["killed", "stopped", "emptied"])
-async def test_a_redis_that_goes_away_is_told(name: str, fault: str) -> None:
-    """Nobody hangs, and nothing runs on that nobody can read or cancel."""
+async def test_a_failure_of_redis_is_reported(name: str, fault: str) -> None:
+    """No reader hangs, and no stream continues that cannot be read or cancelled."""
     from redis.asyncio import Redis
     from redis.exceptions import RedisError
 
@@ -806,8 +802,8 @@ async def test_a_redis_that_goes_away_is_told(name: str, fault: str) -> None:
     assert str(port) not in late.error["message"]
 
 
-async def test_a_redis_that_comes_back_is_used(name: str) -> None:
-    """The streams are gone with it, and new ones begin."""
+async def test_redis_is_used_again_after_a_failure(name: str) -> None:
+    """Earlier streams are lost, and new ones can be started."""
     port = unused_port()
     async with gateway(stall_after=3) as (_, client), replicas(port, lease=1.0) as both:
         with redis_server(port):

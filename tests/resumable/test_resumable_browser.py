@@ -1,4 +1,4 @@
-"""The page that goes on after a reload, in a real browser."""
+"""The page that resumes its answer after a reload, in a real browser."""
 
 from __future__ import annotations
 
@@ -99,24 +99,24 @@ def shown(page: Page) -> str:
     return page.eval_on_selector(".assistant:last-child p", "p => p.textContent")  # type: ignore[no-any-return]
 
 
-def test_a_reload_goes_on_with_the_answer(page: Page) -> None:
-    """In the middle of it, again and again: the text is whole, and was paid for once."""
+def test_a_reload_resumes_the_answer(page: Page) -> None:
+    """After several reloads the text is complete, and one request was made."""
     with gateway(delay=0.1) as upstream:
         send(page)
         for _ in range(3):
             page.wait_for_function(SOME)
             page.reload()
         ended(page)
-        asked, left = len(upstream.requests), len(upstream.disconnects)
+        requests, disconnects = len(upstream.requests), len(upstream.disconnects)
 
     assert shown(page) == HAIKU
-    assert (asked, left) == (1, 0)
+    assert (requests, disconnects) == (1, 0)
     assert page.locator(".user").count() == page.locator(".assistant").count() == 1
     assert page.locator(".note").count() == 0
 
 
-def test_a_conversation_outlives_a_reload(page: Page) -> None:
-    """What was said before goes with the next question."""
+def test_a_conversation_survives_a_reload(page: Page) -> None:
+    """The next request contains the earlier messages."""
     with gateway() as upstream:
         send(page)
         ended(page)
@@ -133,8 +133,8 @@ def test_a_conversation_outlives_a_reload(page: Page) -> None:
     ]
 
 
-def test_a_replica_that_dies_under_the_page_is_replaced(page: Page) -> None:
-    """The page reads on from its last event when there is a server again; the producer was another one."""
+def test_the_page_resumes_after_its_replica_was_restarted(page: Page) -> None:
+    """The producer is another process; the page continues from its last event."""
     name, port = str(uuid.uuid4()), unused_port()
     with gateway(delay=0.15) as upstream, web(producer := unused_port()), httpx2.Client(verify=SSL) as client:
         with client.stream("POST", f"http://127.0.0.1:{producer}/chat/{name}", json=BROWSER_REQUEST):
@@ -155,7 +155,7 @@ def test_a_replica_that_dies_under_the_page_is_replaced(page: Page) -> None:
 
 
 def test_stop_reaches_the_gateway_after_a_reload(page: Page) -> None:
-    """The text that had come stays, and nobody pays for the rest."""
+    """The text so far stays visible, and the gateway generates no more."""
     with gateway(stall_after=8) as upstream:
         send(page)
         page.wait_for_function(SOME)
@@ -169,8 +169,8 @@ def test_stop_reaches_the_gateway_after_a_reload(page: Page) -> None:
     assert HAIKU.startswith(shown(page))
 
 
-def test_stop_outlasts_a_redis_that_is_away(page: Page) -> None:
-    """Neither the question nor the stop is lost, and whichever comes first, nobody pays for more."""
+def test_stop_works_after_a_failure_of_redis(page: Page) -> None:
+    """The page repeats both the question and the stop, in any order, and the gateway generates no more."""
     database, port = unused_port(), unused_port()
     with gateway(stall_after=8) as upstream, web(port, database):
         page.goto(f"http://127.0.0.1:{port}")
@@ -190,7 +190,7 @@ def test_stop_outlasts_a_redis_that_is_away(page: Page) -> None:
 
 
 def test_a_closed_tab_cancels_nothing(page: Page, site: str) -> None:
-    """The answer goes on, for the database and for the next tab."""
+    """The answer continues, for the database and for the next tab."""
     with gateway(delay=0.05) as upstream:
         browser = page.context.browser
         assert browser is not None
@@ -203,14 +203,14 @@ def test_a_closed_tab_cancels_nothing(page: Page, site: str) -> None:
         page.evaluate("(kept) => sessionStorage.setItem('chat', kept)", kept)
         page.reload()
         ended(page)
-        asked, left = len(upstream.requests), len(upstream.disconnects)
+        requests, disconnects = len(upstream.requests), len(upstream.disconnects)
 
     assert shown(page) == HAIKU
-    assert (asked, left) == (1, 0)
+    assert (requests, disconnects) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    ("faults", "says"),
+    ("faults", "message"),
     [
         ({"status": 401}, "401 Unauthorized"),
         ({"status": 429, "retry_after": 0.01}, "429 Too Many Requests"),
@@ -219,8 +219,8 @@ def test_a_closed_tab_cancels_nothing(page: Page, site: str) -> None:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_failure_is_shown_as_what_it_is(page: Page, faults: dict[str, Any], says: str) -> None:
-    """What had come stays, the reason stands below it, and the question can be asked again."""
+def test_a_failure_is_shown_with_its_reason(page: Page, faults: dict[str, Any], message: str) -> None:
+    """The text so far stays visible above the reason, and the question can be sent again."""
     with gateway(**faults):
         send(page)
         ended(page)
@@ -229,14 +229,14 @@ def test_a_failure_is_shown_as_what_it_is(page: Page, faults: dict[str, Any], sa
         page.get_by_role("button", name="Try again", exact=True).click()
         page.wait_for_function("!document.querySelector('[aria-busy], .note')")
 
-    assert says in explained
+    assert message in explained
     assert HAIKU.startswith(partial)
     assert bool(partial) == ("status" not in faults)
     assert shown(page) == HAIKU
 
 
-def test_an_answer_that_expired_is_said(page: Page) -> None:
-    """And the question can be asked again."""
+def test_an_expired_answer_is_shown_as_such(page: Page) -> None:
+    """The question can be sent again."""
     kept = json.dumps({"messages": BROWSER_REQUEST["messages"], "id": str(uuid.uuid4())})
     page.evaluate("(kept) => sessionStorage.setItem('chat', kept)", kept)
     page.reload()
@@ -251,21 +251,21 @@ def test_an_answer_that_expired_is_said(page: Page) -> None:
 
 
 def test_awkward_bytes_are_read(page: Page, tmp_path: Path) -> None:
-    """Characters cut between reads, comments; and what looks like HTML is text."""
-    pieces = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
-    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*pieces))
+    """Split characters and comments are decoded, and HTML is shown as text."""
+    texts = ["Größe 缓存 ", "🙂", "\u2028", "<img src=x onerror=alert(1)>", "\n& so on"]
+    path = write_cassette(tmp_path / "odd.yaml", b": hello\n\n", *answer_events(*texts))
 
     with gateway(path, crlf=True, split=7, ping=0.01, delay=0.02):
         send(page)
         ended(page)
 
-    assert shown(page) == "".join(pieces)
+    assert shown(page) == "".join(texts)
     assert page.locator(".note, #talk img").count() == 0
 
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits(page: Page, tmp_path: Path, width: int) -> None:
-    """Nothing runs out of a phone or a desk, not even a long word."""
+    """The page has no horizontal overflow on a phone or a desktop, even with a long word."""
     page.set_viewport_size({"width": width, "height": 844})
     with gateway(write_cassette(tmp_path / "long.yaml", *answer_events("long " * 500, "x" * 500))):
         send(page)

@@ -1,4 +1,4 @@
-"""Resumable streams across processes: the recipe on two ports, a worker, and each of them killed."""
+"""Resumable streams across processes: the recipe on two ports, a worker, and kills of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "TENSORLOOP_BASE_URL": f"http://127.0.0.1:{GATEWAY}/v1",
     "TENSORLOOP_KEY": "tl_none",
 }
-# A process that has no readers: it takes jobs from a list.
+# A process without readers, which takes jobs from a list.
 WORKER = """
 import asyncio, json, os
 from redis.asyncio import Redis
@@ -88,21 +88,21 @@ def _redis() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def stays() -> Iterator[Process]:
-    """Return a replica that no test kills: each takes seconds to start."""
+    """Return a replica that no test kills, because each takes seconds to start."""
     with web() as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 def other() -> Iterator[Process]:
-    """Return another one."""
+    """Return a second replica."""
     with web() as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx2.Client]:
-    # A connection for each request: those to a process that is killed are of no use.
+    # Each request has its own connection, because connections to a killed process are useless.
     limits = httpx2.Limits(max_keepalive_connections=0)
     with httpx2.Client(verify=SSL, timeout=2 * TIMEOUT, limits=limits) as browser:
         yield browser
@@ -122,7 +122,7 @@ def asked(upstream: ReplayServer) -> bool:
 
 
 class Reader:
-    """A browser that goes on where it was cut: what it was given, once each."""
+    """A browser that resumes after a disconnect, with each event that it received."""
 
     def __init__(self, client: httpx2.Client, name: str) -> None:
         self.name = name
@@ -143,7 +143,7 @@ class Reader:
         return json.loads(SSEDecoder().feed(self.body)[-1].data).get("error")
 
     def read(self, at: Process, events: int = 10**6, *, asked: Any = None) -> bool:
-        """Read on, so many events at most; return whether the answer came to its end, not the connection."""
+        """Read up to this number of events more; return whether the answer ended, and not the connection."""
         headers = {"last-event-id": self.ids[-1]} if self.ids else {}
         method, body = ("GET", {}) if asked is None else ("POST", {"json": asked})
         new = b""
@@ -157,7 +157,7 @@ class Reader:
         except httpx2.HTTPError:
             pass
         else:
-            # A whole event at least is what a browser counts.
+            # A browser counts complete events only.
             self.body += new
             return True
         self.body += new[: new.rfind(b"\n\n") + 2]
@@ -165,15 +165,17 @@ class Reader:
 
 
 def start(client: httpx2.Client, at: Process, name: str, events: int = 3) -> Reader:
-    """Ask, and read so many events."""
+    """Start a stream, and read this number of events."""
     reader = Reader(client, name)
     reader.read(at, events, asked=BROWSER_REQUEST)
     assert len(reader.ids) >= events
     return reader
 
 
-def test_the_haiku_arrives(stays: Process, other: Process, client: httpx2.Client, name: str) -> None:
-    """From one request, asked as often as one likes, in any process; and there is nothing left after it."""
+def test_every_start_of_an_id_reads_the_same_stream(
+    stays: Process, other: Process, client: httpx2.Client, name: str
+) -> None:
+    """Starts in any process cause one request, and nothing follows the last event."""
     readers = [Reader(client, name) for _ in range(8)]
     with gateway(delay=0.02) as upstream, ThreadPoolExecutor(8) as pool:
         jobs = [
@@ -192,7 +194,7 @@ def test_the_haiku_arrives(stays: Process, other: Process, client: httpx2.Client
 
 
 def test_the_headers_are_those_of_a_stream(stays: Process, client: httpx2.Client, name: str) -> None:
-    """Proxies must not collapse it, here either."""
+    """Proxies must not buffer this stream either."""
     with gateway(), client.stream("POST", stays.url(name), json=BROWSER_REQUEST) as response:
         response.read()
 
@@ -201,10 +203,8 @@ def test_the_headers_are_those_of_a_stream(stays: Process, client: httpx2.Client
     assert response.headers["x-accel-buffering"] == "no"
 
 
-def test_a_reader_that_is_cut_goes_on_elsewhere(
-    stays: Process, other: Process, client: httpx2.Client, name: str
-) -> None:
-    """To and fro between the replicas; to leave is no cancel."""
+def test_a_reader_resumes_in_another_process(stays: Process, other: Process, client: httpx2.Client, name: str) -> None:
+    """The reader alternates between the replicas, and leaving does not cancel."""
     with gateway(delay=0.02) as upstream:
         reader = start(client, stays, name)
         for turn in range(100):
@@ -217,10 +217,10 @@ def test_a_reader_that_is_cut_goes_on_elsewhere(
     assert left == 0
 
 
-def test_a_killed_web_process_costs_its_readers_nothing(
+def test_readers_of_a_killed_web_process_lose_nothing(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """The producer is another process: whoever was cut reads on there, every event once."""
+    """They resume in the producer's process, and receive every event once."""
     with gateway(delay=0.05), web() as doomed, ThreadPoolExecutor(5) as pool:
         first = start(client, stays, name)
         readers = [Reader(client, name) for _ in range(5)]
@@ -235,10 +235,10 @@ def test_a_killed_web_process_costs_its_readers_nothing(
     assert {reader.without_ids for reader in [first, *readers]} == {HAIKU_BODY}
 
 
-def test_connections_to_redis_that_are_reset_cost_nothing(
+def test_reset_connections_to_redis_lose_nothing_in_any_process(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """All of them at once, in the middle of an answer: nobody is told, and nothing is lost."""
+    """All connections are reset in the middle of an answer, and no reader receives an error."""
     from redis import Redis
 
     readers = [Reader(client, name) for _ in range(6)]
@@ -257,10 +257,10 @@ def test_connections_to_redis_that_are_reset_cost_nothing(
     assert left == 0
 
 
-def test_a_killed_producer_is_known_to_every_reader(
+def test_a_killed_producer_is_reported_to_every_reader(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """To those elsewhere, those who were cut with it, and those who come later: an error, and no end mark."""
+    """Readers elsewhere, disconnected ones and later ones receive an error and no `[DONE]`."""
     with gateway(stall_after=5), web() as doomed, ThreadPoolExecutor(9) as pool:
         start(client, doomed, name)
         readers = [Reader(client, name) for _ in range(9)]
@@ -271,9 +271,9 @@ def test_a_killed_producer_is_known_to_every_reader(
         doomed.kill()
         killed = time.monotonic()
         ended = [job.result() for job in jobs]
-        told = time.monotonic() - killed
-        for reader, was_told in zip(readers, ended, strict=True):
-            if not was_told:
+        took = time.monotonic() - killed
+        for reader, has_ended in zip(readers, ended, strict=True):
+            if not has_ended:
                 reader.read(stays)
         late = Reader(client, name)
         late.read(other)
@@ -281,14 +281,14 @@ def test_a_killed_producer_is_known_to_every_reader(
     assert {reader.error["type"] for reader in [*readers, late]} == {"producer_stopped"}
     assert {reader.body for reader in readers} == {late.body}
     assert len(late.ids) == 5
-    # A lease of 4 s, and an eighth of it: within 5 s, and 2 more where the machine is busy.
-    assert told < 5 + 2
+    # The lease of 4 s and an eighth of it: within 5 s, and 2 s more on a busy machine.
+    assert took < 5 + 2
 
 
-def test_a_producer_that_is_told_to_end_says_so(
+def test_a_terminated_producer_ends_its_streams_at_once(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """As in every deployment, by SIGTERM: readers elsewhere do not wait for its lease to run out."""
+    """Deployments send SIGTERM: readers elsewhere do not wait until the lease expires."""
     with gateway(stall_after=5) as upstream, web() as doomed, ThreadPoolExecutor(2) as pool:
         start(client, doomed, name)
         readers = [Reader(client, name) for _ in range(2)]
@@ -298,7 +298,7 @@ def test_a_producer_that_is_told_to_end_says_so(
         doomed.popen.terminate()
         terminated = time.monotonic()
         ended = [job.result() for job in jobs]
-        told = time.monotonic() - terminated
+        took = time.monotonic() - terminated
         doomed.popen.wait(TIMEOUT)
         left = eventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
 
@@ -306,12 +306,12 @@ def test_a_producer_that_is_told_to_end_says_so(
     assert {reader.error["type"] for reader in readers} == {"producer_stopped"}
     assert {len(reader.ids) for reader in readers} == {5}
     assert left
-    # Its connections have a second to end; its lease would run for three and a half more.
-    assert told < 3.4
+    # Its connections have a second to end; its lease would last for 3.5 s more.
+    assert took < 3.4
 
 
-def test_a_redis_that_is_not_there_is_told(client: httpx2.Client, name: str) -> None:
-    """To whoever starts, reads or cancels, with the same type of error: ask again."""
+def test_an_unreachable_redis_is_a_503(client: httpx2.Client, name: str) -> None:
+    """Start, read and cancel give the same type of error, after which a browser may retry."""
     environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{unused_port()}"}
     with gateway() as upstream, process(RECIPE, environment) as lonely, ThreadPoolExecutor(3) as pool:
         requests: list[tuple[str, Any]] = [("POST", BROWSER_REQUEST), ("GET", None), ("DELETE", None)]
@@ -325,10 +325,10 @@ def test_a_redis_that_is_not_there_is_told(client: httpx2.Client, name: str) -> 
     assert asked == 0
 
 
-def test_a_worker_streams_for_the_web_processes(
+def test_a_worker_produces_for_the_web_processes(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """Whoever reads, and wherever; and when it is killed, all are told."""
+    """Readers in any process receive its streams, and an error when the worker is killed."""
     from redis import Redis
 
     names = [name, str(uuid.uuid4())]
@@ -348,19 +348,19 @@ def test_a_worker_streams_for_the_web_processes(
                 doomed.kill()
                 killed = time.monotonic()
                 ended = [one.result() for one in read]
-                told = time.monotonic() - killed
+                took = time.monotonic() - killed
 
     assert readers[0].without_ids == HAIKU_BODY
     assert all(ended)
     assert {one.error["type"] for one in readers[1:]} == {"producer_stopped"}
     assert {len(one.ids) for one in readers[1:]} == {5}
-    assert told < 5 + 2
+    assert took < 5 + 2
 
 
-def test_cancelling_reaches_a_producer_elsewhere(
+def test_cancelling_reaches_a_producer_in_another_process(
     stays: Process, other: Process, client: httpx2.Client, name: str
 ) -> None:
-    """Once; what had come stays readable, with the reason."""
+    """The second cancel reports false; the partial answer stays readable, with the reason."""
     with gateway(stall_after=5) as upstream:
         reader = start(client, stays, name, 5)
         answers = [client.delete(other.url(name)).json() for _ in range(2)]
@@ -375,7 +375,7 @@ def test_cancelling_reaches_a_producer_elsewhere(
 
 @pytest.mark.parametrize("status", [401, 429])
 def test_an_error_reaches_every_browser(stays: Process, client: httpx2.Client, name: str, status: int) -> None:
-    """With its status, its JSON and its `retry-after`."""
+    """It has its status, its JSON and its `retry-after`."""
     with gateway(status=status, retry_after=0.05) as upstream:
         asked = client.post(stays.url(name), json=BROWSER_REQUEST)
         followed = client.get(stays.url(name))
@@ -385,7 +385,7 @@ def test_an_error_reaches_every_browser(stays: Process, client: httpx2.Client, n
         assert one.status_code == status
         assert one.json()["error"]["code"] == str(status)
         assert one.headers["retry-after"] == "0.05"
-    # One retry of the SDK's, where it helps.
+    # The SDK retries once if a retry may help.
     assert requests == (1 if status == 401 else 2)
 
 
@@ -401,8 +401,8 @@ def test_an_error_reaches_every_browser(stays: Process, client: httpx2.Client, n
     ],
     ids=str,
 )
-def test_a_browser_decides_on_messages_alone(stays: Process, client: httpx2.Client, name: str, asked: Any) -> None:
-    """Anything else is refused before the gateway, and Redis, see it."""
+def test_a_browser_may_send_only_messages(stays: Process, client: httpx2.Client, name: str, asked: Any) -> None:
+    """Other bodies are refused before they reach the gateway or Redis."""
     content = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
     with gateway() as upstream:
         refused = client.post(stays.url(name), content=content)
@@ -414,8 +414,8 @@ def test_a_browser_decides_on_messages_alone(stays: Process, client: httpx2.Clie
     assert client.get(stays.url(name)).status_code == 404
 
 
-def test_what_is_no_id_is_not_found(stays: Process, client: httpx2.Client, name: str) -> None:
-    """And a last event id that is none of this stream's is a 400."""
+def test_an_invalid_id_is_not_found(stays: Process, client: httpx2.Client, name: str) -> None:
+    """An invalid last event id is a 400."""
     with gateway():
         start(client, stays, name)
 
@@ -427,8 +427,8 @@ def test_what_is_no_id_is_not_found(stays: Process, client: httpx2.Client, name:
             assert refused.json()["error"]["message"].startswith("last event id ")
 
 
-def test_the_page_needs_nothing_else(stays: Process, client: httpx2.Client) -> None:
-    """No build step, nothing from elsewhere, and no text of a model that becomes HTML."""
+def test_the_page_is_self_contained_and_safe(stays: Process, client: httpx2.Client) -> None:
+    """The page needs no build step and no other host, and inserts no text as HTML."""
     page = client.get(f"http://127.0.0.1:{stays.port}/").text
 
     assert page == (ROOT / "recipes/chat_resumable.html").read_text("utf-8")

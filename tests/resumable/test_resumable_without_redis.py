@@ -1,11 +1,13 @@
+"""The import of resumable streams without redis-py."""
+
 from __future__ import annotations
 
 import subprocess
 import sys
 
 
-def test_without_redis_py_the_extra_is_named() -> None:
-    """In one sentence."""
+def test_importing_resumable_without_redis_py_names_the_extra() -> None:
+    """The error is one sentence, without a chained exception."""
     program = "import sys; sys.modules['redis'] = None; import tensorloop_stream.resumable"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 

@@ -1,6 +1,6 @@
-"""Whatever comes without end: an error or flat memory, and work that grows with the bytes, not with their square.
+"""Endless and large input: errors or constant memory, and work that is linear in the bytes.
 
-Nothing here looks at a clock: memory is what `tracemalloc` counts, work is the number of lines and calls.
+No test here reads a clock: memory is what `tracemalloc` counts, work is the number of lines and calls.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MIB = 1024 * KIB
 
 
 def grown(work: Callable[[], Any]) -> int:
-    """Return how many bytes more than before were held at once while `work` ran."""
+    """Return by how many bytes the peak memory exceeds the memory before `work`."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -51,7 +51,7 @@ def grown(work: Callable[[], Any]) -> int:
 
 
 def steps_of(work: Callable[[], Any]) -> int:
-    """Return how much was done while `work` ran: lines of the package, and calls of functions of any kind."""
+    """Return the steps of `work`: lines of the package, and calls of functions of any kind."""
     steps = 0
 
     def trace(frame: Any, kind: str, argument: Any) -> Any:
@@ -75,7 +75,7 @@ def steps_of(work: Callable[[], Any]) -> int:
 
 
 def is_linear(work: Callable[[int], Any], size: int) -> bool:
-    """Tell whether four times the size takes at most four times the steps, where a square would take sixteen."""
+    """Tell whether four times the size takes at most about four times the steps; quadratic work would take sixteen."""
     work(size // 4)  # what is built once and cached
     return steps_of(lambda: work(size)) < 4.1 * steps_of(lambda: work(size // 4))
 
@@ -88,8 +88,8 @@ def feed_each(decoder: SSEDecoder, reads: Iterator[bytes]) -> None:
 # Events without end
 
 
-def test_an_endless_event_ends_at_the_bound() -> None:
-    """The decoder raises as soon as an event is larger than allowed, and holds little more than that."""
+def test_an_endless_event_raises_at_the_maximum_size() -> None:
+    """The decoder raises as soon as an event is larger than allowed, and holds little more than that size."""
     decoder, reads = SSEDecoder(max_event_size=MIB), iter([b"data: " + b"x" * 44] * (2 * MIB // 50))
 
     def feed_until_it_raises() -> None:
@@ -101,8 +101,8 @@ def test_an_endless_event_ends_at_the_bound() -> None:
 
 
 @pytest.mark.parametrize("read", [b"x", b": ping\n", b"data: x\r\n", b"data\r"])
-def test_an_endless_event_in_the_smallest_reads_costs_no_more_than_its_bytes(read: bytes) -> None:
-    """What each read costs beside its bytes is not kept, and nothing is kept after the error."""
+def test_an_endless_event_in_small_reads_costs_only_its_bytes(read: bytes) -> None:
+    """The decoder keeps nothing per read, and nothing after the error."""
     decoder, more = SSEDecoder(max_event_size=16 * KIB), b"x" * MIB
 
     def feed_until_it_raises() -> None:
@@ -119,7 +119,7 @@ def test_an_endless_event_in_the_smallest_reads_costs_no_more_than_its_bytes(rea
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_endless_event_breaks_the_stream(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream that sends one event for ever is closed at the bound, with what had arrived."""
+    """A stream that sends one event for ever is closed at the maximum size, and keeps the partial completion."""
     monkeypatch.setitem(StreamState.__init__.__kwdefaults__ or {}, "new_splitter", lambda: _sse.EventSplitter(MIB))
     parts = itertools.chain([sse(*HELLO[:3], done=False)], itertools.repeat(b"data: " + b"x" * 4090))
     outcome = read_endless(kind, parts)
@@ -130,19 +130,19 @@ def test_an_endless_event_breaks_the_stream(kind: str, monkeypatch: pytest.Monke
     assert outcome.error.partial.choices[0].message.content == "Hello"
 
 
-def test_the_bound_is_64_mib() -> None:
-    """An event of the default bound is held in one piece, which grows in steps, and then no longer."""
-    decoder, piece = SSEDecoder(), b"x" * MIB
+def test_the_default_maximum_size_is_64_mib() -> None:
+    """The decoder holds an event of this size in one buffer, which grows in steps."""
+    decoder, part = SSEDecoder(), b"x" * MIB
 
     def feed_until_it_raises() -> None:
         with pytest.raises(StreamDecodeError, match="where 67108864 are allowed"):
-            feed_each(decoder, itertools.repeat(piece))
+            feed_each(decoder, itertools.repeat(part))
 
     assert grown(feed_until_it_raises) < 160 * MIB
 
 
-def test_an_event_beyond_the_bound_is_told_at_the_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put off behind the events before it, it must not be forgotten when nothing more is read."""
+def test_an_oversized_event_is_an_error_also_when_the_stream_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error waits for the events before it, and is raised although nothing more is read."""
     monkeypatch.setitem(StreamState.__init__.__kwdefaults__ or {}, "new_splitter", lambda: _sse.EventSplitter(KIB))
     outcome = read("sync", [sse(*HELLO, done=False) + b"data: " + b"x" * 2 * KIB])
 
@@ -150,7 +150,7 @@ def test_an_event_beyond_the_bound_is_told_at_the_end_too(monkeypatch: pytest.Mo
 
 
 def read_endless(kind: str, parts: Iterator[bytes]) -> Any:
-    # Not a list: an endless one.
+    # A list by its type, because `read` copies others, and endless.
     class Endless(list[Any]):
         def __iter__(self) -> Iterator[Any]:
             return parts
@@ -162,7 +162,7 @@ def read_endless(kind: str, parts: Iterator[bytes]) -> Any:
     "frame",
     [b": ping\n\n", b"\n", b"\r\n", b"data:\n\n", b"retry: 5\n\n", b"event: ping\ndata: {}\n\n", b"data: null\n\n"],
 )
-def test_events_that_say_nothing_cost_no_memory(frame: bytes) -> None:
+def test_events_without_content_take_no_memory(frame: bytes) -> None:
     """A gateway may keep a connection alive for hours."""
     state, decoder = StreamState(CHAT, None, StreamSettings()), SSEDecoder()
 
@@ -174,12 +174,12 @@ def test_events_that_say_nothing_cost_no_memory(frame: bytes) -> None:
 
     keep_alive()
 
-    # A pointer for each would be more.
+    # A pointer per event would take more.
     assert grown(keep_alive) < 4 * KIB
 
 
 def test_a_decoder_keeps_nothing_of_a_complete_event() -> None:
-    """The memory of a large event is free as soon as it was handed out."""
+    """The memory of a large event is free as soon as the event was returned."""
     decoder = SSEDecoder()
     stream = b"data: " + b"x" * MIB + b"\n\n"
 
@@ -199,7 +199,7 @@ def test_a_decoder_keeps_nothing_of_a_complete_event() -> None:
 
 
 def test_read_chunks_are_not_kept() -> None:
-    """Of a chunk that was handed out only its text stays, and the moment it came."""
+    """The state keeps only the text and the time of a chunk."""
     state = StreamState(CHAT, None, StreamSettings())
     one = event(text("x", own="y" * KIB, logprobs=None))
 
@@ -216,7 +216,7 @@ def test_read_chunks_are_not_kept() -> None:
 
 @pytest.mark.parametrize(("size", "length"), [(64, requirements.scaled(MIB)), (64 * KIB, MIB)])
 def test_the_work_of_an_event_in_small_reads_is_linear(size: int, length: int) -> None:
-    """A large event is put together once, however it was cut."""
+    """A large event is joined once, for reads of any size."""
 
     def decode(length: int) -> None:
         decoder = SSEDecoder()
@@ -227,8 +227,8 @@ def test_the_work_of_an_event_in_small_reads_is_linear(size: int, length: int) -
     assert is_linear(decode, length)
 
 
-def test_a_megabyte_of_text_in_one_chunk() -> None:
-    """It is parsed once, and copied a few times at most."""
+def test_a_megabyte_of_text_in_one_chunk_is_copied_a_few_times() -> None:
+    """The chunk is parsed once."""
     stream = sse(text("x" * MIB), finish())
 
     assert grown(lambda: read("sync", [stream], "final")) < 12 * MIB
@@ -265,37 +265,37 @@ KINDS = ("text", "choices", "calls", "cut calls", "one call", "after the finish"
 
 @pytest.mark.parametrize("kind", [*KINDS, "logprobs"])
 def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
-    """Every kind of piece finds its place without a look at all that came before, with all callbacks listening."""
+    """A delta of any kind finds its place without a search through earlier ones, with all callbacks set."""
     listening = Callbacks(on_text=len, on_reasoning=len, on_refusal=len, on_tool_call=repr)
 
     def run(size: int) -> None:
         state = StreamState(CHAT, listening, StreamSettings())
         for one in chunks_of(kind, size):
             state.receive(one, "items")
-            taken = state.next(typed=False)
-            assert taken is not None
-            state.calls(taken)
+            read = state.next(typed=False)
+            assert read is not None
+            state.calls(read)
         assert state.accumulation.result.choices
 
     assert is_linear(run, requirements.scaled(600))
 
 
-def test_thousands_of_tool_calls() -> None:
-    """Each is whole once, in order, and all are in the completion."""
+def test_thousands_of_tool_calls_are_reported_once() -> None:
+    """Each call is complete once, in order, and all are in the completion."""
     accumulation, count = ChatAccumulation(), requirements.scaled(10_000)
     whole: list[str] = []
     for one in (*chunks_of("calls", count), finish("tool_calls")):
         accumulation.add(one)
         whole += [call.id for call in accumulation.newly_whole_calls(ended=False)]
 
-    wanted = [f"call_{number}" for number in range(count)]
-    assert whole == wanted
-    assert [call.id for call in accumulation.tool_calls] == wanted
+    expected = [f"call_{number}" for number in range(count)]
+    assert whole == expected
+    assert [call.id for call in accumulation.tool_calls] == expected
 
 
 @pytest.mark.parametrize("kind", ["text", "one call", "logprobs"])
 def test_reading_the_completion_after_every_chunk_is_linear(kind: str) -> None:
-    """A reading costs the same however many chunks came before it, apart from copying the text."""
+    """Reading costs the same after any number of chunks, apart from copying the text."""
 
     def run(size: int) -> None:
         accumulator = ChatAccumulator()
@@ -308,7 +308,7 @@ def test_reading_the_completion_after_every_chunk_is_linear(kind: str) -> None:
 
 
 def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:
-    """5,000 readings join twice as many parts, not the square of them."""
+    """5,000 reads join 10,000 parts, not the square of 5,000."""
     joined = 0
 
     class Counted(merge.TextBuffer):
@@ -356,7 +356,7 @@ PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("place", PLACES)
 def test_deep_json_is_read_or_an_error_of_the_family(place: str, depth: int, opening: str) -> None:
-    """However deep, wherever: no `RecursionError`, while reading and when the completion is looked at."""
+    """JSON of any depth in any field raises no `RecursionError`, neither while reading nor in the completion."""
     body = json.dumps(PLACES[place]("DEEP"))
     nested = opening * depth + "1" + {"[": "]", '{"a":': "}"}[opening] * depth
     outcome = read("sync", [b"data: " + body.replace('"DEEP"', nested).encode() + b"\n\n", DONE])
@@ -369,8 +369,8 @@ def test_deep_json_is_read_or_an_error_of_the_family(place: str, depth: int, ope
         assert outcome.stream.completion.to_dict(warnings=False)
 
 
-def test_the_limit_of_depth_does_not_depend_on_the_caller() -> None:
-    """The same bytes are read or refused wherever they are read from: 500 levels, not what the stack has left."""
+def test_the_maximum_depth_does_not_depend_on_the_callers_stack() -> None:
+    """JSON of 500 levels is read from any depth of the stack, and deeper JSON is refused."""
 
     def nested(levels: int) -> bytes:
         return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
@@ -382,8 +382,8 @@ def test_the_limit_of_depth_does_not_depend_on_the_caller() -> None:
 
 
 @pytest.mark.parametrize("make", [list, dict])
-def test_deep_mappings_of_the_callers_own(make: type) -> None:
-    """What no parser has limited is refused too, when it would have to be walked."""
+def test_deep_mappings_of_a_caller_raise_a_decode_error(make: type) -> None:
+    """No parser has limited the depth of such a mapping."""
     deep: Any = make()
     for _ in range(100_000):
         deep = [deep] if make is list else {"a": deep}
@@ -394,8 +394,8 @@ def test_deep_mappings_of_the_callers_own(make: type) -> None:
     assert stream.completion.choices[0].message.role == "assistant"
 
 
-def test_an_error_shows_no_more_than_a_line_of_what_came() -> None:
-    """A megabyte in the wrong place is not a megabyte in the log."""
+def test_an_error_shows_at_most_a_line_of_the_data() -> None:
+    """A megabyte in the wrong field is not a megabyte in the log."""
     for wrong in (
         {**ENVELOPE, "choices": "x" * MIB},
         {**ENVELOPE, "choices": ["x" * MIB]},
@@ -409,8 +409,8 @@ def test_an_error_shows_no_more_than_a_line_of_what_came() -> None:
         assert len(str(outcome.error)) < 400
 
 
-def test_closing_in_the_middle_of_a_large_event_frees_it() -> None:
-    """A stream that is kept after its end keeps its answer, not its bytes."""
+def test_a_finished_stream_keeps_no_bytes() -> None:
+    """A stream that is kept after its end keeps the completion alone."""
     stream = ChatStream(
         sync_client(Body([sse(*HELLO[:2], done=False), DONE])).chat.completions.create(
             model="m", messages=[], stream=True

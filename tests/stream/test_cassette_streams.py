@@ -1,3 +1,5 @@
+"""Recorded streams of a real LiteLLM proxy, read by both clients."""
+
 from __future__ import annotations
 
 import json
@@ -33,7 +35,7 @@ TWINS = [name for name in names(streamed=True) if (cassette.FOLDER / f"{name}_no
 
 @pytest.fixture
 def streamed(play: Play, tensorloop: Tensorloop, async_tensorloop: AsyncTensorloop) -> Any:
-    """Stream a cassette with either client, in one of the three ways."""
+    """Stream a cassette with either client, in one of the three modes."""
 
     def run(name: str, kind: str = "sync", mode: Any = "chunks") -> Outcome:
         play(name)
@@ -50,7 +52,7 @@ def streamed(play: Play, tensorloop: Tensorloop, async_tensorloop: AsyncTensorlo
 
 @pytest.fixture
 def whole(play: Play, tensorloop: Tensorloop) -> Any:
-    """Ask for the twin of a cassette that was not streamed."""
+    """Request the unstreamed twin of a cassette."""
 
     def run(name: str) -> ChatCompletion:
         play(f"{name}_not_streamed")
@@ -65,8 +67,8 @@ def whole(play: Play, tensorloop: Tensorloop) -> Any:
 @pytest.mark.parametrize(
     "name", [name for name in names(streamed=True) if not name.startswith(("errors", "conv", "resp"))]
 )
-def test_every_stream_is_whole_in_all_ways(name: str, kind: str, streamed: Any) -> None:
-    """Chunks, text and the final answer of a recorded stream are the same completion."""
+def test_every_mode_gives_the_same_completion(name: str, kind: str, streamed: Any) -> None:
+    """Chunks, text and the final answer of a recorded stream make the same completion."""
     outcome = streamed(name, kind)
 
     assert outcome.error is None
@@ -78,15 +80,15 @@ def test_every_stream_is_whole_in_all_ways(name: str, kind: str, streamed: Any) 
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_the_shape_is_that_of_the_answer_in_one_piece(name: str, streamed: Any, whole: Any) -> None:
-    """The stream's completion has the fields and types of the recorded answer that was not streamed."""
+def test_the_completion_has_the_shape_of_the_unstreamed_answer(name: str, streamed: Any, whole: Any) -> None:
+    """Fields and types equal those of the recorded answer that was not streamed."""
     result, twin = streamed(name).stream.completion, whole(name)
 
     assert shape(result) == shape(twin)
 
 
 def shape(completion: ChatCompletion) -> Any:
-    """Return the fields and types, without what only one of the two says: nulls, usage, provider's own fields."""
+    """Return fields and types, without nulls, usage and the provider's own fields, which only one twin has."""
 
     def of(value: Any) -> Any:
         if isinstance(value, dict):
@@ -100,12 +102,12 @@ def shape(completion: ChatCompletion) -> Any:
     return of(completion.to_dict())
 
 
-# LiteLLM sends usage in a stream only when asked, and other fields only in one of the forms.
+# LiteLLM sends usage in a stream only on request, and the other fields in one of the two forms.
 ONLY_ONE = {"timings", "usage", "provider_specific_fields", "system_fingerprint", "service_tier"}
 
 
-def test_the_haiku(streamed: Any) -> None:
-    """The documented flow, as a real model answered it."""
+def test_the_text_of_the_haiku_is_read(streamed: Any) -> None:
+    """The text, the finish reason and the model are those that the real model sent."""
     outcome = streamed("chat/haiku", mode="text")
 
     assert "".join(outcome.items) == recorded.text("chat/haiku")
@@ -114,16 +116,16 @@ def test_the_haiku(streamed: Any) -> None:
 
 
 @both
-def test_usage(kind: str, streamed: Any) -> None:
-    """`include_usage` brings a usage chunk of LiteLLM's own form, with a choice."""
+def test_usage_is_read(kind: str, streamed: Any) -> None:
+    """LiteLLM sends the usage in a chunk with a choice."""
     usage = streamed("chat/usage", kind).stream.usage
 
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens > 0
 
 
 @both
-def test_two_choices(kind: str, streamed: Any) -> None:
-    """Interleaved choices of `n=2` come apart; `.text` is the first one's."""
+def test_interleaved_choices_are_separated(kind: str, streamed: Any) -> None:
+    """The choices of `n=2` differ, and `.text` is the first one's."""
     stream = streamed("chat/two_choices", kind).stream
     first, second = (choice.message.content for choice in stream.completion.choices)
 
@@ -133,16 +135,16 @@ def test_two_choices(kind: str, streamed: Any) -> None:
 
 
 @both
-def test_logprobs(kind: str, streamed: Any) -> None:
-    """The probabilities of all tokens, in order."""
+def test_logprobs_are_in_order(kind: str, streamed: Any) -> None:
+    """The log probabilities belong to all tokens of the text."""
     choice = streamed("chat/logprobs", kind).stream.completion.choices[0]
 
     assert "".join(entry.token for entry in choice.logprobs.content) == choice.message.content
     assert all(len(entry.top_logprobs) == 2 for entry in choice.logprobs.content)
 
 
-def test_json_schema(streamed: Any) -> None:
-    """A grammar made the answer valid, whatever pieces it came in."""
+def test_the_answer_to_a_json_schema_is_valid(streamed: Any) -> None:
+    """The answer is the JSON object that the schema describes."""
     assert set(json.loads(streamed("chat/json_schema").stream.text)) == {"name", "age"}
 
 
@@ -155,8 +157,8 @@ def test_json_schema(streamed: Any) -> None:
         ("tools/forced_call", "tool_calls"),
     ],
 )
-def test_finish_reasons(name: str, reason: str, streamed: Any) -> None:
-    """Why a recorded answer ended."""
+def test_the_finish_reason_is_read(name: str, reason: str, streamed: Any) -> None:
+    """The finish reason is the recorded one."""
     assert streamed(name).stream.completion.choices[0].finish_reason == reason
 
 
@@ -170,22 +172,22 @@ def test_finish_reasons(name: str, reason: str, streamed: Any) -> None:
         ("chat/non_ascii", "\x85"),
     ],
 )
-def test_non_ascii(name: str, some: str, kind: str, streamed: Any) -> None:
-    """Characters of every length, and those that other line splitters stumble over."""
+def test_characters_outside_ascii_are_kept(name: str, some: str, kind: str, streamed: Any) -> None:
+    """The text has characters of every length, and those at which other line splitters split."""
     assert some in streamed(name, kind).stream.text
 
 
 @both
-def test_forced_call(kind: str, streamed: Any) -> None:
-    """A real model's call, forced by a grammar."""
+def test_a_forced_call_has_json_arguments(kind: str, streamed: Any) -> None:
+    """A grammar forced the real model to call."""
     (call,) = streamed("tools/forced_call", kind).stream.completion.choices[0].message.tool_calls
 
     assert isinstance(json.loads(call.function.arguments), dict)
 
 
 @both
-def test_parallel_calls(kind: str, streamed: Any) -> None:
-    """Two calls, each whole."""
+def test_parallel_calls_are_separated(kind: str, streamed: Any) -> None:
+    """Both calls have an id and arguments."""
     calls = streamed("tools/parallel_calls", kind).stream.completion.choices[0].message.tool_calls
 
     assert len({call.id for call in calls}) == len(calls) == 2
@@ -193,8 +195,8 @@ def test_parallel_calls(kind: str, streamed: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["tools/repeated_ids", "tools/whole_call_in_one_chunk"])
-def test_one_call_in_odd_pieces(name: str, streamed: Any) -> None:
-    """Ids and names repeated per piece count once, and one piece may be all."""
+def test_a_call_in_unusual_deltas_is_one_call(name: str, streamed: Any) -> None:
+    """Repeated ids and names count once, and one delta may be the whole call."""
     (call,) = streamed(name).stream.completion.choices[0].message.tool_calls
 
     assert call.function.name.isidentifier()
@@ -202,16 +204,16 @@ def test_one_call_in_odd_pieces(name: str, streamed: Any) -> None:
 
 
 @both
-def test_reasoning(kind: str, streamed: Any) -> None:
-    """Reasoning is apart from the answer."""
+def test_reasoning_is_separate_from_the_answer(kind: str, streamed: Any) -> None:
+    """`reasoning_content` and `content` are two fields."""
     message = streamed("reasoning/reasoning_content", kind).stream.completion.choices[0].message
 
     assert message.reasoning_content
     assert message.content == "Because reading nearby is faster."
 
 
-def test_thinking_blocks(streamed: Any) -> None:
-    """Blocks ready to be sent back, also where LiteLLM repeats them among the provider's own fields."""
+def test_thinking_blocks_are_joined(streamed: Any) -> None:
+    """The blocks can be sent back, also where LiteLLM repeats them among the provider's own fields."""
     message = streamed("reasoning/thinking_blocks").stream.completion.choices[0].message
     thinking, redacted = message.thinking_blocks
 
@@ -228,8 +230,8 @@ def test_thinking_blocks(streamed: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "text"), [("errors/mid_stream_error", "Caches forget"), ("errors/mid_stream_cut", "Caches remember")]
 )
-def test_errors_inside_the_stream(name: str, text: str, kind: str, streamed: Any) -> None:
-    """What LiteLLM makes of an error and of a cut upstream: an error that keeps the text."""
+def test_an_error_inside_the_stream_keeps_the_text(name: str, text: str, kind: str, streamed: Any) -> None:
+    """LiteLLM reports a failed and a truncated upstream as an error event."""
     error = streamed(name, kind).error
 
     assert type(error) is StreamProviderError
@@ -251,24 +253,26 @@ def test_errors_inside_the_stream(name: str, text: str, kind: str, streamed: Any
         ("errors/unavailable", openai.InternalServerError),
     ],
 )
-def test_errors_before_the_stream(name: str, error: type[openai.APIStatusError], kind: str, streamed: Any) -> None:
-    """They stay the SDK's own."""
+def test_an_error_before_the_stream_is_the_sdks(
+    name: str, error: type[openai.APIStatusError], kind: str, streamed: Any
+) -> None:
+    """The error has the class of the status."""
     raised = streamed(name, kind).error
 
     assert type(raised) is error
     assert raised.status_code == interactions(name)[0]["response"]["status"]["code"]
 
 
-def test_an_empty_success_cannot_be_told(streamed: Any) -> None:
-    """An upstream that closes before any event is, for any client of LiteLLM, an empty answer."""
+def test_an_empty_upstream_is_an_empty_answer(streamed: Any) -> None:
+    """LiteLLM reports an upstream that closes before any event as an empty answer, which no client can detect."""
     outcome = streamed("errors/empty_upstream")
 
     assert outcome.error is None
     assert outcome.stream.text == ""
 
 
-def test_a_conversation(play: Play, tensorloop: Tensorloop) -> None:
-    """Two turns, the second with what the first streamed."""
+def test_a_conversation_of_two_turns(play: Play, tensorloop: Tensorloop) -> None:
+    """The second request contains the message that the first one streamed."""
     play("conversations/two_turns")
     first, second = (json.loads(one["request"]["body"]) for one in interactions("conversations/two_turns"))
     answer = ChatStream(tensorloop.chat.completions.create(**first)).get_final_message()
@@ -278,8 +282,8 @@ def test_a_conversation(play: Play, tensorloop: Tensorloop) -> None:
     assert ChatStream(tensorloop.chat.completions.create(**{**second, "messages": messages})).get_final_text()
 
 
-def test_an_unplayed_interaction_fails(pytester: pytest.Pytester) -> None:
-    """A test that forgets half of its cassette is a failed test, reported once."""
+def test_an_unplayed_interaction_fails_the_test(pytester: pytest.Pytester) -> None:
+    """A test that does not play its whole cassette fails once."""
     pytester.makepyfile("def test_forgets(play): play('chat/haiku')")
 
     result = pytester.runpytest_inprocess("-p", "conftest", "-p", "no:cacheprovider")
@@ -287,8 +291,8 @@ def test_an_unplayed_interaction_fails(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*1 of 1 interactions of *haiku.yaml were not played*"])
 
 
-def test_the_network_is_out_of_reach() -> None:
-    """A test that reaches for anything but loopback fails, and names the address."""
+def test_the_network_is_blocked() -> None:
+    """A test that connects beyond loopback fails, and the error names the address."""
     import socket
 
     with pytest.raises(RuntimeError, match=r"a test reached for the network: socket.getaddrinfo '192\.0\.2\.1'"):

@@ -1,3 +1,5 @@
+"""The clients: key and base URL, secrecy of the key, timeouts, and the streams that they return."""
+
 from __future__ import annotations
 
 import copy
@@ -20,13 +22,13 @@ clients = pytest.mark.parametrize("client", [Tensorloop, AsyncTensorloop])
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable and no file of the machine that runs the tests reaches them."""
+    """Hide all variables and files of the machine from the tests."""
     for name in ("TENSORLOOP_KEY", "TENSORLOOP_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
-def asked(client: Tensorloop) -> httpx2.Request:
+def sent_request(client: Tensorloop) -> httpx2.Request:
     """Return the request that a client sends."""
     requests: list[httpx2.Request] = []
 
@@ -43,11 +45,11 @@ def offline(body: Any = None, **settings: Any) -> Tensorloop:
     return Tensorloop(api_key=KEY, http_client=httpx2.Client(transport=transport), **settings)
 
 
-# Where key and base URL come from
+# Key and base URL
 
 
-def test_the_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments before the environment, the environment before the file."""
+def test_arguments_precede_the_environment_and_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment precedes the file."""
     Path(".env").write_text("TENSORLOOP_KEY=file\nTENSORLOOP_BASE_URL=https://file.test/v1\n")
     assert (Tensorloop().api_key, str(Tensorloop().base_url)) == ("file", "https://file.test/v1/")
 
@@ -60,14 +62,14 @@ def test_the_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @clients
-def test_the_base_url_is_the_services(client: Any) -> None:
-    """Without any setting, requests go to Tensorloop."""
+def test_the_default_base_url_is_the_services(client: Any) -> None:
+    """Requests of an unconfigured client go to Tensorloop."""
     assert str(client(api_key=KEY).base_url) == "https://litellm.tensorloop.tech/v1/"
     assert str(client(api_key=KEY, base_url=None).base_url) == "https://litellm.tensorloop.tech/v1/"
 
 
-def test_the_nearest_file_upward_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .env file of a folder above counts, as it does for every tool that reads one."""
+def test_an_env_file_of_a_parent_folder_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tools that read `.env` search the same folders."""
     Path(".env").write_text("TENSORLOOP_KEY= from-above \n")
     Path("a/b").mkdir(parents=True)
     monkeypatch.chdir("a/b")
@@ -75,8 +77,8 @@ def test_the_nearest_file_upward_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Tensorloop().api_key == "from-above"
 
 
-def test_the_environment_is_never_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the file sets no variable."""
+def test_reading_the_file_sets_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment is the same as before."""
     import os
 
     Path(".env").write_text("TENSORLOOP_KEY=file\nOTHER=1\n")
@@ -86,16 +88,16 @@ def test_the_environment_is_never_changed(monkeypatch: pytest.MonkeyPatch) -> No
     assert dict(os.environ) == before
 
 
-def test_a_blank_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable does not hide the file."""
+def test_a_blank_variable_does_not_hide_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of spaces counts as missing."""
     Path(".env").write_text("TENSORLOOP_KEY=file\n")
     monkeypatch.setenv("TENSORLOOP_KEY", "  ")
 
     assert Tensorloop().api_key == "file"
 
 
-def test_a_file_of_windows_is_read_or_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A byte order mark is passed over; UTF-16, as PowerShell writes it, is said to be what is wrong."""
+def test_an_env_file_of_windows_is_read_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte order mark is ignored; the error about UTF-16, as PowerShell writes it, names the file and the remedy."""
     Path(".env").write_bytes("TENSORLOOP_KEY=file\n".encode("utf-8-sig"))
     assert Tensorloop().api_key == "file"
 
@@ -106,14 +108,14 @@ def test_a_file_of_windows_is_read_or_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("url", ["localhost:4000/v1", "litellm.tensorloop.tech/v1", "//gateway.test/v1"])
 def test_a_base_url_without_a_scheme_is_refused(url: str) -> None:
-    """Not when the first request fails with "Connection error."."""
+    """The constructor raises, instead of the first request with "Connection error."."""
     with pytest.raises(openai.OpenAIError, match=f"The base URL is {url}: it must begin with https://"):
         Tensorloop(api_key=KEY, base_url=url)
 
 
 @clients
-def test_no_key_is_one_clear_sentence(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable, the ways to set it and the way to go on without; OPENAI_API_KEY is no key here."""
+def test_a_missing_key_raises_an_error_with_the_remedies(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the variable and the replay server; OPENAI_API_KEY does not count."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-service")
 
     with pytest.raises(openai.OpenAIError, match=r"set TENSORLOOP_KEY .* tensorloop_stream.replay cassettes"):
@@ -121,40 +123,40 @@ def test_no_key_is_one_clear_sentence(client: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_key_may_be_a_function() -> None:
-    """As in the SDK: asked for at each request."""
-    assert asked(Tensorloop(api_key=lambda: "fresh")).headers["authorization"] == "Bearer fresh"
+    """The client calls the function for each request, as the SDK does."""
+    assert sent_request(Tensorloop(api_key=lambda: "fresh")).headers["authorization"] == "Bearer fresh"
 
 
-def test_nothing_of_openais_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The OPENAI_* variables are for another service: key, organization, project and headers stay here."""
+def test_no_openai_setting_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key, organization, project and headers of the OPENAI_* variables belong to another service."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-secret")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-secret")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-secret")
     monkeypatch.setenv("OPENAI_BASE_URL", "https://api.secret.test/v1")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer sk-secret\nX-Team: secret")
-    request = asked(Tensorloop(api_key=KEY))
+    request = sent_request(Tensorloop(api_key=KEY))
 
     assert request.url.host == "litellm.tensorloop.tech"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert "secret" not in str(request.headers.multi_items())
 
 
-def test_what_is_passed_is_sent() -> None:
-    """Every SDK argument is passed on and wins."""
+def test_arguments_of_the_sdk_are_sent() -> None:
+    """Organization, project and headers that are passed as arguments reach the request."""
     client = Tensorloop(api_key=KEY, organization="org", project="proj", default_headers={"X-Team": "ours"})
-    headers = asked(client).headers
+    headers = sent_request(client).headers
 
     assert (headers["openai-organization"], headers["openai-project"], headers["x-team"]) == ("org", "proj", "ours")
 
 
-# Keys do not leak
+# Secrecy of the key
 
 
 @pytest.mark.parametrize("url", ["http://gateway.example/v1", "http://192.0.2.1:4000/v1"])
 @clients
-def test_a_key_is_not_sent_in_the_clear(client: Any, url: str) -> None:
-    """Plain http to another machine is refused, also for a copy."""
+def test_plain_http_to_another_machine_is_refused(client: Any, url: str) -> None:
+    """A copy of a client refuses it, too."""
     with pytest.raises(openai.OpenAIError, match="sent in the clear"):
         client(api_key=KEY, base_url=url)
     with pytest.raises(openai.OpenAIError, match="sent in the clear"):
@@ -163,21 +165,21 @@ def test_a_key_is_not_sent_in_the_clear(client: Any, url: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "app.localhost"])
 def test_plain_http_to_this_machine_is_allowed(host: str) -> None:
-    """A proxy or a replay of one's own has no certificate."""
+    """A local proxy or replay server has no certificate."""
     assert Tensorloop(api_key=KEY, base_url=f"http://{host}:4000/v1").base_url.port == 4000
 
 
 @pytest.mark.parametrize("key", ["tl_with blank", "tl_line\n", "tl_ümlaut"])
-def test_a_key_that_cannot_be_sent_is_refused_unseen(key: str) -> None:
-    """Deep in the HTTP library it would fail with an error that shows it."""
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: str) -> None:
+    """The HTTP library's own error would print the key."""
     with pytest.raises(openai.OpenAIError, match="was it copied right") as raised:
         Tensorloop(api_key=key)
     assert key not in str(raised.value)
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_the_key_shows_nowhere(broken: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """Not in reprs, not in logs at debug level, not in errors, not in what pickles of them hold."""
+def test_the_key_is_never_shown(broken: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Reprs, debug logs, errors and pickled errors do not contain the key."""
     caplog.set_level(logging.DEBUG)
     stream = offline(Body([sse(*HELLO[:2], done=not broken)])).chat.completions.create(**CHAT)
     shown = [repr(stream), repr(offline()), repr(stream.response), repr(stream.response.request)]
@@ -191,12 +193,12 @@ def test_the_key_shows_nowhere(broken: bool, caplog: pytest.LogCaptureFixture) -
     assert KEY not in "".join([*shown, caplog.text])
 
 
-# What else is set
+# Other settings
 
 
 @clients
 def test_copies_keep_class_and_settings(client: Any) -> None:
-    """`with_options()` and `copy()` change what is asked and nothing else."""
+    """`with_options()` and `copy()` change the given settings alone."""
     original = client(api_key=KEY, base_url="https://own.test/v1", max_retries=7, default_headers={"X-Team": "ours"})
     changed = original.with_options(max_retries=1)
 
@@ -207,8 +209,8 @@ def test_copies_keep_class_and_settings(client: Any) -> None:
 
 
 @clients
-def test_limits_of_all_streams_of_a_client(client: Any) -> None:
-    """They stay with copies, and one that makes no sense is refused at once."""
+def test_stream_timeouts_of_a_client_stay_with_its_copies(client: Any) -> None:
+    """A timeout of zero is refused at once."""
     limited = client(api_key=KEY, first_chunk_timeout=120, idle_timeout=30).with_options(max_retries=1).copy()
 
     assert limited._stream_timeouts == {"first_chunk_timeout": 120, "idle_timeout": 30}
@@ -217,8 +219,8 @@ def test_limits_of_all_streams_of_a_client(client: Any) -> None:
 
 
 @clients
-def test_streams_wait_a_minute_for_a_byte(client: Any) -> None:
-    """Silence is a stall much earlier than the SDK's ten minutes; an own timeout wins."""
+def test_the_read_timeout_of_streams_is_a_minute(client: Any) -> None:
+    """A caller's own timeout replaces it; the SDK's ten minutes would hide a stall."""
     assert client(api_key=KEY).timeout == httpx2.Timeout(600, connect=5.0, read=60)
     assert client(api_key=KEY, timeout=5).timeout == 5
     assert client(api_key=KEY, timeout=None).timeout is None
@@ -229,8 +231,8 @@ def test_streams_wait_a_minute_for_a_byte(client: Any) -> None:
     ("settings", "request_settings", "read"),
     [({}, {"stream": True}, 60), ({}, {}, 600), ({"timeout": 5}, {}, 5), ({}, {"timeout": 9}, 9)],
 )
-def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_settings: Any, read: float) -> None:
-    """The first byte of an answer that is not streamed is all of it, and may well take over a minute."""
+def test_the_read_timeout_of_unstreamed_answers_is_the_sdks(settings: Any, request_settings: Any, read: float) -> None:
+    """The first byte of an unstreamed answer arrives with the last, perhaps after more than a minute."""
     seen: list[Any] = []
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -246,11 +248,11 @@ def test_answers_in_one_piece_have_the_sdks_patience(settings: Any, request_sett
     assert seen == [read]
 
 
-# Its streams are ours
+# The streams of a client
 
 
 def test_streams_are_chat_streams() -> None:
-    """`create(..., stream=True)` returns a `ChatStream`, and so does `parse` of the raw forms."""
+    """`create(..., stream=True)` returns a `ChatStream`; raw and unstreamed responses stay the SDK's."""
     with offline().chat.completions.create(**CHAT) as stream:
         assert type(stream) is ChatStream
         assert stream.get_final_text() == "Hello"
@@ -266,7 +268,7 @@ def test_streams_are_chat_streams() -> None:
 
 
 async def test_async_streams_are_async_chat_streams() -> None:
-    """As the sync client."""
+    """The async client returns an `AsyncChatStream`; raw responses stay the SDK's."""
     transport = httpx2.MockTransport(responding_with(Body([sse(*HELLO)])))
     client = AsyncTensorloop(api_key=KEY, http_client=httpx2.AsyncClient(transport=transport))
 
@@ -279,8 +281,8 @@ async def test_async_streams_are_async_chat_streams() -> None:
     await raw.parse().close()
 
 
-def test_the_time_counts_from_the_request() -> None:
-    """LiteLLM sends its headers with the first chunk: the wait is in `create()`."""
+def test_times_count_from_the_request() -> None:
+    """LiteLLM sends its headers with the first chunk, so `create()` contains the wait."""
     import time
 
     def slow(request: httpx2.Request) -> httpx2.Response:
@@ -293,8 +295,8 @@ def test_the_time_counts_from_the_request() -> None:
     assert stream.timing.time_to_first_chunk >= 0.05
 
 
-def test_the_signature_is_the_sdks() -> None:
-    """Tools that look at signatures see the SDK's."""
+def test_create_has_the_sdks_signature() -> None:
+    """Tools that inspect signatures find the SDK's."""
     import inspect
 
     ours = inspect.signature(Tensorloop(api_key=KEY).chat.completions.create)

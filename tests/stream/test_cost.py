@@ -1,4 +1,4 @@
-"""What a chunk costs, counted instead of timed: the same on every machine, so it cannot rot unseen."""
+"""The cost of a chunk in instructions and memory blocks: counted, so equal on every machine."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def reasoning(number: int) -> dict[str, Any]:
 
 
 def arguments(number: int) -> dict[str, Any]:
-    piece: dict[str, Any] = {"index": 0, "function": {"arguments": f"{number}"}, "type": "function"}
-    return {**tool(piece), "system_fingerprint": "fp"}
+    delta: dict[str, Any] = {"index": 0, "function": {"arguments": f"{number}"}, "type": "function"}
+    return {**tool(delta), "system_fingerprint": "fp"}
 
 
 def logprobs(number: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def final(stream: ChatStream) -> Iterator[Any]:
 
 
 def instructions(stream: ChatStream, read: Callable[[ChatStream], Iterator[Any]]) -> int:
-    """Return how many instructions of Python the package runs to read the stream."""
+    """Return how many Python instructions of the package reading the stream takes."""
     count = 0
 
     def step(frame: FrameType, what: str, argument: Any) -> Any:
@@ -97,7 +97,7 @@ def per_chunk(make: Callable[[int], Any], read: Callable[[ChatStream], Iterator[
     return (counts[1] - counts[0]) / (MANY - FEW)
 
 
-# A fifth more than it takes with Python 3.11; other versions differ by less.
+# The limits are a fifth above the counts of Python 3.11; other versions differ by less.
 @pytest.mark.parametrize(
     ("make", "read", "limit"),
     [
@@ -114,16 +114,16 @@ def per_chunk(make: Callable[[int], Any], read: Callable[[ChatStream], Iterator[
         (logprobs, iterate, 730),
     ],
 )
-def test_instructions_per_chunk(make: Any, read: Any, limit: int) -> None:
-    """A chunk takes a few hundred instructions of Python at most, whatever the machine does beside."""
+def test_a_chunk_takes_few_instructions(make: Any, read: Any, limit: int) -> None:
+    """A chunk takes a few hundred Python instructions at most, whatever else the machine does."""
     count = per_chunk(make, read)
 
     assert 0 < count <= limit
 
 
 @pytest.mark.parametrize(("make", "limit"), [(text, 3), (reasoning, 4), (arguments, 3), (logprobs, 4)])
-def test_what_is_kept_per_chunk(make: Any, limit: int) -> None:
-    """Its piece and when it came; of log probabilities their bytes."""
+def test_a_chunk_leaves_few_memory_blocks(make: Any, limit: int) -> None:
+    """The stream keeps the text and the time of a chunk, and the bytes of log probabilities."""
     blocks = []
     for size in (FEW, MANY):
         with opened(make, 4 * size) as stream:

@@ -1,3 +1,5 @@
+"""The same unmodified program on the SDK's client and on this package's."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -34,7 +36,7 @@ def base_url() -> Iterator[str]:
 
 @pytest.fixture
 def both(base_url: str) -> Iterator[tuple[openai.OpenAI, Tensorloop]]:
-    """Give the client of before and the client of after: the one line that changes."""
+    """Give the SDK's client and this package's: the one line that a program changes."""
     settings: dict[str, Any] = {"base_url": base_url, "api_key": "none", "max_retries": 0, "timeout": 5}
     with (
         openai.OpenAI(**settings, http_client=httpx2.Client(verify=SSL)) as before,
@@ -45,7 +47,7 @@ def both(base_url: str) -> Iterator[tuple[openai.OpenAI, Tensorloop]]:
 
 @pytest.mark.parametrize("name", ["loop", "with_block", "helper", "raw", "not_streamed"])
 def test_the_same_program_has_the_same_results(name: str, both: Any) -> None:
-    """Loops, blocks, the SDK's helper and raw responses run on unchanged."""
+    """Loops, blocks, the SDK's helper and raw responses work unchanged."""
     before, after = (getattr(drop_in_program, name)(client, HAIKU) for client in both)
 
     assert after == before
@@ -62,8 +64,8 @@ def test_the_same_program_has_the_same_results(name: str, both: Any) -> None:
         pytest.param("?cut-after=0&first-delay=0", None, marks=CUTS_ARE_THE_SDKS_ERRORS),
     ],
 )
-def test_the_same_clauses_catch(fault: str, caught: str | None, both: Any) -> None:
-    """Existing `except openai.…` clauses catch what they caught."""
+def test_the_same_except_clauses_catch(fault: str, caught: str | None, both: Any) -> None:
+    """Existing `except openai.…` clauses catch the same errors."""
     ask = {**HAIKU, "model": f"gpt-4o-mini{fault}"}
     before, after = (drop_in_program.catches(client, ask) for client in both)
 
@@ -75,8 +77,8 @@ def test_the_same_clauses_catch(fault: str, caught: str | None, both: Any) -> No
     ("fault", "caught"),
     [("?cut-after=5", "connection"), ("?stall-after=5", "timeout"), ("?error-after=5", "error 500")],
 )
-def test_streams_that_break_are_caught(fault: str, caught: str, both: Any) -> None:
-    """A cut, a stall and an error inside the stream arrive in the clauses that are there for them."""
+def test_except_clauses_catch_broken_streams(fault: str, caught: str, both: Any) -> None:
+    """A connection error, a stall and an error event reach the clauses that are meant for them."""
     client = both[1].with_options(timeout=0.3)
     result = drop_in_program.catches(client, {**HAIKU, "model": f"gpt-4o-mini{fault}"})
 
@@ -85,7 +87,7 @@ def test_streams_that_break_are_caught(fault: str, caught: str, both: Any) -> No
 
 @pytest.mark.parametrize("name", ["async_loop", "async_helper"])
 async def test_the_same_async_program_has_the_same_results(name: str, base_url: str) -> None:
-    """As the sync program."""
+    """Asynchronous loops and the SDK's asynchronous helper work unchanged."""
     results = []
     for kind in (openai.AsyncOpenAI, AsyncTensorloop):
         async with kind(base_url=base_url, api_key="none", http_client=httpx2.AsyncClient(verify=SSL)) as client:

@@ -1,4 +1,4 @@
-"""The SDK's aiohttp transport, with asyncio's loop and with uvloop: the promises hold there, too, on real sockets."""
+"""The SDK's aiohttp transport on real sockets, with asyncio's loop and with uvloop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tensorloop_stream.replay import ReplayServer
 
 LIMIT = 0.15
 
-# aiohttp tells of a cut, of silence and of a full pool in errors of its own, which the transport makes into httpx2's.
+# aiohttp raises errors of its own for cuts, silence and a full pool; the transport converts them to httpx2's.
 Main = Callable[[openai.AsyncOpenAI], Awaitable[None]]
 
 
@@ -56,7 +56,7 @@ def server(recording: Path) -> Iterator[ReplayServer]:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest, server: ReplayServer) -> Callable[[Main], None]:
-    """Run a function with a client of the server, and find everything closed that it opened."""
+    """Return a function that runs `main` with a client, and checks that everything it opened is closed."""
     if request.param == "uvloop":
         requirements.module("uvloop", "aiohttp")
 
@@ -79,8 +79,10 @@ def run(request: pytest.FixtureRequest, server: ReplayServer) -> Callable[[Main]
 
 @pytest.mark.parametrize("ping", ["", "&ping=0.05"], ids=["silence", "pings"])
 @pytest.mark.parametrize("after", [0, 2])
-def test_a_stall_is_told(after: int, ping: str, run: Callable[[Main], None], server: ReplayServer) -> None:
-    """By the limits that count chunks, before the first and between two, with comments and without."""
+def test_a_stall_raises_a_timeout_error(
+    after: int, ping: str, run: Callable[[Main], None], server: ReplayServer
+) -> None:
+    """The limits count chunks, before the first and between two, with and without comments."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         create = client.chat.completions.create(**chat(f"stall-after={after}{ping}"))
@@ -94,13 +96,15 @@ def test_a_stall_is_told(after: int, ping: str, run: Callable[[Main], None], ser
     run(main)
 
 
-def test_the_read_timeout_of_the_client_counts_too(run: Callable[[Main], None], server: ReplayServer) -> None:
-    """It is aiohttp's `sock_read` there, and of the same family."""
+def test_the_read_timeout_of_the_client_raises_a_timeout_error(
+    run: Callable[[Main], None], server: ReplayServer
+) -> None:
+    """aiohttp calls it `sock_read`, and the error is of the same family."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
-        patient = client.with_options(timeout=openai.Timeout(NEVER, read=4 * LIMIT))
+        limited = client.with_options(timeout=openai.Timeout(NEVER, read=4 * LIMIT))
         with pytest.raises(StreamTimeoutError, match="the client's read timeout, after 2 chunks") as raised:
-            await AsyncChatStream(patient.chat.completions.create(**chat("stall-after=2"))).until_done()
+            await AsyncChatStream(limited.chat.completions.create(**chat("stall-after=2"))).until_done()
 
         assert raised.value.partial.choices[0].message.content == "Hel"
         assert await aeventually(lambda: len(server.disconnects) == 1)
@@ -117,10 +121,10 @@ def test_the_read_timeout_of_the_client_counts_too(run: Callable[[Main], None], 
         ("status=429", openai.RateLimitError),
     ],
 )
-def test_what_breaks_is_told_by_its_name(
+def test_a_broken_stream_raises_the_error_of_its_fault(
     faults: str, error: type[openai.OpenAIError], run: Callable[[Main], None]
 ) -> None:
-    """And not in words of aiohttp's."""
+    """No error of aiohttp reaches the caller."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         with pytest.raises(openai.OpenAIError) as raised:
@@ -131,13 +135,13 @@ def test_what_breaks_is_told_by_its_name(
     run(main)
 
 
-def test_a_server_that_is_not_there(run: Callable[[Main], None]) -> None:
-    """The SDK's own error, as with httpx2."""
+def test_an_unreachable_server_raises_a_connection_error(run: Callable[[Main], None]) -> None:
+    """The error is the SDK's, as with httpx2."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
-        nobody = client.with_options(base_url="http://127.0.0.1:9/v1")
+        unreachable = client.with_options(base_url="http://127.0.0.1:9/v1")
         with pytest.raises(openai.APIConnectionError):
-            await AsyncChatStream(nobody.chat.completions.create(**chat())).until_done()
+            await AsyncChatStream(unreachable.chat.completions.create(**chat())).until_done()
 
     run(main)
 
@@ -170,21 +174,21 @@ async def by_cancel(stream: AsyncChatStream) -> None:
 def test_the_server_sees_a_reader_leave(
     leave: Callable[[AsyncChatStream], Awaitable[None]], run: Callable[[Main], None], server: ReplayServer
 ) -> None:
-    """At once, and the caller is told once."""
-    told: list[str] = []
+    """The server sees the disconnect at once, and the callbacks receive one `on_abort`."""
+    calls: list[str] = []
 
     async def main(client: openai.AsyncOpenAI) -> None:
-        callbacks = Callbacks(on_abort=lambda _: told.append("on_abort"), on_error=lambda _: told.append("on_error"))
+        callbacks = Callbacks(on_abort=lambda _: calls.append("on_abort"), on_error=lambda _: calls.append("on_error"))
         await leave(AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), callbacks))
 
         assert await aeventually(lambda: len(server.disconnects) == 1)
-        assert told == ["on_abort"]
+        assert calls == ["on_abort"]
 
     run(main)
 
 
-def test_a_connection_is_used_again(run: Callable[[Main], None], server: ReplayServer) -> None:
-    """After `[DONE]` it goes back to aiohttp's pool; `[DONE]` that ends the read and the response apart from it."""
+def test_a_connection_is_reused(run: Callable[[Main], None], server: ReplayServer) -> None:
+    """After `[DONE]` it returns to aiohttp's pool, also if the end of the response follows in a later read."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         for faults in ("", "", "split=5", "linger=0.02"):
@@ -195,8 +199,8 @@ def test_a_connection_is_used_again(run: Callable[[Main], None], server: ReplayS
     run(main)
 
 
-def test_a_server_that_lingers_is_not_waited_for(run: Callable[[Main], None]) -> None:
-    """The answer is there with `[DONE]`."""
+def test_a_stream_does_not_wait_for_a_lingering_server(run: Callable[[Main], None]) -> None:
+    """The answer is complete with `[DONE]`."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         with anyio.fail_after(SLACK):
@@ -206,8 +210,8 @@ def test_a_server_that_lingers_is_not_waited_for(run: Callable[[Main], None]) ->
     run(main)
 
 
-def test_many_at_once_lose_nothing(run: Callable[[Main], None]) -> None:
-    """More than the HTTP libraries' hundred connections, each with two hundred pieces."""
+def test_many_concurrent_streams_are_whole(run: Callable[[Main], None]) -> None:
+    """120 streams of two hundred chunks exceed the HTTP libraries' hundred connections."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         async def one() -> int:
@@ -221,7 +225,7 @@ def test_many_at_once_lose_nothing(run: Callable[[Main], None]) -> None:
 
 @asynccontextmanager
 async def compressing(events: list[bytes], pause: asyncio.Event, zipped: bool) -> AsyncIterator[str]:
-    """Serve events as a proxy that compresses each on its own; after the second it waits."""
+    """Serve events as a proxy that compresses each separately, and wait after the second."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -247,8 +251,8 @@ async def compressing(events: list[bytes], pause: asyncio.Event, zipped: bool) -
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["gzip", "plain"])
-def test_compressed_streams_arrive_piece_by_piece(zipped: bool, run: Callable[[Main], None]) -> None:
-    """What a proxy compressed is decompressed once, and what has come is not held back for more."""
+def test_compressed_events_arrive_one_by_one(zipped: bool, run: Callable[[Main], None]) -> None:
+    """A compressed event is delivered before the next one arrives."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         more = asyncio.Event()
@@ -264,8 +268,8 @@ def test_compressed_streams_arrive_piece_by_piece(zipped: bool, run: Callable[[M
     run(main)
 
 
-def test_a_whole_body_in_gzip(run: Callable[[Main], None]) -> None:
-    """As a cache serves it: one member, the events cut anywhere."""
+def test_a_body_in_gzip_is_read(run: Callable[[Main], None]) -> None:
+    """A cache serves one gzip member, split at any byte."""
 
     async def main(client: openai.AsyncOpenAI) -> None:
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Every fault, at every phase of a stream, with every client: what is raised, told, saved, seen and left behind."""
+"""Every fault, in every phase of a stream, with every client: errors, callbacks, partials, and no leaks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tensorloop_stream import (
 )
 from tensorloop_stream.replay import ReplayServer
 
-# How many events have come, and the text that is in them.
+# The number of events so far, and the text in them.
 PHASES = {"before": (0, ""), "role": (1, ""), "text": (2, "Hel"), "finish": (4, "Hello")}
 # The first covers the connection in async code.
 LIMITS = {"first_chunk_timeout": 0.5, "idle_timeout": 0.25}
@@ -36,13 +36,13 @@ CLIENTS = ("sync", "async", "aiohttp")
 
 @dataclass
 class Fault:
-    """One row: what the server is asked to do after the events of a phase, and what comes of it."""
+    """One row: the faults of the server after the events of a phase, and the error that the client raises."""
 
     name: str
     faults: str
     error: type[Exception] | None
     phases: tuple[str, ...] = tuple(PHASES)
-    # Whether the server waits, so that only the client can end the connection.
+    # Whether the server waits, and only the client can end the connection.
     left: bool = False
     bad: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +63,9 @@ TABLE = [
     Fault("500", "status=500", openai.InternalServerError, ("before",)),
     Fault("end after the finish", "end-after={}", None, ("finish",)),
     Fault("none", "", None, ("finish",)),
-    Fault("none in pieces", "split=5&crlf&ping=0.02&delay=0.03", None, ("finish",), settings={"idle_timeout": NEVER}),
+    Fault(
+        "none, small reads", "split=5&crlf&ping=0.02&delay=0.03", None, ("finish",), settings={"idle_timeout": NEVER}
+    ),
 ]
 CELLS = [pytest.param(fault, phase, id=f"{fault.name}-{phase}") for fault in TABLE for phase in fault.phases]
 
@@ -80,8 +82,8 @@ def server(recording: Path) -> Iterator[ReplayServer]:
         yield server
 
 
-class Told:
-    """What the callbacks were told."""
+class RecordedCalls:
+    """Callbacks that record texts and terminal calls."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -95,15 +97,15 @@ class Told:
 
 
 @pytest.mark.parametrize(("fault", "phase"), CELLS)
-def test_faults(fault: Fault, phase: str, server: ReplayServer) -> None:
-    """One request is made; its failure is raised once, told once, keeps what came, and leaves nothing open."""
+def test_a_fault_is_raised_and_reported_once(fault: Fault, phase: str, server: ReplayServer) -> None:
+    """One request is made; its error keeps the partial completion, and nothing stays open."""
     count, text = PHASES[phase]
     held, threads = open_descriptors(), threading.active_count()
     settings = fault.settings if count == 0 else {**fault.settings, "first_chunk_timeout": NEVER}
 
-    def suffer(row: tuple[str, Told | None]) -> None:
-        kind, told = row
-        callbacks = told.callbacks if told else None
+    def check(row: tuple[str, RecordedCalls | None]) -> None:
+        kind, recorded = row
+        callbacks = recorded.callbacks if recorded else None
         outcome = read(kind, server.base_url, fault.at(phase), callbacks, **settings)
 
         assert type(outcome.error) is (fault.error or type(None))
@@ -112,27 +114,27 @@ def test_faults(fault: Fault, phase: str, server: ReplayServer) -> None:
             assert len(outcome.items) == count
             assert "".join(choice.message.content or "" for choice in outcome.error.partial.choices) == text
             assert outcome.error.request.url == f"{server.base_url}/chat/completions"
-        if told:
-            assert "".join(told.texts) == text
+        if recorded:
+            assert "".join(recorded.texts) == text
             expected = ("on_error", outcome.error) if outcome.error else ("on_finish", outcome.stream.completion)
-            assert told.terminal == [expected]
+            assert recorded.terminal == [expected]
 
-    rows = [(kind, told) for kind in CLIENTS for told in (None, Told())]
-    run_in_threads(suffer, rows)
+    rows = [(kind, recorded) for kind in CLIENTS for recorded in (None, RecordedCalls())]
+    run_in_threads(check, rows)
 
     assert eventually(lambda: open_descriptors() <= held)
     assert eventually(lambda: threading.active_count() <= threads)
-    # Where the first chunk is late, a slow machine may have had no time for all requests.
+    # If the first chunk is late, a slow machine may not have made all requests in time.
     late = fault.left and count == 0 and not fault.bad
     assert len(server.requests) == len(rows) or (late and len(server.requests) < len(rows))
     assert len(server.disconnects) == len(server.requests) * fault.left
 
 
-# A connection that is reset, which the replay server does not do to chunked answers
+# Resets, which the replay server does not do to chunked answers
 
 
 class ResettingServer:
-    """Answers one request with some events, and resets the connection when they have been read."""
+    """A server that answers one request with some events, and resets the connection after they are read."""
 
     def __init__(self, events: list[bytes]) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -157,7 +159,7 @@ class ResettingServer:
             )
             for event in self._events:
                 connection.sendall(b"%x\r\n%s\r\n" % (len(event), event))
-            # Bytes that wait in the client would be lost with the reset; of the head, nobody tells that it was read.
+            # A reset discards bytes that the client has not read; no callback confirms that it read the head.
             assert eventually(lambda: len(self.read) == len(self._events), NEVER)
             if not self._events:
                 connection.settimeout(0.2)
@@ -167,12 +169,12 @@ class ResettingServer:
 
 
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_reset_connection(phase: str) -> None:
-    """A cut, whatever the HTTP library calls it."""
+def test_a_reset_connection_raises_a_connection_error(phase: str) -> None:
+    """The HTTP library's own name for the reset does not matter."""
     count, text = PHASES[phase]
     held = open_descriptors()
 
-    def suffer(kind: str) -> None:
+    def check(kind: str) -> None:
         with closing(ResettingServer(EVENTS[:count])) as server:
             outcome = read(kind, server.base_url, chat(), Callbacks(on_chunk=server.read.append))
 
@@ -180,6 +182,6 @@ def test_a_reset_connection(phase: str) -> None:
         assert len(outcome.items) == count
         assert outcome.stream.text == text
 
-    run_in_threads(suffer, CLIENTS)
+    run_in_threads(check, CLIENTS)
 
     assert eventually(lambda: open_descriptors() <= held)

@@ -1,6 +1,6 @@
-"""Streams nobody wrote: built from a grammar beside a model of what they say, and broken byte by byte.
+"""Generated streams: built from a grammar beside a model of their content, and mutated byte by byte.
 
-`tests/fuzz/fuzz.py` runs the same invariants for as long as wanted; what it found stands at the end.
+`tests/fuzz/fuzz.py` checks the same invariants without an end; the tests at the end are its findings.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
-# The same examples in every run: what is looked for anew each time is looked for by tests/fuzz/fuzz.py.
+# The same examples in every run: tests/fuzz/fuzz.py looks for new ones.
 repeatable = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
-# What a stream says, and a model of it
+# Streams and a model of their content
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 HALVES = st.sampled_from(["a\ud83d", "\ud83d", "\ude00", "\ude00b"])
-PIECES = HALVES | st.text(st.sampled_from('a {}"\\é😀\u2028\x85\ufeff\ud83d\ude00'), min_size=1, max_size=5)
-# Choice 0 more often: what is handed out speaks of it.
+TEXTS = HALVES | st.text(st.sampled_from('a {}"\\é😀\u2028\x85\ufeff\ud83d\ude00'), min_size=1, max_size=5)
+# Choice 0 more often, because deltas are of that choice.
 INDICES = st.sampled_from([0, 0, 0, 1, 2])
 NULLS: dict[str, Any] = dict.fromkeys(
     ("content", "refusal", "tool_calls", "reasoning_content", "function_call", "role")
@@ -92,13 +92,13 @@ NOISE = [
 
 
 class ChoiceModel:
-    """What the grammar said of one choice, in the plainest words."""
+    """The expected content of one choice."""
 
     def __init__(self) -> None:
         self.content: list[str] = []
         self.refusal: list[str] = []
         self.reasoning: dict[str, list[str]] = {}
-        # The reasoning that was told, whatever its name.
+        # The reasoning under any of its names.
         self.thoughts: list[str] = []
         self.calls: list[dict[str, Any]] = []
         self.blocks: list[dict[str, Any]] = []
@@ -106,40 +106,40 @@ class ChoiceModel:
         self.finish_reason: str | None = None
 
     def message(self) -> dict[str, Any]:
-        """Return the message without what is empty."""
+        """Return the message without empty fields."""
         calls = []
         for call in sorted(self.calls, key=lambda call: call["order"]):
-            given = glued(call["pieces"])
+            given = joined(call["texts"])
             inner = {"name": call["name"], ("input" if call["type"] == "custom" else "arguments"): given}
             calls.append({"id": call["id"], "type": call["type"], call["type"]: inner})
-        blocks = [{**block, "thinking": glued(block["thinking"])} for block in self.blocks]
-        said = {
-            "content": glued(self.content),
-            "refusal": glued(self.refusal),
+        blocks = [{**block, "thinking": joined(block["thinking"])} for block in self.blocks]
+        fields = {
+            "content": joined(self.content),
+            "refusal": joined(self.refusal),
             "tool_calls": calls,
             "thinking_blocks": blocks,
-            **{name: glued(pieces) for name, pieces in self.reasoning.items()},
+            **{name: joined(texts) for name, texts in self.reasoning.items()},
         }
-        return {"role": "assistant", **{name: value for name, value in said.items() if value}}
+        return {"role": "assistant", **{name: value for name, value in fields.items() if value}}
 
 
-def glued(pieces: list[str]) -> str:
-    """Join pieces as UTF-16, in which the two halves of a character are one."""
-    return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+def joined(texts: list[str]) -> str:
+    """Join texts as UTF-16, in which two halves of a character become one."""
+    return "".join(texts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
-def without_nothing(message: dict[str, Any]) -> dict[str, Any]:
+def without_empty(message: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in message.items() if value not in (None, "")}
 
 
 class Grammar(RuleBasedStateMachine):
-    """Say one thing after another, well-formed or not, and know what must have come of it."""
+    """A stream built rule by rule, well-formed or not, beside the expected result."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stream = b""
         self.state = StreamState(CHAT, None, StreamSettings())
-        # Reads the same with chunk objects, an event at a time.
+        # Reads the same bytes with chunk objects, one event at a time.
         self.typed = StreamState(CHAT, None, StreamSettings())
         self.error: StreamError | None = None
         self.texts: list[str] = []
@@ -151,7 +151,7 @@ class Grammar(RuleBasedStateMachine):
         self.read: list[tuple[Any, str]] = []
         self.is_over = False
 
-    # Saying
+    # Rules that send
 
     @initialize(bom=st.booleans())
     def begin(self, bom: bool) -> None:
@@ -159,7 +159,7 @@ class Grammar(RuleBasedStateMachine):
             self.feed("\ufeff".encode(), [1])
 
     def feed(self, data: bytes, places: list[int]) -> None:
-        """Feed bytes to both readers: to the one in pieces, to the other as they are."""
+        """Feed bytes to both readers: to one in several reads, to the other in one."""
         self.stream += data
         try:
             for _ in chunks_of(self.state, split_at(data, places), typed=False, ends=False):
@@ -175,89 +175,89 @@ class Grammar(RuleBasedStateMachine):
             both = error
         assert str(both) == str(self.error)
 
-    def say(self, lines: bytes, data: st.DataObject) -> None:
+    def send(self, lines: bytes, data: st.DataObject) -> None:
         end = data.draw(LINE_ENDS, "line end")
         lines = lines.replace(b"\n", end)
         places = data.draw(st.lists(st.integers(0, len(lines)), max_size=2), "cut at")
         self.feed(lines + end * 2, places)
 
-    def say_chunk(self, delta: Any, data: st.DataObject, index: int = 0, **more: Any) -> ChoiceModel:
+    def send_chunk(self, delta: Any, data: st.DataObject, index: int = 0, **more: Any) -> ChoiceModel:
         chosen = {**NULLS, **delta} if data.draw(st.booleans(), "nulls everywhere") else delta
         body = chunk(chosen, index=index, **more)
         ascii_only = data.draw(st.booleans(), "escaped") or "\\ud" in json.dumps(body)
         for name in ("id", "created", "model"):
             self.envelope.setdefault(name, body[name])
-        self.say(b"data: " + json.dumps(body, ensure_ascii=ascii_only).encode(), data)
+        self.send(b"data: " + json.dumps(body, ensure_ascii=ascii_only).encode(), data)
         return self.choices.setdefault(index, ChoiceModel())
 
     @property
-    def goes_on(self) -> bool:
+    def is_running(self) -> bool:
         return self.error is None and not self.is_over
 
-    @precondition(lambda self: self.goes_on)
-    @rule(index=INDICES, piece=PIECES, data=st.data())
-    def content(self, index: int, piece: str, data: st.DataObject) -> None:
-        self.say_chunk({"content": piece}, data, index).content.append(piece)
+    @precondition(lambda self: self.is_running)
+    @rule(index=INDICES, part=TEXTS, data=st.data())
+    def content(self, index: int, part: str, data: st.DataObject) -> None:
+        self.send_chunk({"content": part}, data, index).content.append(part)
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(index=INDICES, data=st.data())
     def role(self, index: int, data: st.DataObject) -> None:
-        self.say_chunk({"role": "assistant", "content": ""}, data, index)
+        self.send_chunk({"role": "assistant", "content": ""}, data, index)
 
-    @precondition(lambda self: self.goes_on)
-    @rule(index=INDICES, piece=PIECES, data=st.data())
-    def refusal(self, index: int, piece: str, data: st.DataObject) -> None:
-        self.say_chunk({"refusal": piece}, data, index).refusal.append(piece)
+    @precondition(lambda self: self.is_running)
+    @rule(index=INDICES, part=TEXTS, data=st.data())
+    def refusal(self, index: int, part: str, data: st.DataObject) -> None:
+        self.send_chunk({"refusal": part}, data, index).refusal.append(part)
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(
         index=INDICES,
-        piece=PIECES,
+        part=TEXTS,
         names=st.sampled_from([("reasoning",), ("reasoning_content",), ("reasoning", "reasoning_content")]),
         data=st.data(),
     )
-    def reasoning(self, index: int, piece: str, names: tuple[str, ...], data: st.DataObject) -> None:
-        choice = self.say_chunk(dict.fromkeys(names, piece), data, index)
-        choice.thoughts.append(piece)
+    def reasoning(self, index: int, part: str, names: tuple[str, ...], data: st.DataObject) -> None:
+        choice = self.send_chunk(dict.fromkeys(names, part), data, index)
+        choice.thoughts.append(part)
         for name in names:
-            choice.reasoning.setdefault(name, []).append(piece)
+            choice.reasoning.setdefault(name, []).append(part)
 
-    @precondition(lambda self: self.goes_on)
-    @rule(index=INDICES, piece=PIECES, signature=st.sampled_from([None, "", "s"]), data=st.data())
-    def thinking(self, index: int, piece: str, signature: str | None, data: st.DataObject) -> None:
-        block: dict[str, Any] = {"type": "thinking", "thinking": piece}
+    @precondition(lambda self: self.is_running)
+    @rule(index=INDICES, part=TEXTS, signature=st.sampled_from([None, "", "s"]), data=st.data())
+    def thinking(self, index: int, part: str, signature: str | None, data: st.DataObject) -> None:
+        block: dict[str, Any] = {"type": "thinking", "thinking": part}
         if signature is not None:
             block["signature"] = signature
-        choice = self.say_chunk({"thinking_blocks": [block]}, data, index)
+        choice = self.send_chunk({"thinking_blocks": [block]}, data, index)
         if not choice.blocks or choice.blocks[-1].get("signature"):
             choice.blocks.append({"type": "thinking", "thinking": []})
-        choice.blocks[-1]["thinking"].append(piece)
+        choice.blocks[-1]["thinking"].append(part)
         if signature is not None:
             choice.blocks[-1]["signature"] = signature
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(
         at=st.none() | INDICES,
         kind=st.sampled_from(["function", "custom"]),
         name=st.sampled_from("fg"),
-        piece=st.just("") | PIECES,
+        part=st.just("") | TEXTS,
         data=st.data(),
     )
-    def open_call(self, at: int | None, kind: str, name: str, piece: str, data: st.DataObject) -> None:
+    def open_call(self, at: int | None, kind: str, name: str, part: str, data: st.DataObject) -> None:
         self.ids += 1
         call = {"id": f"call_{self.ids}", "type": kind}
         field = "input" if kind == "custom" else "arguments"
         place = {} if at is None else {"index": at}
-        choice = self.say_chunk({"tool_calls": [{**place, **call, kind: {"name": name, field: piece}}]}, data)
+        choice = self.send_chunk({"tool_calls": [{**place, **call, kind: {"name": name, field: part}}]}, data)
         order = at if at is not None else choice.calls[-1]["order"] if choice.calls else 0
-        choice.calls.append({**call, "name": name, "pieces": [piece], "order": order, "at": at})
+        choice.calls.append({**call, "name": name, "texts": [part], "order": order, "at": at})
 
-    @precondition(lambda self: self.goes_on and self.choices.get(0, ChoiceModel()).calls)
-    @rule(which=st.integers(0, 9), by=st.sampled_from(["index", "id", "both", "none"]), piece=PIECES, data=st.data())
-    def continue_call(self, which: int, by: str, piece: str, data: st.DataObject) -> None:
+    @precondition(lambda self: self.is_running and self.choices.get(0, ChoiceModel()).calls)
+    @rule(which=st.integers(0, 9), by=st.sampled_from(["index", "id", "both", "none"]), part=TEXTS, data=st.data())
+    def continue_call(self, which: int, by: str, part: str, data: st.DataObject) -> None:
         calls = self.choices[0].calls
         call = calls[which % len(calls)]
-        # Those that were opened without an index are known by their id alone.
+        # Calls opened without an index are identified by their id alone.
         if by == "none":
             call = calls[-1]
         elif call["at"] is None:
@@ -267,47 +267,47 @@ class Grammar(RuleBasedStateMachine):
         place = {"index": call["at"]} if by in ("index", "both") else {}
         named = {"id": call["id"]} if by in ("id", "both") else {}
         field = "input" if call["type"] == "custom" else "arguments"
-        self.say_chunk({"tool_calls": [{**place, **named, call["type"]: {field: piece}}]}, data)
-        call["pieces"].append(piece)
+        self.send_chunk({"tool_calls": [{**place, **named, call["type"]: {field: part}}]}, data)
+        call["texts"].append(part)
 
-    @precondition(lambda self: self.goes_on)
-    @rule(index=INDICES, tokens=st.lists(PIECES, max_size=2), data=st.data())
+    @precondition(lambda self: self.is_running)
+    @rule(index=INDICES, tokens=st.lists(TEXTS, max_size=2), data=st.data())
     def probabilities(self, index: int, tokens: list[str], data: st.DataObject) -> None:
         entries: list[Any] = [
             {"token": token, "logprob": float("-inf"), "bytes": None, "top_logprobs": []} for token in tokens
         ]
-        self.say_chunk({}, data, index, logprobs={"content": entries, "refusal": None}).logprobs += tokens
+        self.send_chunk({}, data, index, logprobs={"content": entries, "refusal": None}).logprobs += tokens
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(index=INDICES, reason=st.sampled_from(["stop", "length", "", "", "own"]), data=st.data())
     def finish_reason(self, index: int, reason: str, data: st.DataObject) -> None:
-        choice = self.say_chunk({}, data, index, finish_reason=reason)
+        choice = self.send_chunk({}, data, index, finish_reason=reason)
         choice.finish_reason = reason or choice.finish_reason
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(total=st.sampled_from([0, 9, 2**70]), beside=st.booleans(), data=st.data())
     def count(self, total: int, beside: bool, data: st.DataObject) -> None:
         self.usage = {"prompt_tokens": 0, "completion_tokens": total, "total_tokens": total}
         body: dict[str, Any] = {"choices": [{"index": 0, "delta": {}}] if beside else [], "usage": self.usage}
-        self.say(b"data: " + json.dumps(body).encode(), data)
+        self.send(b"data: " + json.dumps(body).encode(), data)
         if beside:
             self.choices.setdefault(0, ChoiceModel())
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(lines=st.sampled_from(NOISE), data=st.data())
     def noise(self, lines: bytes, data: st.DataObject) -> None:
-        self.say(lines, data)
+        self.send(lines, data)
         if b'"index":0' in lines:
             self.choices.setdefault(0, ChoiceModel())
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(depth=st.sampled_from([100, 300]), data=st.data())
     def deep(self, depth: int, data: st.DataObject) -> None:
-        self.say(b'data: {"choices":[],"obfuscation":' + b"[" * depth + b"]" * depth + b"}", data)
+        self.send(b'data: {"choices":[],"obfuscation":' + b"[" * depth + b"]" * depth + b"}", data)
 
-    # Ending, in every way: one rule, or no stream would be long
+    # Rules that end the stream: one rule, or no stream would be long
 
-    @precondition(lambda self: self.goes_on)
+    @precondition(lambda self: self.is_running)
     @rule(how=st.sampled_from(["", "", "done", "in_band_error", "garbage", "nothing"]), data=st.data())
     def end(self, how: str, data: st.DataObject) -> None:
         if how:
@@ -315,19 +315,19 @@ class Grammar(RuleBasedStateMachine):
             self.is_over = True
 
     def done(self, data: st.DataObject) -> None:
-        self.say(b"data: [DONE]", data)
+        self.send(b"data: [DONE]", data)
         self.feed(data.draw(st.sampled_from([b"", b"data: {", event(text("more"))]), "after it"), [])
 
         assert self.error is None
         assert self.state.done
 
     def in_band_error(self, data: st.DataObject) -> None:
-        self.say(data.draw(st.sampled_from(IN_BAND_ERRORS), "error"), data)
+        self.send(data.draw(st.sampled_from(IN_BAND_ERRORS), "error"), data)
 
         assert isinstance(self.error, StreamProviderError)
 
     def garbage(self, data: st.DataObject) -> None:
-        self.say(data.draw(st.sampled_from(GARBAGE), "garbage"), data)
+        self.send(data.draw(st.sampled_from(GARBAGE), "garbage"), data)
 
         assert isinstance(self.error, StreamDecodeError)
 
@@ -342,15 +342,15 @@ class Grammar(RuleBasedStateMachine):
                 self.state.receive_end()
             self.error = raised.value
 
-    @precondition(lambda self: not self.goes_on)
+    @precondition(lambda self: not self.is_running)
     @rule()
     def nothing_more(self) -> None:
-        """A stream that ended says nothing more; what it said is looked at again."""
+        """A stream that ended accepts nothing; its completion is checked again."""
 
-    # Knowing
+    # Invariants
 
     @invariant()
-    def said_is_what_came(self) -> None:
+    def completion_equals_the_model(self) -> None:
         completion = self.state.accumulation.result
         now = dump(completion)
         check_completion(completion)
@@ -359,30 +359,30 @@ class Grammar(RuleBasedStateMachine):
         self.read.append((completion, now))
         earlier, then = self.read[-2:][0]
         assert dump(earlier) == then
-        # What half a chunk opened before it broke is in the partial too.
+        # The partial also has choices that an invalid chunk opened.
         known = [choice for choice in completion.choices if self.error is None or choice.index in self.choices]
         assert [choice.index for choice in known] == sorted(self.choices)
         for choice in known:
             model = self.choices[choice.index]
-            assert without_nothing(choice.message.to_dict(warnings=False)) == model.message()
+            assert without_empty(choice.message.to_dict(warnings=False)) == model.message()
             assert choice.finish_reason == model.finish_reason
             entries: Any = (choice.logprobs.content if choice.logprobs is not None else None) or []
-            assert [entry.token for entry in entries] == [glued([token]) for token in model.logprobs]
+            assert [entry.token for entry in entries] == [joined([token]) for token in model.logprobs]
         usage = completion.to_dict(warnings=False).get("usage")
         assert usage == self.usage
         for name, value in self.envelope.items():
             assert getattr(completion, name) == value
 
     @invariant()
-    def deltas_are_the_text(self) -> None:
+    def deltas_make_the_text(self) -> None:
         choice = self.choices.get(0, ChoiceModel())
-        for deltas, pieces, shown in (
+        for deltas, texts, shown in (
             (self.texts, choice.content, self.state.accumulation.text),
             (self.thoughts, choice.thoughts, self.state.accumulation.reasoning),
         ):
-            whole = glued(pieces)
+            whole = joined(texts)
             assert shown == whole
-            # The first half of a character waits for the other.
+            # Half a character waits for the other half.
             assert "".join(deltas) == (whole[:-1] if "\ud800" <= whole[-1:] <= "\udbff" else whole)
 
     def teardown(self) -> None:
@@ -394,7 +394,7 @@ TestGrammar = Grammar.TestCase
 TestGrammar.settings = settings(repeatable, max_examples=requirements.scaled(30), stateful_step_count=30)
 
 
-# Bytes, changed
+# Mutated bytes
 
 WHOLE = [
     sse(*HELLO),
@@ -404,8 +404,8 @@ TOKENS = [b"\n", b"\r", b"\n\n\n", b"data: ", b"event: error\n", b"error: {", b"
 
 
 @st.composite
-def changed(draw: Any) -> bytes:
-    """Return a stream in which a few bytes were inserted, left out, replaced, repeated or taken from another."""
+def mutated(draw: Any) -> bytes:
+    """Return a stream with a few bytes inserted, removed, replaced, repeated or copied from another stream."""
     stream: bytes = draw(st.sampled_from(WHOLE))
     for _ in range(draw(st.integers(0, 4))):
         start = draw(st.integers(0, len(stream)))
@@ -422,19 +422,19 @@ def changed(draw: Any) -> bytes:
 places = st.lists(st.integers(0, 2000), max_size=5)
 
 
-@given(changed(), places)
+@given(mutated(), places)
 @settings(repeatable, max_examples=requirements.scaled(100))
-def test_changed_streams_keep_the_invariants(stream: bytes, where: list[int]) -> None:
-    """No exception outside the family, and neither cuts nor chunk objects change what comes of the bytes."""
+def test_mutated_streams_keep_the_invariants(stream: bytes, where: list[int]) -> None:
+    """No exception is outside the family, and neither cuts nor chunk objects change the result."""
     check_decoder(stream, where)
     check_state(stream, where)
     check_typed(stream)
 
 
-@given(changed(), places)
+@given(mutated(), places)
 @settings(repeatable, max_examples=requirements.scaled(30))
-def test_changed_streams_through_both_clients(stream: bytes, where: list[int]) -> None:
-    """Sync and async agree in what they hand out, call and raise; one terminal callback is called."""
+def test_mutated_streams_give_the_same_result_in_both_clients(stream: bytes, where: list[int]) -> None:
+    """Items, callbacks and errors are the same, with one terminal callback."""
     check_clients(stream, where)
 
 
@@ -442,19 +442,19 @@ def test_changed_streams_through_both_clients(stream: bytes, where: list[int]) -
 
 
 @pytest.mark.parametrize("first", ["f", ["f"], 1])
-def test_a_legacy_call_that_was_something_else_before(first: Any) -> None:
-    """A `function_call` that comes as text and then as an object is the object (was an `AttributeError`)."""
+def test_an_object_replaces_another_value_of_a_legacy_call(first: Any) -> None:
+    """A `function_call` may be text first and an object later (was an `AttributeError`)."""
     call = {"name": "f", "arguments": "{}"}
 
     assert message_of(chunk({"function_call": first}), chunk({"function_call": call}))["function_call"] == call
 
 
 @pytest.mark.parametrize("outer", ["function", "own"])
-def test_growing_blocks_inside_a_call_are_told_as_text(outer: str) -> None:
-    """The provider's fields of a call hold text, not what text grows in (was an object that JSON cannot tell)."""
+def test_thinking_blocks_inside_a_call_are_plain_text(outer: str) -> None:
+    """The provider's fields of a call hold strings, not text buffers (was not serializable as JSON)."""
     own = {"thinking_blocks": [{"type": "thinking", "thinking": "a", "signature": "s"}]}
-    piece = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}, outer: {"name": "f", "own": own}}
-    completion = accumulate(tool(piece)).completion
+    part = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}, outer: {"name": "f", "own": own}}
+    completion = accumulate(tool(part)).completion
 
     assert json.dumps(own) in json.dumps(completion.to_dict(warnings=False))
 
@@ -474,8 +474,8 @@ RESERVED = {"_fields_set": [], "_BaseModel__cls": 1, "a": 1}
         {**ENVELOPE, "choices": [], "usage": {"_fields_set": {"a": 1}}},
     ],
 )
-def test_names_of_the_sdks_own_parameters_inside(body: Any) -> None:
-    """Fields called like parameters of the SDK's constructor, at any depth (was an error, in `.completion` too)."""
+def test_fields_named_like_the_sdks_parameters_are_accepted(body: Any) -> None:
+    """Such fields may stand at any depth (was an error, in `.completion` too)."""
     stream = sse(body, finish())
 
     check_typed(stream)
@@ -483,8 +483,8 @@ def test_names_of_the_sdks_own_parameters_inside(body: Any) -> None:
     assert read("sync", [stream]).error is None
 
 
-def test_a_chunk_that_is_half_right_is_not_lost() -> None:
-    """A chunk that turns out to be none is not handed out; what it had brought is in the partial."""
+def test_a_partly_valid_chunk_is_in_the_partial() -> None:
+    """The stream does not deliver the chunk; the partial completion contains its valid choice."""
     state = StreamState(CHAT, None, StreamSettings())
     state.receive(sse({**ENVELOPE, "choices": [text("Hi")["choices"][0], ["?"]]}), "bytes")
 
@@ -493,16 +493,16 @@ def test_a_chunk_that_is_half_right_is_not_lost() -> None:
     assert raised.value.partial.choices[0].message.content == "Hi"
 
 
-def test_pieces_that_are_null_make_no_list_of_calls() -> None:
-    """A list of nothing but nulls is no call (was an empty list, which the API refuses in the next turn)."""
+def test_null_calls_make_no_list_of_calls() -> None:
+    """A list of nulls is no call (was an empty list, which the API refuses in the next turn)."""
     message = accumulate(tool(None), text("Hi")).completion.choices[0].message
 
     assert message.tool_calls is None
     assert message.content == "Hi"
 
 
-def test_a_blank_line_too_many_hides_no_error() -> None:
-    """An error field is one after three line ends too, wherever the reads were cut (was passed over)."""
+def test_an_additional_blank_line_hides_no_error() -> None:
+    """An `error` field after three line ends is an error, for any cut of the reads (was ignored)."""
     stream = sse(*HELLO[:2], done=False) + event(text("lo")) + b'\nerror: {"message":"no"}\n\n' + DONE
     first = len(event(HELLO[0]))
 

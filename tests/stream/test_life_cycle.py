@@ -1,4 +1,4 @@
-"""How streams are left, on real sockets: the server sees it at once, and nothing of them stays behind."""
+"""Streams that are left, on real sockets: the server sees it at once, and nothing stays open."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ interruptible = pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="
 
 
 class LeftError(Exception):
-    """What a caller's own code raises."""
+    """The exception of a caller's own code."""
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +60,16 @@ def server(recording: Path) -> Iterator[ReplayServer]:
 
 
 @pytest.fixture
-def told() -> list[str]:
-    """The terminal calls."""
+def calls() -> list[str]:
+    """The terminal callbacks that were called."""
     return []
 
 
-def telling(told: list[str]) -> Callbacks:
+def terminal_callbacks(calls: list[str]) -> Callbacks:
     return Callbacks(
-        on_finish=lambda _: told.append("on_finish"),
-        on_error=lambda _: told.append("on_error"),
-        on_abort=lambda _: told.append("on_abort"),
+        on_finish=lambda _: calls.append("on_finish"),
+        on_error=lambda _: calls.append("on_error"),
+        on_abort=lambda _: calls.append("on_abort"),
     )
 
 
@@ -82,13 +82,13 @@ def raising(error: type[BaseException] | None) -> AbstractContextManager[Any]:
 
 
 def interrupt(seconds: float = 0.05) -> None:
-    """Press Ctrl-C a little later; the signal reaches a main thread that is blocked in the kernel."""
+    """Send Ctrl-C a little later; the signal reaches a main thread that is blocked in the kernel."""
     main = threading.main_thread().ident
     assert main is not None
     threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
 
 
-# Ways to leave: each gets a stream that stalls after three chunks
+# Ways to leave a stream, which stalls after three chunks
 
 
 def begin(stream: ChatStream) -> None:
@@ -150,17 +150,17 @@ def by_ctrl_c_in_the_body(stream: ChatStream) -> None:
     ],
 )
 def test_the_server_sees_a_client_leave(
-    leave: Callable[[ChatStream], None], raises: type[BaseException] | None, server: ReplayServer, told: list[str]
+    leave: Callable[[ChatStream], None], raises: type[BaseException] | None, server: ReplayServer, calls: list[str]
 ) -> None:
-    """However the block is left: no descriptor and no thread is, and the abort is told once."""
+    """Leaving the block in any way closes descriptors and threads, and calls `on_abort` once."""
     held, threads = open_descriptors(), threading.active_count()
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
         with raising(raises):
             leave(stream)
 
         assert saw_disconnects(server)
-        assert told == ["on_abort"]
+        assert calls == ["on_abort"]
         assert eventually(lambda: open_descriptors() <= held)
         assert eventually(lambda: threading.active_count() <= threads)
 
@@ -227,19 +227,19 @@ def test_the_server_sees_an_async_client_leave(
     leave: Callable[[AsyncChatStream], Awaitable[None]],
     raises: type[BaseException] | None,
     server: ReplayServer,
-    told: list[str],
+    calls: list[str],
 ) -> None:
-    """On asyncio with both HTTP libraries, and on trio."""
+    """The test runs on asyncio with both HTTP libraries, and on trio."""
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
             held, tasks = open_descriptors(), kind == "trio" or asyncio.all_tasks()
-            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
             with raising(raises):
                 await leave(stream)
 
             assert await aeventually(lambda: len(server.disconnects) == 1)
-            assert told == ["on_abort"]
+            assert calls == ["on_abort"]
             assert await aeventually(lambda: open_descriptors() <= held)
             assert tasks == (kind == "trio" or asyncio.all_tasks())
 
@@ -266,7 +266,7 @@ def test_a_stream_that_was_left_is_freed(kind: str, server: ReplayServer) -> Non
     run(kind, main)
 
 
-# What only asyncio has
+# Ways to leave that only asyncio has
 
 
 async def by_task_cancel(stream: AsyncChatStream) -> None:
@@ -307,8 +307,8 @@ async def by_wait_for_a_chunk(stream: AsyncChatStream) -> None:
         await asyncio.wait_for(anext(stream), 0.05)
 
 
-async def by_a_timeout_beside_a_limit(stream: AsyncChatStream) -> None:
-    # The limit's own cancellation must not be taken for the caller's.
+async def by_a_timeout_beside_a_stream_timeout(stream: AsyncChatStream) -> None:
+    # The cancellation by the timeout of the stream must not be taken for the caller's.
     await abegin(stream)
     async with asyncio.timeout(0.05):
         await AsyncChatStream(stream, idle_timeout=NEVER).until_done()
@@ -322,7 +322,7 @@ async def by_a_timeout_beside_a_limit(stream: AsyncChatStream) -> None:
         (by_asyncio_timeout, TimeoutError),
         (by_asyncio_timeout_in_the_body, TimeoutError),
         (by_wait_for_a_chunk, TimeoutError),
-        (by_a_timeout_beside_a_limit, TimeoutError),
+        (by_a_timeout_beside_a_stream_timeout, TimeoutError),
     ],
 )
 @pytest.mark.parametrize("kind", ["async", "aiohttp"])
@@ -331,26 +331,28 @@ async def test_the_server_sees_a_task_end(
     leave: Callable[[AsyncChatStream], Awaitable[None]],
     raises: type[BaseException] | None,
     server: ReplayServer,
-    told: list[str],
+    calls: list[str],
 ) -> None:
-    """The ways of asyncio to end a task, of which anyio's scopes know nothing."""
+    """asyncio ends tasks in ways that anyio's scopes do not know."""
     async with async_client(server.base_url, kind) as client:
         held, tasks = open_descriptors(), asyncio.all_tasks()
-        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
         with raising(raises):
             await leave(stream)
 
         assert await aeventually(lambda: len(server.disconnects) == 1)
-        assert told == ["on_abort"]
+        assert calls == ["on_abort"]
         assert await aeventually(lambda: open_descriptors() <= held)
         assert asyncio.all_tasks() == tasks
 
 
 @pytest.mark.parametrize("kind", ["async", "aiohttp"])
-async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplayServer, told: list[str]) -> None:
-    """Also before there is a response: nothing is left un-awaited."""
+async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplayServer, calls: list[str]) -> None:
+    """A request without a response leaves no un-awaited coroutine."""
     async with async_client(server.base_url, kind) as client:
-        stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
+        stream = AsyncChatStream(
+            client.chat.completions.create(**chat(f"first-delay={NEVER}")), terminal_callbacks(calls)
+        )
 
         async def end_when_asked(limit: asyncio.Timeout) -> None:
             assert await aeventually(lambda: len(server.requests) == 1)
@@ -365,12 +367,12 @@ async def test_a_request_is_cancelled_with_its_task(kind: str, server: ReplaySer
             await wait()
 
         assert await aeventually(lambda: len(server.disconnects) == 1)
-        assert told == ["on_abort"]
+        assert calls == ["on_abort"]
 
 
 @interruptible
-def test_ctrl_c_in_asyncio(server: ReplayServer) -> None:
-    """The runner cancels the main task; the server sees it before the loop is gone."""
+def test_ctrl_c_in_asyncio_closes_the_connection(server: ReplayServer) -> None:
+    """The runner cancels the main task, and the server sees the disconnect before the loop ends."""
     seen: list[bool] = []
 
     async def main() -> None:
@@ -388,12 +390,12 @@ def test_ctrl_c_in_asyncio(server: ReplayServer) -> None:
     assert seen == [True]
 
 
-# A stream cut short by the caller never looks whole
+# A stream that the caller ended never looks complete
 
 
 @async_clients
-def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) -> None:
-    """A loop that goes on after a cancelled read must not take the closed stream for a finished one."""
+def test_reading_after_a_cancelled_read_raises(kind: str, server: ReplayServer) -> None:
+    """A loop that continues must not take the closed stream for a finished one."""
 
     async def main() -> None:
         async with (
@@ -410,8 +412,8 @@ def test_a_read_that_was_interrupted_is_no_end(kind: str, server: ReplayServer) 
 
 
 @interruptible
-def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
-    """In a notebook, the next cell may well read on."""
+def test_reading_after_ctrl_c_raises(server: ReplayServer) -> None:
+    """In a notebook, the next cell may continue to read."""
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
         with pytest.raises(KeyboardInterrupt):
@@ -422,10 +424,10 @@ def test_a_read_that_ctrl_c_interrupted_is_no_end(server: ReplayServer) -> None:
         assert stream.text == "Hello"
 
 
-def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[str]) -> None:
-    """A stop button: the blocked read ends at once, and says that the stream was closed."""
+def test_a_thread_can_close_a_stream_that_another_reads(server: ReplayServer, calls: list[str]) -> None:
+    """A stop button ends the blocked read at once, with an error that says that the stream was closed."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
         begin(stream)
         threading.Timer(0.05, stream.close).start()
         before = time.monotonic()
@@ -434,16 +436,16 @@ def test_a_thread_can_close_what_another_reads(server: ReplayServer, told: list[
 
         assert time.monotonic() - before < SLACK
         assert saw_disconnects(server)
-        assert eventually(lambda: told == ["on_abort"])
+        assert eventually(lambda: calls == ["on_abort"])
 
 
 @async_clients
-def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, told: list[str]) -> None:
-    """No "asynchronous generator is already running"."""
+def test_a_task_can_close_a_stream_that_another_reads(kind: str, server: ReplayServer, calls: list[str]) -> None:
+    """The close raises no "asynchronous generator is already running"."""
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
-            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), telling(told))
+            stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
             ended: list[float] = []
 
             async def reading() -> None:
@@ -460,33 +462,39 @@ def test_a_task_can_close_what_another_reads(kind: str, server: ReplayServer, to
 
             assert ended[0] - before < SLACK
             assert await aeventually(lambda: len(server.disconnects) == 1)
-            assert told == ["on_abort"]
+            assert calls == ["on_abort"]
 
     run(kind, main)
 
 
 @pytest.mark.parametrize("entered", [False, True])
-def test_a_thread_can_close_what_another_opens(entered: bool, server: ReplayServer, told: list[str]) -> None:
-    """There is nothing to close before the gateway answers; it must not be read then, and billed on, all the same."""
+def test_a_thread_can_close_a_stream_that_another_opens(entered: bool, server: ReplayServer, calls: list[str]) -> None:
+    """The response that arrives after the close must not be read, because the gateway bills its tokens."""
     with sync_client(server.base_url) as client:
-        stream = ChatStream(lambda: client.chat.completions.create(**chat("first-delay=0.5&delay=0.05")), telling(told))
+        stream = ChatStream(
+            lambda: client.chat.completions.create(**chat("first-delay=0.5&delay=0.05")), terminal_callbacks(calls)
+        )
         threading.Timer(0.1, stream.close).start()
         opens = stream.__enter__ if entered else stream.until_done
         with pytest.raises(StreamTruncatedError, match="closed early, after 0 chunks"):
             opens()
 
         assert saw_disconnects(server)
-        assert told == ["on_abort"]
+        assert calls == ["on_abort"]
 
 
 @async_clients
 @pytest.mark.parametrize("entered", [False, True])
-def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: ReplayServer, told: list[str]) -> None:
-    """The request ends at once, while the model is still silent."""
+def test_a_task_can_close_a_stream_that_another_opens(
+    kind: str, entered: bool, server: ReplayServer, calls: list[str]
+) -> None:
+    """The request ends at once, before the model sends anything."""
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
-            stream = AsyncChatStream(client.chat.completions.create(**chat(f"first-delay={NEVER}")), telling(told))
+            stream = AsyncChatStream(
+                client.chat.completions.create(**chat(f"first-delay={NEVER}")), terminal_callbacks(calls)
+            )
 
             async def reading() -> None:
                 opens = stream.__aenter__ if entered else stream.until_done
@@ -500,17 +508,17 @@ def test_a_task_can_close_what_another_opens(kind: str, entered: bool, server: R
                     await stream.close()
 
             assert await aeventually(lambda: len(server.disconnects) == 1)
-            assert told == ["on_abort"]
+            assert calls == ["on_abort"]
 
     run(kind, main)
 
 
-# Connections are used again
+# Connections are reused
 
 
 @pytest.mark.parametrize("faults", ["", "split=7", "crlf"])
 def test_ten_streams_in_a_row_use_one_connection(faults: str, server: ReplayServer) -> None:
-    """The end of the response is read behind [DONE] (openai-python#3440)."""
+    """The stream reads the end of the response after [DONE] (openai-python#3440)."""
     held, threads = open_descriptors(), threading.active_count()
     with sync_client(server.base_url) as client:
         for _ in range(10):
@@ -526,7 +534,7 @@ def test_ten_streams_in_a_row_use_one_connection(faults: str, server: ReplayServ
 @pytest.mark.parametrize("faults", ["", "split=7"])
 @async_clients
 def test_ten_async_streams_in_a_row_use_one_connection(kind: str, faults: str, server: ReplayServer) -> None:
-    """The same, with every HTTP library."""
+    """Every HTTP library reuses its connection."""
 
     async def main() -> None:
         async with async_client(server.base_url, kind) as client:
@@ -539,8 +547,8 @@ def test_ten_async_streams_in_a_row_use_one_connection(kind: str, faults: str, s
     assert server.disconnects == []
 
 
-def test_a_stream_left_after_its_end_keeps_the_connection(server: ReplayServer) -> None:
-    """Reading chunks to their end is reading to the end, also when nobody closes."""
+def test_a_stream_read_to_its_end_keeps_the_connection(server: ReplayServer) -> None:
+    """Iterating over all chunks reads the end of the response, also without a close."""
     with sync_client(server.base_url) as client:
         for _ in range(3):
             assert len(list(ChatStream(client.chat.completions.create(**chat())))) == 5
@@ -549,8 +557,8 @@ def test_a_stream_left_after_its_end_keeps_the_connection(server: ReplayServer) 
 
 
 @every_client
-def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer) -> None:
-    """The answer is there with [DONE]: the connection may be kept open for a tenth of a second, no longer."""
+def test_a_stream_does_not_wait_for_a_lingering_server(kind: str, server: ReplayServer) -> None:
+    """The answer is complete with [DONE]; the connection is kept for at most a tenth of a second."""
     took: list[float] = []
 
     async def main() -> None:
@@ -574,11 +582,11 @@ def test_a_server_that_lingers_is_not_waited_for(kind: str, server: ReplayServer
 
 
 @pytest.mark.parametrize("kind", ["async", "aiohttp"])
-async def test_a_cancellation_while_the_end_is_awaited(kind: str, server: ReplayServer, told: list[str]) -> None:
-    """Between [DONE] and the end of the response there is a wait, too: it leaves nothing open."""
+async def test_a_cancellation_after_done_leaves_nothing_open(kind: str, server: ReplayServer, calls: list[str]) -> None:
+    """The stream waits for the end of the response after [DONE]."""
     async with async_client(server.base_url, kind) as client:
         held = open_descriptors()
-        stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
+        stream = AsyncChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), terminal_callbacks(calls))
         while not stream.completion.choices or stream.completion.choices[0].finish_reason is None:
             await anext(stream)
         task = asyncio.create_task(stream.until_done())
@@ -587,33 +595,33 @@ async def test_a_cancellation_while_the_end_is_awaited(kind: str, server: Replay
         await asyncio.gather(task, return_exceptions=True)
 
         assert task.cancelled()
-        assert told == ["on_finish"]
+        assert calls == ["on_finish"]
         assert await aeventually(lambda: open_descriptors() <= held)
 
 
 @interruptible
-def test_ctrl_c_while_the_end_is_awaited(
-    server: ReplayServer, told: list[str], monkeypatch: pytest.MonkeyPatch
+def test_ctrl_c_after_done_leaves_nothing_open(
+    server: ReplayServer, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same in sync code."""
+    """The synchronous stream waits for the end of the response after [DONE]."""
     from tensorloop_stream._stream import sync_stream
 
     monkeypatch.setattr(sync_stream, "DRAIN_SECONDS", NEVER)
     held = open_descriptors()
     with sync_client(server.base_url) as client:
-        stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), telling(told))
+        stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), terminal_callbacks(calls))
         interrupt()
         with pytest.raises(KeyboardInterrupt):
             stream.until_done()
 
-        assert told == ["on_finish"]
+        assert calls == ["on_finish"]
         assert stream.get_final_text() == "Hello"
         assert eventually(lambda: open_descriptors() <= held)
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_compressed_streams(kind: str) -> None:
-    """The SDK asks for gzip, and a proxy in between may well compress."""
+def test_a_compressed_stream_is_read(kind: str) -> None:
+    """The SDK accepts gzip, and a proxy may compress."""
     body = gzip.compress(b"".join(EVENTS))
     response = httpx2.Response(
         200,
@@ -633,7 +641,7 @@ def test_compressed_streams(kind: str) -> None:
 
 
 def test_a_stream_dropped_open_is_closed(server: ReplayServer) -> None:
-    """It warns, and in sync code the connection ends with it."""
+    """The stream warns, and the synchronous connection is closed."""
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**chat("stall-after=3")))
         next(stream)
@@ -698,14 +706,14 @@ def ending(recording: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @interruptible
-def test_no_warning_at_the_end_of_the_loop(ending: subprocess.Popen[str]) -> None:
-    """In development mode and with warnings as errors: no task, generator, socket or coroutine is left over."""
-    printed, said = ending.communicate(timeout=4 * NEVER)
+def test_the_end_of_a_loop_causes_no_warning(ending: subprocess.Popen[str]) -> None:
+    """Development mode with warnings as errors finds no task, generator, socket or coroutine."""
+    printed, errors = ending.communicate(timeout=4 * NEVER)
 
-    assert (said, printed, ending.returncode) == ("", "interrupted\ninterrupted\n", 0)
+    assert (errors, printed, ending.returncode) == ("", "interrupted\ninterrupted\n", 0)
 
 
-def test_no_warning_is_hidden_here() -> None:
-    """The tests of this file rely on warnings being errors."""
+def test_warnings_are_errors() -> None:
+    """The tests of this file rely on it."""
     with pytest.raises(ResourceWarning):
         warnings.warn("is it?", ResourceWarning, stacklevel=1)

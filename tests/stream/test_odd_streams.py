@@ -1,3 +1,5 @@
+"""Odd but real streams, read in every mode by both clients."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -20,7 +22,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def one_by_one(parts: Iterable[Any]) -> list[Part]:
-    """Return the same bytes, one a read."""
+    """Return the same bytes, one per read."""
     return [byte for part in parts for byte in (_bytes(part) if isinstance(part, bytes) else [part])]
 
 
@@ -46,57 +48,57 @@ def assert_expected(odd: OddStream, outcome: Outcome, mode: Mode = "chunks") -> 
     if mode == "text":
         assert "".join(outcome.items) == odd.text
     if mode == "chunks":
-        # What was yielded makes the same completion again, with the reasoning.
+        # The yielded chunks make the same completion and reasoning.
         accumulator = accumulate(*outcome.items)
         assert accumulator.completion == outcome.stream.completion
         assert accumulator.reasoning == odd.reasoning
 
 
-def test_the_catalogue_is_one() -> None:
-    """Each stream has a name of its own, says where it was seen, and there are plenty of them."""
+def test_odd_streams_have_names_and_sources() -> None:
+    """Names are unique, every stream says where it was seen, and there are at least a hundred."""
     assert len({odd.name for odd in ODD_STREAMS}) == len(ODD_STREAMS) >= 100
     assert all(odd.seen for odd in ODD_STREAMS)
 
 
 @both
 @pytest.mark.parametrize("odd", quiet)
-def test_an_odd_stream_is_right(odd: OddStream, kind: str) -> None:
-    """The completion, or the error and what had arrived before it, in every way of reading."""
+def test_an_odd_stream_gives_the_expected_result(odd: OddStream, kind: str) -> None:
+    """Every mode gives the completion, or the error and the partial completion."""
     for mode in MODES:
         assert_expected(odd, read(kind, odd.reads, mode), mode)
 
 
 @both
 @pytest.mark.parametrize("odd", quiet)
-def test_an_odd_stream_is_right_byte_by_byte(odd: OddStream, kind: str) -> None:
-    """Where the reads were cut changes nothing."""
+def test_an_odd_stream_gives_the_expected_result_byte_by_byte(odd: OddStream, kind: str) -> None:
+    """Reads of one byte change nothing."""
     outcome = read(kind, one_by_one(odd.reads))
 
     assert_expected(odd, outcome)
 
 
 @pytest.mark.parametrize("odd", silent)
-def test_an_odd_stream_is_right_on_a_connection(odd: OddStream) -> None:
-    """Silence ends with a timeout before `[DONE]`, and is not waited for after it."""
+def test_a_silent_stream_gives_the_expected_result_on_a_socket(odd: OddStream) -> None:
+    """Silence before `[DONE]` raises a timeout, and silence after it is not waited for."""
     with OddServer([odd]) as server:
 
-        def right(way: tuple[str, Mode]) -> None:
+        def check(way: tuple[str, Mode]) -> None:
             kind, mode = way
             outcome = sockets.read(kind, server.url(0), CHAT, mode=mode, idle_timeout=odd.idle_timeout)
 
             assert_expected(odd, outcome, mode)
             assert outcome.stream.timing.duration < 2
 
-        sockets.run_in_threads(right, [(kind, mode) for kind in ("sync", "async") for mode in MODES])
+        sockets.run_in_threads(check, [(kind, mode) for kind in ("sync", "async") for mode in MODES])
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter", "error", "abort"])
-def test_a_call_in_an_answer_that_was_cut_is_not_told(reason: str) -> None:
-    """Its arguments may be valid JSON by chance; OpenRouter says `error`, SGLang `abort` (houston#1211)."""
-    told: list[Any] = []
+def test_on_tool_call_is_not_called_for_a_truncated_answer(reason: str) -> None:
+    """Truncated arguments may be valid JSON by chance; OpenRouter sends `error`, SGLang `abort` (houston#1211)."""
+    calls: list[Any] = []
     chunks = (tool({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}), finish(reason))
 
-    outcome = read("sync", [sse(*chunks)], callbacks=Callbacks(on_tool_call=told.append))
+    outcome = read("sync", [sse(*chunks)], callbacks=Callbacks(on_tool_call=calls.append))
 
     assert outcome.error is None
-    assert told == []
+    assert calls == []

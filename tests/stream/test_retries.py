@@ -1,4 +1,4 @@
-"""Asking again, on real sockets: restarts of a stream, and what the clients retry before there is one."""
+"""Retries, on real sockets: restarts of a stream, and requests that the clients retry before it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tensorloop_stream import (
 from tensorloop_stream._stream import state
 from tensorloop_stream.replay import ReplayServer
 
-# An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
+# If an async timeout ends while a connection is made, the HTTP libraries may leave the socket to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 CLIENTS = ("sync", "async", "aiohttp")
 every_client = pytest.mark.parametrize("kind", CLIENTS)
@@ -47,8 +47,8 @@ def server(recording: Path) -> Iterator[ReplayServer]:
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The back-off is there, and short."""
+def _short_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the back-off."""
     monkeypatch.setattr(state, "_FIRST_DELAY", 0.01)
 
 
@@ -68,10 +68,10 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("stall-after=1&ping=0.02", {"idle_timeout": 0.15}),
     ],
 )
-def test_a_stream_is_opened_anew_before_anything_came(faults: str, settings: Any, recording: Path) -> None:
-    """A role chunk that text_stream passes over has reached nobody; each failed request is paid for once."""
+def test_a_stream_restarts_before_anything_was_delivered(faults: str, settings: Any, recording: Path) -> None:
+    """`text_stream` skips a role chunk, so the caller has received nothing; each failed request counts once."""
 
-    def read_on(kind: str) -> None:
+    def check(kind: str) -> None:
         with ReplayServer(recording) as server:
             outcome = read(kind, server.base_url, chat(faults + "&fails=2"), mode="text", restarts=2, **settings)
 
@@ -79,7 +79,7 @@ def test_a_stream_is_opened_anew_before_anything_came(faults: str, settings: Any
         assert outcome.items == ["Hel", "lo"]
         assert len(server.requests) == 3
 
-    run_in_threads(read_on, CLIENTS)
+    run_in_threads(check, CLIENTS)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_a_stream_is_opened_anew_before_anything_came(faults: str, settings: Any
     ],
 )
 @every_client
-def test_what_was_handed_out_is_never_asked_again(
+def test_a_stream_does_not_restart_after_an_item_was_delivered(
     kind: str, faults: str, mode: Any, error: type[Exception], server: ReplayServer
 ) -> None:
-    """The caller has shown it already."""
+    """The caller may have shown the item already."""
     outcome = read(kind, server.base_url, chat(faults + "&fails=1"), mode=mode, restarts=5)
 
     assert type(outcome.error) is error
@@ -104,37 +104,37 @@ def test_what_was_handed_out_is_never_asked_again(
 
 
 @every_client
-def test_a_callback_is_an_audience_too(kind: str, server: ReplayServer) -> None:
-    """What a callback was told has reached the caller, although nothing was yielded."""
-    told: list[str] = []
+def test_a_stream_does_not_restart_after_a_callback(kind: str, server: ReplayServer) -> None:
+    """Text that a callback received has reached the caller, although nothing was yielded."""
+    calls: list[str] = []
     outcome = read(
         kind,
         server.base_url,
         chat("cut-after=2&fails=1"),
-        Callbacks(on_text=told.append),
+        Callbacks(on_text=calls.append),
         mode="final",
         restarts=5,
     )
 
     assert type(outcome.error) is StreamConnectionError
-    assert told == ["Hel"]
+    assert calls == ["Hel"]
     assert len(server.requests) == 1
 
 
 @every_client
-def test_restarts_run_out(kind: str, server: ReplayServer) -> None:
-    """The last failure is raised, told once."""
-    told: list[Exception] = []
-    callbacks = Callbacks(on_error=told.append)
+def test_the_last_error_is_raised_when_restarts_run_out(kind: str, server: ReplayServer) -> None:
+    """`on_error` receives the last error alone."""
+    calls: list[Exception] = []
+    callbacks = Callbacks(on_error=calls.append)
     outcome = read(kind, server.base_url, chat("cut-after=0"), callbacks, mode="text", restarts=2)
 
     assert type(outcome.error) is StreamConnectionError
-    assert told == [outcome.error]
+    assert calls == [outcome.error]
     assert len(server.requests) == 3
 
 
-def test_each_try_has_its_own_limit(server: ReplayServer) -> None:
-    """The wait for the first chunk begins anew with the request."""
+def test_first_chunk_timeout_starts_again_with_each_request(server: ReplayServer) -> None:
+    """Three requests wait three times as long."""
 
     def wait(kind: str) -> None:
         before = time.monotonic()
@@ -149,11 +149,11 @@ def test_each_try_has_its_own_limit(server: ReplayServer) -> None:
     assert len(server.requests) == 3 * len(CLIENTS)
 
 
-# What the clients retry
+# Retries of the clients
 
 
 class Gateway:
-    """Clients whose first requests are refused, and how long they slept between."""
+    """Clients whose first requests are refused, and the seconds that they sleep."""
 
     def __init__(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kind = kind
@@ -167,7 +167,7 @@ class Gateway:
         monkeypatch.setattr("anyio.sleep", sleep)
 
     def create(self, *answers: httpx2.Response, stream: bool = True, **settings: Any) -> str:
-        """Ask, and return the text of the answer."""
+        """Send a request, and return the text of the answer."""
         answer = clients.responding_with(*answers, clients.Body(EVENTS))
 
         def handle(request: httpx2.Request) -> httpx2.Response:
@@ -175,15 +175,15 @@ class Gateway:
             return answer(request)
 
         transport = httpx2.MockTransport(handle)
-        asked = chat() | {"stream": stream}
+        request = chat() | {"stream": stream}
         if self.kind == "sync":
             client = Tensorloop(api_key="tl_none", http_client=httpx2.Client(transport=transport), **settings)
-            return str(client.chat.completions.create(**asked).get_final_text())
+            return str(client.chat.completions.create(**request).get_final_text())
 
         async def run() -> str:
             http_client = httpx2.AsyncClient(transport=transport)
             client = AsyncTensorloop(api_key="tl_none", http_client=http_client, **settings)
-            return str(await (await client.chat.completions.create(**asked)).get_final_text())
+            return str(await (await client.chat.completions.create(**request)).get_final_text())
 
         return anyio.run(run)
 
@@ -197,7 +197,7 @@ LIMIT = {"error": {"message": "Rate limit reached", "type": "throttling_error", 
 
 
 def refused(headers: Any = None, *, status: int = 429, body: Any = LIMIT) -> httpx2.Response:
-    """Return an answer that is streamed, as those of a socket are."""
+    """Return a streamed response, as responses from a socket are."""
     return httpx2.Response(status, headers=headers, stream=clients.Body([json.dumps(body).encode()]))
 
 
@@ -207,16 +207,16 @@ BUDGET = {
     "param": None,
     "code": "429",
 }
-SAYS = "The budget of this key is spent: asking again does not help"
+EXPLANATION = "The budget of this key is spent: asking again does not help"
 
 
 @pytest.mark.parametrize(
     "body", [{"error": BUDGET}, {"error": {**BUDGET, "type": None, "code": "budget_exceeded"}}, BUDGET]
 )
 @pytest.mark.parametrize("headers", [{}, {"retry-after": "1"}, {"x-should-retry": "true"}])
-def test_a_spent_budget_is_not_asked_again(gateway: Gateway, body: Any, headers: Any) -> None:
-    """It would stay spent, whatever the headers say; the error says so, and keeps what the gateway said."""
-    with pytest.raises(openai.RateLimitError, match=SAYS) as raised:
+def test_an_exceeded_budget_is_not_retried(gateway: Gateway, body: Any, headers: Any) -> None:
+    """Headers cannot change that; the error keeps the gateway's message, and adds why it is final."""
+    with pytest.raises(openai.RateLimitError, match=EXPLANATION) as raised:
         gateway.create(refused(headers, body=body), max_retries=5)
 
     assert gateway.requests == 1
@@ -226,25 +226,25 @@ def test_a_spent_budget_is_not_asked_again(gateway: Gateway, body: Any, headers:
 
 
 @pytest.mark.parametrize("body", [None, ["no object"], {"error": "budget_exceeded"}, {"error": {"type": None}}])
-def test_other_limits_are_asked_again(gateway: Gateway, body: Any) -> None:
-    """Whatever the shape of the refusal; its text is the SDK's."""
+def test_other_rate_limits_are_retried(gateway: Gateway, body: Any) -> None:
+    """The shape of the refusal does not matter, and its message is the SDK's."""
     assert gateway.create(refused(body=body), refused(body=body), max_retries=2) == "Hello"
     assert gateway.requests == 3
 
     with pytest.raises(openai.RateLimitError) as raised:
         gateway.create(refused(body=body), max_retries=0)
-    assert SAYS not in str(raised.value)
+    assert EXPLANATION not in str(raised.value)
 
 
-def test_a_refusal_that_is_no_json_is_asked_again(gateway: Gateway) -> None:
-    """A load balancer in front of the gateway has pages of its own."""
+def test_a_refusal_that_is_no_json_is_retried(gateway: Gateway) -> None:
+    """A load balancer in front of the gateway has its own pages."""
     page = httpx2.Response(429, stream=clients.Body([b"<html>\xff", b"slow down"]))
 
     assert gateway.create(page, max_retries=1) == "Hello"
 
 
-def test_a_refusal_that_is_cut_is_asked_again(gateway: Gateway) -> None:
-    """Its body is read before it is judged, and may break: that is closed, and a connection error to the SDK."""
+def test_a_truncated_refusal_is_retried(gateway: Gateway) -> None:
+    """The client reads the body to classify the error; if the read fails, it closes the body and retries."""
     body = clients.Body([b'{"error":', httpx2.ReadError("cut")])
 
     assert gateway.create(httpx2.Response(429, stream=body), max_retries=1) == "Hello"
@@ -262,28 +262,28 @@ def test_a_refusal_that_is_cut_is_asked_again(gateway: Gateway) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_upstreams_rest_is_kept(gateway: Gateway, headers: Any, waits: float, status: int) -> None:
-    """LiteLLM passes an upstream's retry-after on under another name only; a name of the gateway's own wins."""
+def test_the_upstreams_retry_after_is_respected(gateway: Gateway, headers: Any, waits: float, status: int) -> None:
+    """LiteLLM forwards it under another name; the gateway's own `retry-after` precedes it."""
     assert gateway.create(refused(headers, status=status), max_retries=1) == "Hello"
     assert gateway.waits == [waits]
 
 
-@pytest.mark.parametrize("told", ["soon", "", "-1", "0", "nan"])
-def test_a_rest_that_is_none_is_the_sdks_back_off(gateway: Gateway, told: str) -> None:
-    """What is no number of seconds is as good as nothing."""
-    assert gateway.create(refused({"llm_provider-retry-after": told}), max_retries=1) == "Hello"
+@pytest.mark.parametrize("value", ["soon", "", "-1", "0", "nan"])
+def test_an_invalid_retry_after_gives_the_sdks_back_off(gateway: Gateway, value: str) -> None:
+    """A value that is no positive number of seconds is ignored."""
+    assert gateway.create(refused({"llm_provider-retry-after": value}), max_retries=1) == "Hello"
     assert 0.3 < gateway.waits[0] <= 0.5
 
 
-def test_a_rest_beyond_the_sdks_bound_is_not_waited_for(gateway: Gateway) -> None:
-    """As with retry-after: nobody waits an hour inside a call."""
+def test_a_retry_after_beyond_the_sdks_maximum_is_not_waited_for(gateway: Gateway) -> None:
+    """No caller waits an hour inside a call."""
     with pytest.raises(openai.RateLimitError):
         gateway.create(refused({"llm_provider-retry-after": "3600"}), max_retries=5)
     assert gateway.requests == 1
 
 
-def test_copies_retry_alike() -> None:
-    """`with_options()` keeps the rules."""
+def test_copies_of_a_client_keep_the_retry_policy() -> None:
+    """`with_options()` returns a client with the same policy."""
     client = Tensorloop(api_key="tl_none").with_options(max_retries=7)
 
     assert client._should_retry(httpx2.Response(429, json={"error": BUDGET})) is False
@@ -292,25 +292,25 @@ def test_copies_retry_alike() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @both
-def test_a_spent_budget_on_a_socket(kind: str, stream: bool, server: ReplayServer) -> None:
-    """One request, and the connection is whole."""
-    asked = chat("status=429&error-type=budget_exceeded") | {"stream": stream}
+def test_an_exceeded_budget_keeps_the_connection(kind: str, stream: bool, server: ReplayServer) -> None:
+    """One request is made, and the next call reuses the connection."""
+    request = chat("status=429&error-type=budget_exceeded") | {"stream": stream}
     settings: Any = {"api_key": "tl_none", "base_url": server.base_url, "max_retries": 3}
 
     def refuse(call: Callable[[], Any]) -> None:
-        with pytest.raises(openai.RateLimitError, match=SAYS):
+        with pytest.raises(openai.RateLimitError, match=EXPLANATION):
             call()
 
     async def run() -> None:
         async with AsyncTensorloop(**settings, http_client=httpx2.AsyncClient(verify=SSL)) as client:
             for _ in range(2):
-                with pytest.raises(openai.RateLimitError, match=SAYS):
-                    await client.chat.completions.create(**asked)
+                with pytest.raises(openai.RateLimitError, match=EXPLANATION):
+                    await client.chat.completions.create(**request)
 
     if kind == "sync":
         with Tensorloop(**settings, http_client=httpx2.Client(verify=SSL)) as client:
             for _ in range(2):
-                refuse(lambda: client.chat.completions.create(**asked))
+                refuse(lambda: client.chat.completions.create(**request))
     else:
         anyio.run(run)
 
@@ -319,18 +319,18 @@ def test_a_spent_budget_on_a_socket(kind: str, stream: bool, server: ReplayServe
 
 
 @both
-def test_a_rate_limit_on_a_socket(kind: str, server: ReplayServer) -> None:
-    """Asked again after the time that was told, on the same connection."""
-    asked = chat("status=429&retry-after=0.05&fails=2")
+def test_a_rate_limit_is_retried_on_the_same_connection(kind: str, server: ReplayServer) -> None:
+    """The client waits for the seconds in `retry-after`."""
+    request = chat("status=429&retry-after=0.05&fails=2")
     settings: Any = {"api_key": "tl_none", "base_url": server.base_url, "max_retries": 2}
 
     async def run() -> str:
         async with AsyncTensorloop(**settings, http_client=httpx2.AsyncClient(verify=SSL)) as client:
-            return str(await (await client.chat.completions.create(**asked)).get_final_text())
+            return str(await (await client.chat.completions.create(**request)).get_final_text())
 
     if kind == "sync":
         with Tensorloop(**settings, http_client=httpx2.Client(verify=SSL)) as client:
-            text = client.chat.completions.create(**asked).get_final_text()
+            text = client.chat.completions.create(**request).get_final_text()
     else:
         text = anyio.run(run)
 

@@ -1,3 +1,5 @@
+"""Streams in memory: sources, modes, endings, errors, closing and restarts, for both clients."""
+
 from __future__ import annotations
 
 import gc
@@ -24,7 +26,7 @@ from tensorloop_stream import (
     StreamTruncatedError,
 )
 
-# The role and the first piece of text, and no end.
+# The role and the first text, without an end.
 HEL = sse(*HELLO[:2], done=False)
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -33,7 +35,7 @@ modes = pytest.mark.parametrize("mode", ["chunks", "text", "final"])
 
 @both
 def test_iterating_yields_the_sdk_chunks(kind: str) -> None:
-    """Existing loops get what the SDK would have given them."""
+    """Existing loops receive the chunks that the SDK yields."""
     outcome = read(kind, [sse(*HELLO, usage())])
 
     assert outcome.items == list(sync_client(Body([sse(*HELLO, usage())])).chat.completions.create(**CHAT))
@@ -43,7 +45,7 @@ def test_iterating_yields_the_sdk_chunks(kind: str) -> None:
 
 @both
 def test_text_stream_yields_the_text_of_choice_0(kind: str) -> None:
-    """Role chunks, empty pieces and other choices are passed over."""
+    """Role chunks, empty deltas and other choices are skipped."""
     parts = [sse(HELLO[0], text("Hel"), text("no", index=1), text(""), text("lo"), finish())]
 
     assert read(kind, parts, "text").items == ["Hel", "lo"]
@@ -51,7 +53,7 @@ def test_text_stream_yields_the_text_of_choice_0(kind: str) -> None:
 
 @both
 @modes
-def test_every_way_of_reading_gives_one_completion(kind: str, mode: Mode) -> None:
+def test_every_mode_gives_the_same_completion(kind: str, mode: Mode) -> None:
     """Chunks, text and the final answer feed the same accumulator."""
     outcome = read(kind, [sse(*HELLO, usage(9))], mode)
 
@@ -61,8 +63,8 @@ def test_every_way_of_reading_gives_one_completion(kind: str, mode: Mode) -> Non
     assert outcome.stream.usage.total_tokens == 9
 
 
-def test_reading_may_be_left_and_taken_up_again() -> None:
-    """Loops over text and chunks can be mixed; nothing is read twice or lost."""
+def test_reading_can_be_interrupted_and_continued() -> None:
+    """Loops over text and chunks can be mixed; no chunk is repeated or lost."""
     with ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)) as stream:
         first = next(stream.text_stream)
         for _ in stream:
@@ -74,20 +76,20 @@ def test_reading_may_be_left_and_taken_up_again() -> None:
         assert stream.get_final_text() == "Hello"
 
 
-async def test_async_reading_may_be_left_and_taken_up_again() -> None:
-    """No "asynchronous generator is already running" (openai-python#503)."""
+async def test_async_reading_can_be_interrupted_and_continued() -> None:
+    """The second loop raises no "asynchronous generator is already running" (openai-python#503)."""
     async with AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)) as stream:
         first = await anext(stream.text_stream)
         async for _ in stream:
             break
-        rest = [piece async for piece in stream.text_stream]
+        rest = [text async for text in stream.text_stream]
 
         assert (first, rest) == ("Hel", [])
         assert await stream.get_final_text() == "Hello"
 
 
-async def test_the_stream_may_be_awaited_before_or_not() -> None:
-    """`await create(...)` and the un-awaited call are both a source, and so is a function."""
+async def test_a_source_may_be_awaited_or_not() -> None:
+    """`await create(...)`, the un-awaited call and a function that makes it are all accepted."""
     client = async_client(*(Body([sse(*HELLO)]) for _ in range(4)))
     sources: list[Any] = [
         await client.chat.completions.create(**CHAT),
@@ -101,7 +103,7 @@ async def test_the_stream_may_be_awaited_before_or_not() -> None:
 
 
 def test_any_iterable_of_chunks_is_a_source() -> None:
-    """Lists, generators, mappings and models, and functions that return them."""
+    """Lists, generators, mappings, models, and functions that return them are accepted."""
     models = [ChatCompletionChunk.model_validate(one) for one in HELLO]
     sources: list[Any] = [models, list(HELLO), iter(models), (one for one in HELLO), lambda: models]
 
@@ -109,8 +111,8 @@ def test_any_iterable_of_chunks_is_a_source() -> None:
         assert ChatStream(source).get_final_text() == "Hello"
 
 
-def test_chunks_of_the_caller_are_handed_on_as_they_are() -> None:
-    """A model goes through unchanged; a mapping is built."""
+def test_models_of_the_caller_are_yielded_unchanged() -> None:
+    """A mapping becomes a model."""
     models = [ChatCompletionChunk.model_validate(one) for one in HELLO]
 
     assert all(given is got for given, got in zip(models, ChatStream(models), strict=True))
@@ -118,7 +120,7 @@ def test_chunks_of_the_caller_are_handed_on_as_they_are() -> None:
 
 
 async def test_async_iterables_of_chunks_are_a_source() -> None:
-    """A generator of the caller's, as another SDK's wrapper would be one."""
+    """Another SDK's wrapper may be an asynchronous generator."""
 
     async def chunks() -> Any:
         for one in HELLO:
@@ -127,8 +129,8 @@ async def test_async_iterables_of_chunks_are_a_source() -> None:
     assert await AsyncChatStream(chunks()).get_final_text() == "Hello"
 
 
-def test_an_sdk_stream_already_begun_goes_on() -> None:
-    """What was read before is gone; the rest is read through the SDK."""
+def test_an_sdk_stream_that_has_begun_continues() -> None:
+    """The stream starts at the next chunk, which the SDK reads."""
     begun = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
     next(begun)
     next(begun)
@@ -146,8 +148,8 @@ def test_an_sdk_stream_already_begun_goes_on() -> None:
         ([HEL], StreamTruncatedError),
     ],
 )
-def test_an_sdk_stream_already_begun_breaks_with_the_same_errors(parts: list[Any], kind: type[StreamError]) -> None:
-    """Which of the two ways the bytes are read does not show."""
+def test_an_sdk_stream_that_has_begun_raises_the_same_errors(parts: list[Any], kind: type[StreamError]) -> None:
+    """Reading through the SDK does not change the errors."""
     begun = sync_client(Body(parts)).chat.completions.create(**CHAT)
     next(begun)
 
@@ -156,8 +158,8 @@ def test_an_sdk_stream_already_begun_breaks_with_the_same_errors(parts: list[Any
     assert error.partial.choices[0].message.content == "Hel"
 
 
-def test_a_stream_of_ours_is_taken_over() -> None:
-    """It is not wrapped twice: the new one goes on where it stands, the old one is closed."""
+def test_a_chat_stream_takes_over_another() -> None:
+    """The outer stream continues at the position of the inner one, which is closed."""
     inner = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     next(inner)
     outer = ChatStream(inner)
@@ -167,8 +169,8 @@ def test_a_stream_of_ours_is_taken_over() -> None:
     assert list(inner) == []
 
 
-async def test_an_async_stream_of_ours_is_taken_over() -> None:
-    """As the sync one."""
+async def test_an_async_chat_stream_takes_over_another() -> None:
+    """The outer stream continues at the position of the inner one, which is closed."""
     inner = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     await anext(inner)
     outer = AsyncChatStream(inner)
@@ -178,7 +180,7 @@ async def test_an_async_stream_of_ours_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
+    ("source", "message"),
     [
         ("text", "str is not a source of chunks"),
         ({"choices": []}, "dict is not a source of chunks"),
@@ -187,16 +189,16 @@ async def test_an_async_stream_of_ours_is_taken_over() -> None:
         (ChatCompletion.construct(choices=[]), "did create\\(\\) get stream=True"),
     ],
 )
-def test_what_is_no_source_is_a_type_error(source: Any, says: str) -> None:
-    """The error names the value's type and what is accepted."""
-    with pytest.raises(TypeError, match=says):
+def test_a_value_that_is_no_source_is_a_type_error(source: Any, message: str) -> None:
+    """The error names the type of the value, and what is accepted."""
+    with pytest.raises(TypeError, match=message):
         ChatStream(source)
-    with pytest.raises(TypeError, match=says):
+    with pytest.raises(TypeError, match=message):
         AsyncChatStream(source)
 
 
-async def test_sync_and_async_are_not_mixed_up() -> None:
-    """A source of the other kind is named, with the class to use; nothing is left un-awaited."""
+async def test_a_source_of_the_other_kind_is_a_type_error() -> None:
+    """The error names the class to use, and nothing is left un-awaited."""
     client = async_client(Body([sse(*HELLO)]))
     stream = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
 
@@ -210,7 +212,7 @@ async def test_sync_and_async_are_not_mixed_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"idle_timeout": 0}, "idle_timeout is 0: it must be a number of seconds above 0"),
         ({"first_chunk_timeout": -1}, "first_chunk_timeout is -1"),
@@ -221,16 +223,16 @@ async def test_sync_and_async_are_not_mixed_up() -> None:
         ({"restarts": 1}, "give a function that opens it"),
     ],
 )
-def test_settings_that_make_no_sense_are_value_errors(settings: Any, says: str) -> None:
-    """The error names the setting, its value and the way out."""
-    with pytest.raises(ValueError, match=says):
+def test_invalid_settings_are_value_errors(settings: Any, message: str) -> None:
+    """The error names the setting, its value and the remedy."""
+    with pytest.raises(ValueError, match=message):
         ChatStream(list(HELLO), **settings)
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         AsyncChatStream(list(HELLO), **settings)
 
 
-def test_events_are_no_chunks() -> None:
-    """Those of the SDK's `.stream()` helper would add up to nothing."""
+def test_events_of_the_sdks_helper_are_a_type_error() -> None:
+    """Events of the SDK's `.stream()` helper would accumulate to an empty answer."""
     client = sync_client(Body([sse(*HELLO)]))
 
     with (
@@ -241,8 +243,8 @@ def test_events_are_no_chunks() -> None:
 
 
 @pytest.mark.parametrize("stream", [ChatStream, AsyncChatStream])
-def test_callbacks_of_another_kind_are_refused(stream: Any) -> None:
-    """At once, and not when the first text comes."""
+def test_invalid_callbacks_are_refused_at_once(stream: Any) -> None:
+    """The constructor raises, and not the first text."""
     with pytest.raises(TypeError, match="callbacks is builtin_function_or_method: give Callbacks"):
         stream(list(HELLO), print)
     with pytest.raises(TypeError, match="on_text is 'x': it must be a function"):
@@ -250,12 +252,12 @@ def test_callbacks_of_another_kind_are_refused(stream: Any) -> None:
 
 
 def test_timeouts_need_a_connection_in_sync_code() -> None:
-    """A blocked read of a generator cannot be woken."""
+    """A blocked read of a generator cannot be interrupted."""
     with pytest.raises(ValueError, match="need a connection"):
         ChatStream(list(HELLO), idle_timeout=1)
 
 
-# How streams end
+# Endings
 
 
 @both
@@ -274,8 +276,8 @@ def test_timeouts_need_a_connection_in_sync_code() -> None:
     ],
     ids=["done", "finish alone", "done alone", "noise", "done and blank", "crlf", "no space", "one of two finished"],
 )
-def test_streams_that_are_whole(kind: str, mode: Mode, parts: list[bytes]) -> None:
-    """A finish reason on any choice, or `[DONE]`, makes a stream whole; what follows is ignored."""
+def test_a_finish_reason_or_done_completes_a_stream(kind: str, mode: Mode, parts: list[bytes]) -> None:
+    """The finish reason of any choice is enough, and data after it is ignored."""
     outcome = read(kind, parts, mode)
 
     assert outcome.error is None
@@ -285,7 +287,7 @@ def test_streams_that_are_whole(kind: str, mode: Mode, parts: list[bytes]) -> No
 @both
 @modes
 @pytest.mark.parametrize(
-    ("parts", "error", "says"),
+    ("parts", "error", "message"),
     [
         ([HEL], StreamTruncatedError, "ended after 2 chunks and 3 characters of text with no finish_reason"),
         ([HEL, b"data: {"], StreamTruncatedError, "an unfinished event of 7 bytes was dropped"),
@@ -304,21 +306,23 @@ def test_streams_that_are_whole(kind: str, mode: Mode, parts: list[bytes]) -> No
         ([HEL, b"event: error\ndata: gone\n\n"], StreamProviderError, "gone"),
     ],
 )  # fmt: skip
-def test_streams_that_break(kind: str, mode: Mode, parts: list[Any], error: type[StreamError], says: str) -> None:
-    """The error is of the family, says what happened after how much, and carries what had come."""
+def test_a_broken_stream_raises_an_error_with_the_partial(
+    kind: str, mode: Mode, parts: list[Any], error: type[StreamError], message: str
+) -> None:
+    """The error is of the family, and its message says what happened after how many chunks."""
     outcome = read(kind, parts, mode)
 
     assert type(outcome.error) is error
     assert outcome.error.partial.choices[0].message.content == "Hel"
     assert str(outcome.error.request.url) == "https://gateway.test/v1/chat/completions"
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         raise outcome.error
 
 
 @both
 @modes
 def test_an_empty_stream_is_truncated(kind: str, mode: Mode) -> None:
-    """A 200 with nothing in it is no answer."""
+    """A response with status 200 and no events is no answer."""
     outcome = read(kind, [], mode)
 
     assert type(outcome.error) is StreamTruncatedError
@@ -326,8 +330,8 @@ def test_an_empty_stream_is_truncated(kind: str, mode: Mode) -> None:
 
 
 @both
-def test_a_cut_after_the_finish_is_still_an_error(kind: str) -> None:
-    """Usage may be missing; the partial is whole."""
+def test_a_connection_error_after_the_finish_reason_is_raised(kind: str) -> None:
+    """Usage may be missing; the partial completion has the whole text."""
     outcome = read(kind, [sse(*HELLO, done=False), httpx2.ReadError("reset")])
 
     assert type(outcome.error) is StreamConnectionError
@@ -335,8 +339,8 @@ def test_a_cut_after_the_finish_is_still_an_error(kind: str) -> None:
 
 
 @both
-def test_an_unfinished_end_may_be_allowed(kind: str) -> None:
-    """`require_finish=False` only records it."""
+def test_an_unfinished_end_is_accepted_without_require_finish(kind: str) -> None:
+    """The finish reason of the completion is null."""
     outcome = read(kind, [HEL], "final", require_finish=False)
 
     assert outcome.error is None
@@ -345,7 +349,7 @@ def test_an_unfinished_end_may_be_allowed(kind: str) -> None:
 
 @both
 def test_chunks_before_an_error_in_one_read_are_delivered(kind: str) -> None:
-    """An error does not swallow what came before it in the same read."""
+    """The error follows the chunks of the same read."""
     outcome = read(kind, [sse(*HELLO[:3], done=False) + event({"error": {"message": "no"}})], "text")
 
     assert outcome.items == ["Hel", "lo"]
@@ -353,8 +357,8 @@ def test_chunks_before_an_error_in_one_read_are_delivered(kind: str) -> None:
 
 
 @both
-def test_a_broken_stream_says_so_again(kind: str) -> None:
-    """Reading on, or asking for the final answer, raises the same error: never a silent end."""
+def test_a_broken_stream_raises_its_error_again(kind: str) -> None:
+    """Reading the final answer raises the same error: the end is never silent."""
     outcome = read(kind, [HEL])
 
     async def again() -> None:
@@ -368,8 +372,8 @@ def test_a_broken_stream_says_so_again(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize("mode", ["chunks", "text"])
-def test_an_exception_of_the_caller_passes_unchanged(kind: str, mode: Mode) -> None:
-    """What the caller's own generator raises is not ours to wrap."""
+def test_an_exception_from_a_source_of_the_caller_is_unchanged(kind: str, mode: Mode) -> None:
+    """An exception of the caller's own generator is not wrapped."""
 
     def broken() -> Any:
         yield HELLO[1]
@@ -412,23 +416,23 @@ def test_leaving_the_block_closes_the_connection(kind: str) -> None:
     assert closed.completion.choices[0].finish_reason is None
 
 
-def test_the_final_answer_of_a_stream_left_early_is_an_error() -> None:
-    """What came is in `.completion`; an unfinished answer is not returned as a finished one."""
+def test_the_final_answer_raises_when_the_stream_was_left_early() -> None:
+    """The partial completion is in `.completion`, and is not returned as a finished one."""
     stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     next(stream)
     next(stream)
     stream.close()
 
-    for ask in (stream.get_final_completion, stream.get_final_message, stream.get_final_text):
+    for final in (stream.get_final_completion, stream.get_final_message, stream.get_final_text):
         with pytest.raises(
             StreamTruncatedError, match="closed early, after 2 chunks and 3 characters of text; the partial"
         ):
-            ask()
+            final()
     assert stream.text == "Hel"
 
 
-def test_the_final_answer_of_a_stream_left_after_its_finish_is_whole() -> None:
-    """The finish reason had come: usage and `[DONE]` are all that is missing."""
+def test_the_final_answer_is_returned_when_the_stream_was_left_after_its_finish() -> None:
+    """Only usage and `[DONE]` are missing."""
     stream = ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
     for one in stream:
         if one.choices[0].finish_reason:
@@ -439,7 +443,7 @@ def test_the_final_answer_of_a_stream_left_after_its_finish_is_whole() -> None:
 
 
 def test_an_interrupt_while_waiting_closes_the_connection() -> None:
-    """Ctrl-C without a with block leaves no connection to the garbage collector."""
+    """Ctrl-C without a `with` block leaves no connection to the garbage collector."""
     body = Body([HEL, KeyboardInterrupt()])
     stream = ChatStream(sync_client(body).chat.completions.create(**CHAT))
 
@@ -451,7 +455,7 @@ def test_an_interrupt_while_waiting_closes_the_connection() -> None:
 
 @both
 def test_a_stream_dropped_open_warns(kind: str) -> None:
-    """A connection must not depend on garbage collection; one read to its end does not warn."""
+    """A connection must not depend on garbage collection."""
 
     async def leave() -> None:
         stream = AsyncChatStream(await async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
@@ -471,7 +475,7 @@ def test_a_stream_dropped_open_warns(kind: str) -> None:
 
 
 def test_a_function_is_called_when_the_stream_is_used() -> None:
-    """Nothing is requested before; `with` opens it; closing one never opened requests nothing."""
+    """`with` opens the stream, and closing an unused one requests nothing."""
     opened: list[int] = []
 
     def source() -> Any:
@@ -487,18 +491,18 @@ def test_a_function_is_called_when_the_stream_is_used() -> None:
 
 
 async def test_a_stream_never_opened_leaves_nothing_unawaited() -> None:
-    """Closing before the first use closes the coroutine that was handed in."""
+    """Closing before the first use closes the coroutine."""
     stream = AsyncChatStream(async_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT))
 
     await stream.aclose()
     assert stream.text == ""
 
 
-# What there is to see
+# Attributes
 
 
-def test_the_view() -> None:
-    """Response, ids and a repr without any secret."""
+def test_a_stream_shows_its_response_and_id() -> None:
+    """The repr contains no secret."""
     headers = {"content-type": "text/event-stream", "x-litellm-call-id": "call-1"}
     client = sync_client(httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO)])))
     stream = ChatStream(client.chat.completions.create(**CHAT))
@@ -512,14 +516,14 @@ def test_the_view() -> None:
 
 
 def test_a_list_has_no_response() -> None:
-    """Chunks of the caller came by no request."""
+    """Chunks of the caller belong to no request."""
     stream = ChatStream(list(HELLO))
 
     assert (stream.response, stream.request_id) == (None, None)
 
 
 def test_a_message_needs_a_choice() -> None:
-    """`[DONE]` alone is whole, but has no message."""
+    """`[DONE]` alone completes the stream, but gives no message."""
     stream = ChatStream(sync_client(Body([sse(usage())])).chat.completions.create(**CHAT))
 
     assert stream.get_final_completion().choices == []
@@ -527,8 +531,8 @@ def test_a_message_needs_a_choice() -> None:
         stream.get_final_message()
 
 
-def test_is_a_stream_of_the_sdk() -> None:
-    """`isinstance` checks of other libraries hold."""
+def test_streams_are_subclasses_of_the_sdks() -> None:
+    """`isinstance` checks of other libraries succeed."""
     assert issubclass(ChatStream, openai.Stream)
     assert issubclass(AsyncChatStream, openai.AsyncStream)
 
@@ -558,8 +562,8 @@ BREAKS = [
 
 @both
 @modes
-def test_a_stream_that_breaks_before_anything_came_is_opened_anew(kind: str, mode: Mode, waits: list[float]) -> None:
-    """Cuts, truncation and errors that the SDK would retry; the back-off doubles."""
+def test_a_stream_that_breaks_before_its_first_item_restarts(kind: str, mode: Mode, waits: list[float]) -> None:
+    """Connection errors, truncation and errors that the SDK would retry are restarted with a growing back-off."""
     bodies = [body for body in BREAKS if mode != "chunks" or body is not BREAKS[2]]
     outcome = _restarting(kind, mode, [*bodies, Body([sse(*HELLO)])], restarts=5)
 
@@ -584,7 +588,7 @@ def _restarting(kind: str, mode: Mode, bodies: list[Any], **settings: Any) -> An
 @both
 @pytest.mark.parametrize("mode", ["chunks", "text"])
 def test_text_is_never_repeated(kind: str, mode: Mode, waits: list[float]) -> None:
-    """Once something reached the caller, the error is raised (open-interpreter#348, litellm#32835)."""
+    """The error is raised once an item was delivered (open-interpreter#348, litellm#32835)."""
     outcome = _restarting(kind, mode, [Body([HEL]), Body([sse(*HELLO)])], restarts=5)
 
     assert type(outcome.error) is StreamTruncatedError
@@ -593,8 +597,8 @@ def test_text_is_never_repeated(kind: str, mode: Mode, waits: list[float]) -> No
 
 
 @both
-def test_the_final_answer_alone_may_be_asked_again(kind: str, waits: list[float]) -> None:
-    """Nothing was handed out while only the whole answer was asked for."""
+def test_the_final_answer_alone_may_be_requested_again(kind: str, waits: list[float]) -> None:
+    """The stream delivered nothing, because the caller reads only the whole answer."""
     outcome = _restarting(kind, "final", [Body([HEL]), Body([sse(*HELLO)])], restarts=1)
 
     assert outcome.items[0].choices[0].message.content == "Hello"
@@ -605,8 +609,8 @@ def test_the_final_answer_alone_may_be_asked_again(kind: str, waits: list[float]
     "error",
     [{"message": "no", "code": "400"}, {"message": "spent", "type": "budget_exceeded", "code": "429"}],
 )
-def test_errors_that_would_come_again_are_raised(kind: str, error: Any, waits: list[float]) -> None:
-    """A bad request stays bad, and a budget that is spent stays spent."""
+def test_permanent_errors_are_not_restarted(kind: str, error: Any, waits: list[float]) -> None:
+    """A bad request and an exceeded budget stay as they are."""
     outcome = _restarting(kind, "text", [Body([event({"error": error})])], restarts=5)
 
     assert type(outcome.error) is StreamProviderError
@@ -615,7 +619,7 @@ def test_errors_that_would_come_again_are_raised(kind: str, error: Any, waits: l
 
 @both
 def test_restarts_are_counted(kind: str, waits: list[float]) -> None:
-    """After the last restart the error is raised."""
+    """The error after the last restart is raised."""
     outcome = _restarting(kind, "text", [Body([])], restarts=2)
 
     assert type(outcome.error) is StreamTruncatedError
@@ -624,7 +628,7 @@ def test_restarts_are_counted(kind: str, waits: list[float]) -> None:
 
 @both
 def test_an_error_before_the_stream_stays_the_sdks(kind: str, waits: list[float]) -> None:
-    """A 401 is an AuthenticationError, untouched and not restarted: the SDK has its own retries."""
+    """The SDK retries a 401 by its own rules; the stream does not restart it."""
     refusal = httpx2.Response(401, json={"error": {"message": "no key"}})
     outcome = _restarting(kind, "text", [refusal], restarts=2)
 
@@ -633,8 +637,8 @@ def test_an_error_before_the_stream_stays_the_sdks(kind: str, waits: list[float]
 
 
 @both
-def test_both_kinds_of_chunks_are_accumulated_the_same(kind: str) -> None:
-    """A tool call read chunk by chunk, as text or at once is the same message."""
+def test_a_tool_call_is_the_same_in_every_mode(kind: str) -> None:
+    """Reading by chunk, by text or at once gives the same message."""
     chunks = (tool({"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}), finish("tool_calls"))
     first, *others = (
         read(kind, [sse(chunk({"role": "assistant"}), *chunks)], mode) for mode in ("chunks", "text", "final")
@@ -644,7 +648,7 @@ def test_both_kinds_of_chunks_are_accumulated_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "odd",
     [
         chunk({"content": "lo", "audio": {"id": "a"}}),
         chunk({"content": "lo", "function_call": {"name": "f"}}),
@@ -654,9 +658,9 @@ def test_both_kinds_of_chunks_are_accumulated_the_same(kind: str) -> None:
     ],
     ids=["audio", "function call", "moderation", "service tier", "logprobs"],
 )
-def test_whether_the_sdk_knows_a_field_changes_nothing(said: Any) -> None:
-    """What stands beside the text is in the completion, however the chunks were read (found by fuzzing)."""
-    sent = [chunk({"role": "assistant", "content": "Hel"}), said, finish()]
+def test_fields_beside_the_text_are_kept_in_every_mode(odd: Any) -> None:
+    """The completion has such a field, known to the SDK or not (found by fuzzing)."""
+    sent = [chunk({"role": "assistant", "content": "Hel"}), odd, finish()]
     reads = [event(one) for one in sent]
     iterated, whole = (read("sync", reads, mode).stream.completion for mode in ("chunks", "final"))
 
@@ -665,8 +669,8 @@ def test_whether_the_sdk_knows_a_field_changes_nothing(said: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_stream_of_the_responses_api_is_not_an_empty_answer(kind: str) -> None:
-    """Its events are no chunks, and a `ChatStream` around them must not look like one that ended."""
+def test_events_of_the_responses_api_are_a_decode_error(kind: str) -> None:
+    """A `ChatStream` must not take them for an empty answer."""
     events = [{"type": "response.created", "response": {"id": "resp_1"}}, {"type": "response.output_text.delta"}]
 
     error = read(kind, [sse(*events)]).error

@@ -1,4 +1,4 @@
-"""Limits on the wait for a chunk, on real sockets: they count chunks, wake blocked reads and cost no threads."""
+"""Timeouts between chunks, on real sockets: they count chunks, interrupt blocked reads and need one thread."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from sockets import (
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamTimeoutError, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
-# An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
+# If an async timeout ends while a connection is made, the HTTP libraries may leave the socket to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 LIMIT = 0.15
-# In async code the limit on the first chunk covers the connection and the request, too.
+# In async code `first_chunk_timeout` includes the connection and the request.
 FIRST = 2 * LIMIT
 PING = "&ping=0.05"
 
@@ -73,7 +73,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if openssl is None:
         pytest.skip("needs the openssl command")
     path = tmp_path_factory.mktemp("certificate") / "localhost.pem"
-    asked = [
+    command = [
         "req",
         "-x509",
         "-newkey",
@@ -87,14 +87,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "/CN=localhost",
     ]
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path), "-out", f"{path}.crt"]
-    subprocess.run([openssl, *asked, *names], check=True, capture_output=True)
+    subprocess.run([openssl, *command, *names], check=True, capture_output=True)
     path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
     return path
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, server: ReplayServer) -> Iterator[tuple[str, Any]]:
-    """The address of the server, and what a client needs to trust it."""
+    """The address of the server, and the settings with which a client trusts it."""
     if request.param == "tcp":
         yield server.base_url, {}
         return
@@ -103,14 +103,14 @@ def place(request: pytest.FixtureRequest, server: ReplayServer) -> Iterator[tupl
         yield relay.base_url, {"verify": ssl.create_default_context(cafile=certificate)}
 
 
-def watching() -> int:
-    """Return how many threads of the package's run; event loops have some of their own, for names of hosts."""
+def watchdog_threads() -> int:
+    """Return the number of the package's threads; event loops have their own, for host names."""
     return sum(thread.name == "tensorloop_stream" for thread in threading.enumerate())
 
 
 @places
-def test_a_stall_between_chunks(ping: str, place: tuple[str, Any], server: ReplayServer) -> None:
-    """Comments are bytes, not chunks: they do not put the limit off, and a read in the kernel is woken."""
+def test_a_stall_between_chunks_raises_a_timeout_error(ping: str, place: tuple[str, Any], server: ReplayServer) -> None:
+    """Comments do not extend the timeout, and a read that blocks in the kernel is interrupted."""
     url, trust = place
 
     def stall(kind: str) -> None:
@@ -130,12 +130,14 @@ def test_a_stall_between_chunks(ping: str, place: tuple[str, Any], server: Repla
 
 
 @places
-def test_a_stall_before_the_first_chunk(ping: str, place: tuple[str, Any], server: ReplayServer) -> None:
-    """Headers have come, and nothing after them."""
+def test_a_stall_before_the_first_chunk_raises_a_timeout_error(
+    ping: str, place: tuple[str, Any], server: ReplayServer
+) -> None:
+    """The server sends headers, and nothing after them."""
     url, trust = place
 
     def stall(kind: str) -> None:
-        # Cancelled in a handshake, the HTTP libraries leave their sockets to the garbage: there is time for that.
+        # A cancelled handshake would leave a socket to the garbage collector: this timeout is long enough for it.
         limit = LIMIT if kind == "sync" else 1 if trust else FIRST
         outcome = read(kind, url, chat("stall-after=0" + ping), first_chunk_timeout=limit, client_settings=trust)
 
@@ -150,8 +152,8 @@ def test_a_stall_before_the_first_chunk(ping: str, place: tuple[str, Any], serve
 
 
 @pings
-def test_each_limit_has_its_own_wait(ping: str, server: ReplayServer) -> None:
-    """The one before the first chunk may be long where the others are short, and the other way round."""
+def test_first_chunk_timeout_and_idle_timeout_are_independent(ping: str, server: ReplayServer) -> None:
+    """Each may be longer than the other."""
 
     def limited(row: tuple[str, str, dict[str, Any]]) -> Any:
         kind, faults, limits = row
@@ -174,8 +176,8 @@ def test_each_limit_has_its_own_wait(ping: str, server: ReplayServer) -> None:
             assert "idle_timeout" in str(outcome.error)
 
 
-def test_async_limits_count_from_before_the_request(server: ReplayServer) -> None:
-    """A gateway holds its headers back until the first chunk: the request itself is what takes so long."""
+def test_first_chunk_timeout_includes_the_request_in_async_code(server: ReplayServer) -> None:
+    """A gateway may send its headers with the first chunk, so the request takes the time."""
 
     def wait(kind: str) -> None:
         before = time.monotonic()
@@ -191,8 +193,8 @@ def test_async_limits_count_from_before_the_request(server: ReplayServer) -> Non
     assert eventually(lambda: len(server.disconnects) == len(server.requests) <= len(ASYNC_CLIENTS))
 
 
-async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplayServer) -> None:
-    """Headers that came late leave less for the chunk; an un-awaited call is opened in time."""
+async def test_the_request_and_the_first_chunk_share_one_timeout(server: ReplayServer) -> None:
+    """Late headers leave less time for the chunk; an un-awaited call starts with the stream."""
     async with async_client(server.base_url) as client:
         before = time.monotonic()
         create = client.chat.completions.create(**chat("first-delay=0.6&stall-after=0"))
@@ -203,8 +205,8 @@ async def test_the_request_and_the_first_chunk_share_one_limit(server: ReplaySer
         assert 0.8 <= took < 1.4
 
 
-def test_a_limit_for_all_streams_of_a_client(server: ReplayServer) -> None:
-    """A program that changed one line alone is not held up by pings either; a stream's own limit wins."""
+def test_a_timeout_of_a_client_holds_for_all_its_streams(server: ReplayServer) -> None:
+    """A stream's own timeout replaces it."""
     settings: dict[str, Any] = {"api_key": "none", "base_url": server.base_url, "idle_timeout": LIMIT}
     with Tensorloop(**settings, http_client=httpx2.Client(verify=SSL)) as client:
         stream = client.chat.completions.create(**chat(f"stall-after=2{PING}"))
@@ -224,13 +226,13 @@ def test_a_limit_for_all_streams_of_a_client(server: ReplayServer) -> None:
     asyncio.run(wait())
 
 
-def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -> None:
-    """Silence of the whole connection is told as a stall between chunks is, with what had come."""
-    # It holds for the headers too, which a busy machine may take some time for.
-    patience = {"timeout": httpx2.Timeout(5, read=1)}
+def test_the_read_timeout_of_the_client_raises_a_stream_timeout_error(server: ReplayServer) -> None:
+    """The error has the partial completion, as for a stall between chunks."""
+    # The read timeout includes the headers, which take time on a busy machine.
+    settings = {"timeout": httpx2.Timeout(5, read=1)}
 
     def stall(kind: str) -> None:
-        outcome = read(kind, server.base_url, chat("stall-after=2"), client_settings=patience)
+        outcome = read(kind, server.base_url, chat("stall-after=2"), client_settings=settings)
 
         assert type(outcome.error) is StreamTimeoutError
         assert "within the client's read timeout, after 2 chunks and 3 characters" in str(outcome.error)
@@ -243,7 +245,7 @@ def test_the_read_timeout_of_the_client_is_of_the_family(server: ReplayServer) -
 
 
 def test_a_slow_consumer_is_no_stall(server: ReplayServer) -> None:
-    """What the loop body takes is the caller's time; chunks that wait meanwhile are not late."""
+    """The time of the loop body does not count, and chunks that wait meanwhile are not late."""
 
     def consume(faults: str) -> str:
         with sync_client(server.base_url) as client:
@@ -260,7 +262,7 @@ def test_a_slow_consumer_is_no_stall(server: ReplayServer) -> None:
 
 
 async def test_a_slow_async_consumer_is_no_stall(server: ReplayServer) -> None:
-    """The same, while other tasks run."""
+    """The time of the loop body does not count, while other tasks run."""
 
     async def consume(kind: str) -> str:
         async with async_client(server.base_url, kind) as client:
@@ -277,7 +279,7 @@ async def test_a_slow_async_consumer_is_no_stall(server: ReplayServer) -> None:
 
 
 async def test_a_blocked_loop_is_no_stall(server: ReplayServer) -> None:
-    """What came while another task held the loop has come in time."""
+    """Chunks that arrive while another task blocks the event loop are not late."""
 
     async def begin(kind: str, stack: AsyncExitStack) -> AsyncChatStream:
         client = await stack.enter_async_context(async_client(server.base_url, kind))
@@ -297,7 +299,7 @@ async def test_a_blocked_loop_is_no_stall(server: ReplayServer) -> None:
 
 
 def test_many_blocked_reads_share_one_thread(server: ReplayServer) -> None:
-    """Each stream is woken in its own time, and the watching thread ends after the last."""
+    """Each stream times out at its own time, and the thread ends after the last."""
     count = requirements.scaled(200)
     limits = [0.2 + 0.002 * (n * 77 % count) for n in range(count)]
     before = threading.active_count()
@@ -324,8 +326,8 @@ def test_many_blocked_reads_share_one_thread(server: ReplayServer) -> None:
     assert saw_disconnects(server, count)
 
 
-async def test_async_limits_need_no_thread(server: ReplayServer) -> None:
-    """Many streams of one loop, each with its own limit."""
+async def test_async_timeouts_need_no_thread(server: ReplayServer) -> None:
+    """Many streams of one event loop have a timeout each."""
     count = requirements.scaled(200)
     held, tasks = open_descriptors(), asyncio.all_tasks()
     async with async_client(server.base_url) as client:
@@ -337,18 +339,18 @@ async def test_async_limits_need_no_thread(server: ReplayServer) -> None:
 
         await asyncio.gather(*(stall(0.2 + 0.002 * n) for n in range(count)))
 
-        assert watching() == 0
+        assert watchdog_threads() == 0
         assert asyncio.all_tasks() == tasks
     assert await aeventually(lambda: len(server.disconnects) == count)
     assert await aeventually(lambda: open_descriptors() == held)
 
 
-def test_a_limit_that_never_came_leaves_nothing(server: ReplayServer) -> None:
-    """Neither the stream nor the thread waits for the end of a long limit."""
+def test_an_unused_timeout_leaves_nothing_behind(server: ReplayServer) -> None:
+    """Neither the stream nor the thread lives until the end of a long timeout."""
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**chat()), first_chunk_timeout=60, idle_timeout=60)
         next(stream)
-        watched = watching()
+        watched = watchdog_threads()
         stream.until_done()
         left = ChatStream(client.chat.completions.create(**chat("stall-after=2")), idle_timeout=60)
         next(left)
@@ -359,7 +361,7 @@ def test_a_limit_that_never_came_leaves_nothing(server: ReplayServer) -> None:
 
         assert watched == 1
         assert [one() for one in gone] == [None, None]
-        assert eventually(lambda: watching() == 0)
+        assert eventually(lambda: watchdog_threads() == 0)
 
 
 FORK = """
@@ -405,10 +407,10 @@ def forking(recording: Path) -> Iterator[tuple[ReplayServer, subprocess.Popen[st
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-def test_limits_hold_in_a_forked_child(forking: tuple[ReplayServer, subprocess.Popen[str]]) -> None:
-    """A child has no watching thread, and maybe a lock that nobody holds."""
+def test_timeouts_work_in_a_forked_child(forking: tuple[ReplayServer, subprocess.Popen[str]]) -> None:
+    """A child has no watchdog thread, and perhaps a lock without an owner."""
     server, process = forking
-    _, said = process.communicate(timeout=4 * NEVER)
+    _, errors = process.communicate(timeout=4 * NEVER)
 
-    assert (process.returncode, said) == (0, "")
+    assert (process.returncode, errors) == (0, "")
     assert len(server.disconnects) == 3

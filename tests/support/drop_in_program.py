@@ -1,4 +1,4 @@
-"""A program written for the OpenAI SDK, which knows nothing of this package; run with either client."""
+"""A program for the OpenAI SDK that does not import this package; it runs with either client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import openai
 
 
 def loop(client: openai.OpenAI, ask: Any) -> str:
-    """The documented loop."""
+    """Run the loop of the SDK's documentation."""
     text = ""
     for chunk in client.chat.completions.create(**ask, stream=True):
         if chunk.choices and chunk.choices[0].delta.content:
@@ -17,20 +17,20 @@ def loop(client: openai.OpenAI, ask: Any) -> str:
 
 
 def with_block(client: openai.OpenAI, ask: Any) -> list[Any]:
-    """A stream as a context manager, left early."""
+    """Use a stream as a context manager, and leave it early."""
     with client.chat.completions.create(**ask, stream=True) as stream:
         return [stream.response.status_code, isinstance(stream, openai.Stream), next(stream), next(stream)]
 
 
 def helper(client: openai.OpenAI, ask: Any) -> Any:
-    """The SDK's own helper: events, then the final completion."""
+    """Use the SDK's own helper: events, then the final completion."""
     with client.chat.completions.stream(**ask) as stream:
         events = [event.type for event in stream]
         return events, stream.get_final_completion()
 
 
 def catches(client: openai.OpenAI, ask: Any) -> str:
-    """The documented except clauses, the most special first."""
+    """Return which `except` clause of the SDK's documentation catches an error."""
     try:
         return loop(client, ask)
     except openai.APITimeoutError:
@@ -46,7 +46,7 @@ def catches(client: openai.OpenAI, ask: Any) -> str:
 
 
 def raw(client: openai.OpenAI, ask: Any) -> Any:
-    """The raw response and its parsed stream, and the streamed response's lines."""
+    """Read the raw response, its parsed stream, and the lines of the streamed response."""
     response = client.chat.completions.with_raw_response.create(**ask, stream=True)
     chunks = list(response.parse())
     with client.chat.completions.with_streaming_response.create(**ask, stream=True) as streamed:
@@ -54,12 +54,12 @@ def raw(client: openai.OpenAI, ask: Any) -> Any:
 
 
 def not_streamed(client: openai.OpenAI, ask: Any) -> Any:
-    """An answer in one piece."""
+    """Return an unstreamed answer."""
     return client.chat.completions.create(**ask)
 
 
 async def async_loop(client: openai.AsyncOpenAI, ask: Any) -> str:
-    """The documented loop, with `await`."""
+    """Run the loop of the SDK's documentation with `await`."""
     text = ""
     async for chunk in await client.chat.completions.create(**ask, stream=True):
         if chunk.choices and chunk.choices[0].delta.content:
@@ -68,7 +68,7 @@ async def async_loop(client: openai.AsyncOpenAI, ask: Any) -> str:
 
 
 async def async_helper(client: openai.AsyncOpenAI, ask: Any) -> Any:
-    """The SDK's own helper, asynchronous."""
+    """Use the SDK's own asynchronous helper."""
     async with client.chat.completions.stream(**ask) as stream:
         events = [event.type async for event in stream]
         return events, await stream.get_final_completion()

@@ -1,4 +1,4 @@
-"""Many prompts for the tests: numbered ones and their recording, runs as processes, and what a server saw of them."""
+"""Helpers for many prompts: numbered prompts and their cassette, recipes as processes, and the server's counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIELDS = {"model": "gpt-4o-mini", "stream_options": {"include_usage": True}}
 
 
 def prompt(number: int, faults: str = "") -> dict[str, Any]:
-    """Return a line of the prompts, whose request suffers the faults."""
+    """Return a line of the prompts; the faults are those of its request."""
     line = {"id": f"p{number}", "prompt": f"number {number}"}
     return {**line, "model": f"gpt-4o-mini?{faults}"} if faults else line
 
@@ -32,7 +32,7 @@ def write_lines(path: Path, values: Iterable[Any]) -> Path:
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """Return the answers in a file, each of which must be whole."""
+    """Return the answers in a file, each of which must be complete."""
     text = path.read_text("utf-8") if path.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]
 
@@ -43,7 +43,7 @@ def content_of(answer: dict[str, Any]) -> str:
 
 
 def write_cassette(path: Path, count: int, events: list[bytes] = EVENTS) -> Path:
-    """Write the answers to so many prompts; JSON is YAML, and quick to write."""
+    """Write a cassette with this number of answers, as JSON, which is YAML and quick to write."""
     interactions = [
         {
             "request": {
@@ -66,19 +66,19 @@ def write_cassette(path: Path, count: int, events: list[bytes] = EVENTS) -> Path
 
 
 def request_counts(server: ReplayServer) -> Counter[str]:
-    """Return how often each prompt was asked."""
+    """Return the number of requests for each prompt."""
     return Counter(request.body["messages"][0]["content"] for request in server.requests)
 
 
 def most_requests_within(server: ReplayServer, seconds: float) -> int:
-    """Return the most requests that came in any window of so many seconds."""
+    """Return the largest number of requests in any window of this length."""
     times = [request.time for request in server.requests]
     return max(sum(start <= time < start + seconds for time in times) for start in times)
 
 
 @contextmanager
 def running_recipe(recipe: str, server: ReplayServer, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a recipe, unedited, as a process; it and what it started end with the block."""
+    """Run a recipe unedited as a process, and kill its process group at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, str(ROOT / f"recipes/{recipe}.py"), *map(str, arguments)],
         env={**os.environ, "TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": "tl_none"},
@@ -96,7 +96,7 @@ def running_recipe(recipe: str, server: ReplayServer, *arguments: object) -> Ite
 
 
 def workers_of(process: int) -> set[int]:
-    """Return the processes of the workers that a program started."""
+    """Return the ids of the worker processes that a program started."""
     found = set()
     for status in Path("/proc").glob("[0-9]*/status"):
         if f"\nPPid:\t{process}\n" in status.read_text() and b"spawn_main" in (status.parent / "cmdline").read_bytes():

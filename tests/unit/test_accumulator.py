@@ -1,3 +1,5 @@
+"""The accumulator: chunks as gateways send them, and the completion that they make."""
+
 from __future__ import annotations
 
 import copy
@@ -11,7 +13,7 @@ from tensorloop_stream._chat.accumulator import ChatAccumulation
 
 
 def test_an_empty_accumulator_has_an_empty_completion() -> None:
-    """Reading never raises, not even with nothing added, and nothing is invented."""
+    """An accumulator without chunks raises nothing and invents nothing."""
     accumulator = ChatAccumulator()
 
     assert accumulator.completion.to_dict() == {"object": "chat.completion", "choices": []}
@@ -20,7 +22,7 @@ def test_an_empty_accumulator_has_an_empty_completion() -> None:
     assert not accumulator.finished
 
 
-def test_chunks_become_the_completion_that_was_not_streamed() -> None:
+def test_chunks_make_the_completion_of_an_unstreamed_request() -> None:
     """The result has the SDK's types and the fields that `stream=False` would have returned."""
     completion = accumulate(*HELLO, usage()).completion
 
@@ -36,15 +38,15 @@ def test_chunks_become_the_completion_that_was_not_streamed() -> None:
     ChatCompletion.model_validate(completion.to_dict())
 
 
-def test_models_and_mappings_are_the_same() -> None:
-    """A chunk may come as the SDK's model or as the mapping that it is made of."""
+def test_models_and_mappings_make_the_same_completion() -> None:
+    """The SDK's model of a chunk and the mapping that it is made of are both accepted."""
     models = [ChatCompletionChunk.model_validate(one) for one in (*HELLO, usage())]
 
     assert accumulate(*models).completion == accumulate(*HELLO, usage()).completion
 
 
 def test_chunks_are_never_changed() -> None:
-    """What a caller hands in stays as it is, and so do the values inside it."""
+    """The accumulator changes neither a chunk that it is given nor the values inside it."""
     chunks = [
         chunk({"content": "a", "annotations": [{"a": 1}], "provider_specific_fields": {"a": 1}}, stop_details={"x": 1}),
         chunk({"annotations": [{"b": 2}], "provider_specific_fields": {"b": 2}}, stop_details={"y": 1}),
@@ -61,7 +63,7 @@ def test_chunks_are_never_changed() -> None:
 
 
 def test_a_completion_read_early_does_not_grow() -> None:
-    """What was read stays as it was when more comes, and reading in between changes nothing."""
+    """A completion that was read keeps its state when more chunks follow, and reading it changes nothing."""
     accumulator = accumulate(chunk({"content": "a", "annotations": [{"a": 1}]}, logprobs={"content": [{"token": "a"}]}))
     early = accumulator.completion
     before = early.to_dict()
@@ -72,14 +74,14 @@ def test_a_completion_read_early_does_not_grow() -> None:
 
 
 @pytest.mark.parametrize("value", [5, "text", None, ["a"]])
-def test_what_is_no_chunk_is_a_type_error(value: object) -> None:
-    """A value of another type is the caller's mistake, and named."""
+def test_add_raises_a_type_error_for_a_value_that_is_no_chunk(value: object) -> None:
+    """The error names the type of the caller's value."""
     with pytest.raises(TypeError, match=f"{type(value).__name__} is not a chunk"):
         ChatAccumulator().add(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("bad", "named"),
+    ("bad", "message"),
     [
         ({"choices": "x"}, "choices is 'x'"),
         ({"choices": [5]}, "a choice is 5"),
@@ -88,17 +90,17 @@ def test_what_is_no_chunk_is_a_type_error(value: object) -> None:
         (chunk({"tool_calls": ["x"]}), "a tool call piece is 'x'"),
     ],
 )
-def test_a_mapping_that_is_no_chunk_is_a_value_error(bad: dict[str, object], named: str) -> None:
-    """What came over the wire in another shape is named."""
-    with pytest.raises(ValueError, match=named):
+def test_add_raises_a_value_error_for_a_malformed_mapping(bad: dict[str, object], message: str) -> None:
+    """The error names the malformed field and its value."""
+    with pytest.raises(ValueError, match=message):
         ChatAccumulator().add(bad)
 
 
-# The table: what gateways really send
+# Chunks as gateways really send them
 
 
 def test_usage_in_a_last_chunk_without_choices() -> None:
-    """The standard form of `include_usage`."""
+    """The last chunk carries the usage, as the API documents `include_usage`."""
     accumulator = accumulate(*HELLO, usage(9))
 
     assert accumulator.usage is not None
@@ -106,15 +108,15 @@ def test_usage_in_a_last_chunk_without_choices() -> None:
 
 
 def test_usage_survives_a_trailing_chunk() -> None:
-    """Some gateways send one more chunk after the usage chunk (openai-python loses it)."""
+    """A chunk after the usage chunk does not remove the usage, which openai-python loses."""
     accumulator = accumulate(*HELLO, usage(9), chunk({}))
 
     assert accumulator.usage is not None
     assert accumulator.usage.total_tokens == 9
 
 
-def test_the_last_usage_counts() -> None:
-    """Usage with every chunk grows: the last one is the truth; an empty one is none."""
+def test_the_last_usage_that_is_not_empty_counts() -> None:
+    """The last usage is the total where every chunk carries one, and an empty usage is ignored."""
     accumulator = accumulate(
         {**text("a"), "usage": usage(3)["usage"]}, usage(9), {**ENVELOPE, "choices": [], "usage": {}}
     )
@@ -124,7 +126,7 @@ def test_the_last_usage_counts() -> None:
 
 
 def test_a_leading_chunk_without_choices() -> None:
-    """Azure sends its filter results first (openai-python#1677, litellm#32519)."""
+    """Azure's filter results in a first chunk are kept (openai-python#1677, litellm#32519)."""
     filters = {**ENVELOPE, "id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
     accumulator = accumulate(filters, *HELLO)
 
@@ -133,8 +135,8 @@ def test_a_leading_chunk_without_choices() -> None:
     assert accumulator.completion.id == "chatcmpl-1"
 
 
-def test_a_role_repeated_in_every_chunk() -> None:
-    """The role is taken once (openai-python#2129)."""
+def test_a_role_repeated_in_every_chunk_counts_once() -> None:
+    """Roles are not concatenated (openai-python#2129)."""
     message = message_of(*(chunk({"role": "assistant", "content": part}) for part in ("a", "b")))
 
     assert message == {"role": "assistant", "content": "ab"}
@@ -151,12 +153,12 @@ def test_a_role_repeated_in_every_chunk() -> None:
     ],
 )
 def test_null_delta_and_null_choices_are_skipped(empty: dict[str, object]) -> None:
-    """`delta: null` and `choices: null` say nothing (openai-python#1677)."""
+    """A chunk without a delta or without choices adds nothing (openai-python#1677)."""
     assert message_of(text("a"), empty, text("b"), finish())["content"] == "ab"
 
 
-def test_two_choices_in_any_order() -> None:
-    """With `n=2` choice 1 may come first; the result is ordered by index."""
+def test_choices_are_ordered_by_index() -> None:
+    """Choice 1 may arrive first; the completion is ordered by index."""
     chunks = (text("b", index=1), text("a"), text("B", index=1), finish(), finish("length", index=1))
     completion = accumulate(*chunks).completion
 
@@ -167,7 +169,7 @@ def test_two_choices_in_any_order() -> None:
 
 
 def test_two_choices_in_one_chunk() -> None:
-    """Several choices may share a chunk, and the text of choice 0 is `.text`."""
+    """Several choices may share a chunk, and `.text` is the text of choice 0."""
     both = {**ENVELOPE, "choices": [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]}
     accumulator = accumulate(both, both)
 
@@ -176,22 +178,22 @@ def test_two_choices_in_one_chunk() -> None:
 
 
 @pytest.mark.parametrize("index", [None, "0", 0.0, True])
-def test_an_index_that_is_no_number_is_read_as_one(index: object) -> None:
-    """A missing choice index is 0, and one in quotes is what it says."""
+def test_a_choice_index_that_is_no_integer_is_converted(index: object) -> None:
+    """A missing choice index is 0, and an index in quotes is its number."""
     accumulator = accumulate({"choices": [{"index": index, "delta": {"content": "a"}}]})
 
     assert accumulator.text == "a"
 
 
-def test_finish_reasons() -> None:
-    """The last that is neither null nor empty, also one that the SDK does not know; null never takes it back."""
+def test_the_last_finish_reason_that_is_not_empty_counts() -> None:
+    """The accumulator keeps a finish reason that the SDK does not know, and null does not remove it."""
     chunks = (text("a", finish=""), finish("tool_calls"), finish("eos"), chunk({}, finish_reason=None))
 
     assert accumulate(*chunks).finish_reason == "eos"
     assert accumulate(*chunks).finished
 
 
-def test_finished_means_every_choice() -> None:
+def test_finished_is_false_until_every_choice_has_a_finish_reason() -> None:
     """LiteLLM may finish only one of several choices."""
     accumulator = accumulate(text("a"), text("b", index=1), finish())
 
@@ -199,8 +201,8 @@ def test_finished_means_every_choice() -> None:
     assert [choice.finish_reason for choice in accumulator.completion.choices] == ["stop", None]
 
 
-def test_first_id_and_last_fingerprint() -> None:
-    """Id, model and time are the first that came; fingerprint and tier the last that is not null."""
+def test_the_first_id_and_the_last_fingerprint_count() -> None:
+    """Id, model and time are the first values; fingerprint and tier are the last values that are not null."""
     first = {**text("a"), "id": "one", "system_fingerprint": "fp_1", "service_tier": None}
     last = {**text("b"), "id": "two", "system_fingerprint": None, "service_tier": "default", "created": 5}
     completion = accumulate(first, last).completion
@@ -209,8 +211,8 @@ def test_first_id_and_last_fingerprint() -> None:
     assert (completion.system_fingerprint, completion.service_tier) == ("fp_1", "default")
 
 
-def test_reasoning_under_both_names() -> None:
-    """`reasoning_content` and `reasoning` are kept as they came, and count once (claude-code-router#1205)."""
+def test_reasoning_under_both_names_counts_once() -> None:
+    """`reasoning_content` and `reasoning` both stay in the message, and count once (claude-code-router#1205)."""
     both = accumulate(chunk({"reasoning": "a", "reasoning_content": "a"}), chunk({"reasoning": "b"}), text("c"))
 
     assert both.reasoning == "ab"
@@ -221,8 +223,8 @@ def test_reasoning_under_both_names() -> None:
     }
 
 
-def test_thinking_blocks_can_be_sent_back() -> None:
-    """Pieces of a block are joined until its signature has come; redacted ones are whole (litellm#29428)."""
+def test_thinking_blocks_are_joined_until_their_signature() -> None:
+    """Deltas of one block are joined up to its signature; redacted blocks stay separate (litellm#29428)."""
     blocks = [
         {"type": "thinking", "thinking": "a", "signature": ""},
         {"type": "thinking", "thinking": "b", "signature": None},
@@ -243,7 +245,7 @@ def test_thinking_blocks_can_be_sent_back() -> None:
 
 
 def test_reasoning_details_are_joined_by_index_and_type() -> None:
-    """OpenRouter's details: text, summary and data grow, the rest is the last that is not null."""
+    """OpenRouter's text, summary and data are appended; of other fields the last value that is not null counts."""
     details = [
         {"type": "reasoning.text", "index": 0, "text": "a", "format": None},
         {"type": "reasoning.summary", "index": 1, "summary": "s"},
@@ -260,8 +262,8 @@ def test_reasoning_details_are_joined_by_index_and_type() -> None:
     ]
 
 
-def test_reasoning_details_without_an_index() -> None:
-    """Without an index, only consecutive details of one type belong together."""
+def test_consecutive_reasoning_details_of_one_type_are_joined_without_an_index() -> None:
+    """Details without an index belong together only if they follow each other and have one type."""
     details = [
         {"type": "a", "text": "1"},
         {"type": "a", "text": "2"},
@@ -273,15 +275,15 @@ def test_reasoning_details_without_an_index() -> None:
     assert [detail["text"] for detail in message["reasoning_details"]] == ["12", "3", "4"]
 
 
-def test_annotations_in_two_chunks() -> None:
-    """Lists in a delta are extended."""
+def test_lists_in_a_delta_are_extended() -> None:
+    """Annotations from two chunks form one list."""
     message = message_of(chunk({"annotations": [{"type": "a"}]}), chunk({"annotations": [{"type": "b"}]}))
 
     assert message["annotations"] == [{"type": "a"}, {"type": "b"}]
 
 
-def test_numbers_are_not_summed_and_strings_not_glued() -> None:
-    """An unknown scalar is the last that is not null."""
+def test_unknown_scalars_are_neither_added_nor_appended() -> None:
+    """Of an unknown scalar the last value that is not null counts."""
     message = message_of(
         chunk({"token_id": 5, "tag": "x"}), chunk({"token_id": 7, "tag": "y"}), chunk({"token_id": None})
     )
@@ -290,7 +292,7 @@ def test_numbers_are_not_summed_and_strings_not_glued() -> None:
 
 
 def test_objects_are_merged_key_by_key() -> None:
-    """Null never overwrites; padding is dropped."""
+    """Null overwrites no value of an object, and padding is dropped."""
     message = message_of(
         chunk({"provider_specific_fields": {"a": 1, "b": 2}, "obfuscation": "xyz"}),
         chunk({"provider_specific_fields": {"a": None, "b": 3}}),
@@ -300,8 +302,8 @@ def test_objects_are_merged_key_by_key() -> None:
     assert "obfuscation" not in message
 
 
-def test_unknown_fields_of_a_choice_follow_the_same_rules() -> None:
-    """Azure's filter results come beside the delta, in pieces."""
+def test_unknown_fields_of_a_choice_are_merged() -> None:
+    """Azure's filter results arrive beside the delta, spread over several chunks."""
     choice = (
         accumulate(
             text("a", content_filter_results={"hate": {"filtered": False}}, stop_reason=None),
@@ -316,7 +318,7 @@ def test_unknown_fields_of_a_choice_follow_the_same_rules() -> None:
 
 
 def test_logprobs_are_extended() -> None:
-    """Content and refusal logprobs are two lists of their own, of the SDK's type."""
+    """The log probabilities of content and of the refusal are two lists, of the SDK's type."""
 
     def probability(token: str) -> dict[str, object]:
         return {"token": token, "logprob": -1, "bytes": None, "top_logprobs": []}
@@ -331,20 +333,20 @@ def test_logprobs_are_extended() -> None:
 
 
 def test_a_refusal_is_not_the_content() -> None:
-    """Refusal pieces are appended, and empty content beside them is null."""
+    """Refusal deltas are appended, and empty content beside them is null."""
     message = message_of(chunk({"content": "", "refusal": "I "}), chunk({"refusal": "can't."}), finish())
 
     assert message == {"role": "assistant", "content": None, "refusal": "I can't."}
 
 
 def test_empty_content_stays_empty_without_a_call() -> None:
-    """An empty answer is an empty string, as without streaming; a message without any content has none."""
+    """An empty answer is an empty string, as without streaming; a message without any content has null."""
     assert message_of(chunk({"content": ""}), finish())["content"] == ""
     assert message_of(chunk({}), finish())["content"] is None
 
 
-def test_legacy_function_call() -> None:
-    """The deprecated form: the last name that is not empty, arguments appended, content null."""
+def test_a_legacy_function_call_is_assembled() -> None:
+    """Arguments of a `function_call` are appended, the last name that is not empty counts, and content is null."""
     message = message_of(
         chunk({"content": "", "function_call": {"name": "f", "arguments": '{"a"'}}),
         chunk({"function_call": {"name": "", "arguments": ":1}"}}),
@@ -354,8 +356,8 @@ def test_legacy_function_call() -> None:
     assert message == {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": '{"a":1}'}}
 
 
-def test_audio() -> None:
-    """Voice and transcript are appended, id and expiry are the last that came."""
+def test_audio_data_and_transcript_are_appended() -> None:
+    """Of the id and the expiry the last value counts."""
     message = message_of(
         chunk({"audio": {"id": "a1", "transcript": "He"}}),
         chunk({"audio": {"data": "QUJD", "transcript": "y"}}),
@@ -365,8 +367,8 @@ def test_audio() -> None:
     assert message["audio"] == {"id": "a1", "transcript": "Hey", "data": "QUJDREVG", "expires_at": 7}
 
 
-def test_a_character_cut_in_two_pieces() -> None:
-    """Half a surrogate pair is held back until the other half has come."""
+def test_half_a_surrogate_pair_waits_for_the_other_half() -> None:
+    """The delta with half a character ends before it, and the next delta begins with the whole character."""
     accumulation = ChatAccumulation()
     accumulation.add(text("a\ud83d"))
     first = accumulation.text_delta
@@ -376,14 +378,14 @@ def test_a_character_cut_in_two_pieces() -> None:
     assert accumulation.text == "a😀b"
 
 
-def test_a_half_character_that_stays_alone_is_not_lost() -> None:
-    """What came is in the text, although no other half follows."""
+def test_half_a_surrogate_pair_without_the_other_half_is_kept() -> None:
+    """The text contains the half character."""
     assert accumulate(text("a\ud83d")).text == "a\ud83d"
     assert accumulate(text("a\ud83d"), text("b")).text == "a\ud83db"
 
 
-def test_an_answer_in_one_piece() -> None:
-    """A gateway that does not stream sends the whole message; repeated beside deltas it counts once."""
+def test_a_whole_message_is_accepted_and_counts_once() -> None:
+    """A gateway that does not stream sends the whole message; beside deltas it adds nothing."""
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}]}
 
     assert accumulate(whole).text == "Hello"
@@ -391,5 +393,5 @@ def test_an_answer_in_one_piece() -> None:
 
 
 def test_content_that_is_no_string_is_kept_as_json() -> None:
-    """A number in place of text is not lost."""
+    """A number or an object in `content` becomes its JSON text."""
     assert accumulate(chunk({"content": 5}), chunk({"content": {"a": 1}})).text == '5{"a": 1}'

@@ -1,3 +1,5 @@
+"""Callbacks: their order, the one terminal call, and whole tool calls."""
+
 from __future__ import annotations
 
 import functools
@@ -27,8 +29,8 @@ EVERYTHING = (
 
 @modes
 @pytest.mark.parametrize(("kind", "is_async"), [("sync", False), ("async", False), ("async", True)])
-def test_everything_in_order(kind: str, mode: Mode, is_async: bool) -> None:
-    """The chunk first, then what it brought; usage right before the one terminal call."""
+def test_callbacks_are_called_in_order(kind: str, mode: Mode, is_async: bool) -> None:
+    """`on_chunk` comes before the callbacks for its fields, and `on_usage` right before the one terminal call."""
     log = CallbackLog(is_async=is_async)
     read(kind, [sse(*EVERYTHING)], mode, log.callbacks)
 
@@ -53,7 +55,7 @@ def test_everything_in_order(kind: str, mode: Mode, is_async: bool) -> None:
 
 @both
 def test_a_single_callback_is_enough(kind: str) -> None:
-    """Every field is optional."""
+    """Every callback is optional."""
     for name in NAMES:
         log = CallbackLog(name)
         read(kind, [sse(*EVERYTHING)], "text", log.callbacks)
@@ -74,8 +76,8 @@ def test_a_single_callback_is_enough(kind: str) -> None:
     ],
 )
 @modes
-def test_exactly_one_terminal_call(kind: str, mode: Mode, parts: list[Any], terminal: str) -> None:
-    """However a stream ends; the error told is the error raised."""
+def test_a_stream_makes_exactly_one_terminal_call(kind: str, mode: Mode, parts: list[Any], terminal: str) -> None:
+    """Every ending makes one terminal call, and `on_error` receives the error that is raised."""
     log = CallbackLog()
     outcome = read(kind, parts, mode, log.callbacks)
 
@@ -87,8 +89,8 @@ def test_exactly_one_terminal_call(kind: str, mode: Mode, parts: list[Any], term
 
 @both
 @pytest.mark.parametrize(("chunks", "terminal"), [(2, "on_abort"), (4, "on_finish")])
-def test_a_stream_left_early(kind: str, chunks: int, terminal: str) -> None:
-    """Left before the finish reason is an abort, after it a finish; closing again tells nothing more."""
+def test_leaving_a_stream_early_calls_on_abort_before_the_finish_reason(kind: str, chunks: int, terminal: str) -> None:
+    """After the finish reason it calls `on_finish`; closing the stream again calls nothing."""
     log = CallbackLog()
 
     async def run() -> None:
@@ -114,8 +116,8 @@ def test_a_stream_left_early(kind: str, chunks: int, terminal: str) -> None:
 @both
 @modes
 @pytest.mark.parametrize("raising", ["on_chunk", "on_text", "on_reasoning", "on_tool_call", "on_usage"])
-def test_a_callback_that_raises(kind: str, mode: Mode, raising: str) -> None:
-    """It closes the stream, `on_error` gets the exception, and it reaches the caller unchanged."""
+def test_an_exception_from_a_callback_closes_the_stream(kind: str, mode: Mode, raising: str) -> None:
+    """`on_error` receives the exception, and the caller gets the same exception."""
     log = CallbackLog(raising=raising)
     outcome = read(kind, [sse(*EVERYTHING)], mode, log.callbacks)
 
@@ -126,8 +128,8 @@ def test_a_callback_that_raises(kind: str, mode: Mode, raising: str) -> None:
 
 @both
 @pytest.mark.parametrize("raising", ["on_finish", "on_error"])
-def test_a_terminal_callback_that_raises(kind: str, raising: str) -> None:
-    """Its exception reaches the caller, and no second terminal call follows."""
+def test_an_exception_from_a_terminal_callback_reaches_the_caller(kind: str, raising: str) -> None:
+    """No second terminal call follows."""
     log = CallbackLog(raising=raising)
     outcome = read(kind, [sse(*HELLO, done=True) if raising == "on_finish" else b""], "text", log.callbacks)
 
@@ -136,8 +138,8 @@ def test_a_terminal_callback_that_raises(kind: str, raising: str) -> None:
 
 
 @both
-def test_closing_from_a_callback(kind: str) -> None:
-    """A callback may close the stream: nothing is read after it, and the abort is told once."""
+def test_a_callback_may_close_the_stream(kind: str) -> None:
+    """The stream reads nothing more, and calls `on_abort` once."""
     log = CallbackLog("on_abort")
     streams: list[Any] = []
 
@@ -146,15 +148,15 @@ def test_closing_from_a_callback(kind: str) -> None:
             await streams[0].close()
 
         client = async_client(Body([sse(*HELLO)]))
-        told = Callbacks(on_text=stop, on_abort=log.callbacks.on_abort)
-        streams.append(AsyncChatStream(client.chat.completions.create(**CHAT), told))
-        return [piece async for piece in streams[0].text_stream]
+        callbacks = Callbacks(on_text=stop, on_abort=log.callbacks.on_abort)
+        streams.append(AsyncChatStream(client.chat.completions.create(**CHAT), callbacks))
+        return [text async for text in streams[0].text_stream]
 
     if kind == "async":
         texts = anyio.run(run)
     else:
-        told = Callbacks(on_text=lambda _: streams[0].close(), on_abort=log.callbacks.on_abort)
-        streams.append(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT), told))
+        callbacks = Callbacks(on_text=lambda _: streams[0].close(), on_abort=log.callbacks.on_abort)
+        streams.append(ChatStream(sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT), callbacks))
         texts = list(streams[0].text_stream)
 
     assert texts == ["Hel"]
@@ -162,8 +164,8 @@ def test_closing_from_a_callback(kind: str) -> None:
 
 
 @both
-def test_errors_while_opening_are_told(kind: str) -> None:
-    """A function or an awaitable that fails to open goes to `on_error`, and is raised unchanged."""
+def test_an_error_while_opening_calls_on_error(kind: str) -> None:
+    """`on_error` receives the error of a function or an awaitable that fails to open the stream."""
     log = CallbackLog()
     refusal = httpx2.Response(401, json={"error": {"message": "no key"}})
 
@@ -188,13 +190,13 @@ def test_errors_while_opening_are_told(kind: str) -> None:
 
 
 def test_async_callbacks_need_an_async_stream() -> None:
-    """Nobody would await them: a `TypeError` that names the callback, whatever form the function has."""
+    """A synchronous stream rejects every form of async function with a `TypeError` that names the callback."""
 
     async def later(_: Any) -> None:
         pass
 
-    def looks_sync(piece: Any) -> Any:
-        return later(piece)
+    def looks_sync(text: Any) -> Any:
+        return later(text)
 
     class Later:
         async def __call__(self, _: Any) -> None:
@@ -207,8 +209,8 @@ def test_async_callbacks_need_an_async_stream() -> None:
         ChatStream(list(HELLO), Callbacks(on_text=looks_sync)).until_done()
 
 
-def test_callbacks_are_frozen_and_named() -> None:
-    """A mistyped name is an error at once."""
+def test_callbacks_reject_unknown_names_and_assignment() -> None:
+    """A mistyped name raises an error at once."""
     with pytest.raises(TypeError, match="on_txt"):
         Callbacks(on_txt=print)  # type: ignore[call-arg]
     with pytest.raises(AttributeError):
@@ -222,8 +224,8 @@ def call(arguments: str, index: int = 0, **more: Any) -> dict[str, Any]:
     return tool({"index": index, "id": f"c{index}", "function": {"name": f"f{index}", "arguments": arguments}}, **more)
 
 
-def told(*chunks: Any, done: bool = True) -> list[tuple[int, str]]:
-    """Return after which chunk (from 1) each call was told, and its arguments."""
+def tool_call_callbacks(*chunks: Any, done: bool = True) -> list[tuple[int, str]]:
+    """Return the number of the chunk (from 1) that triggered each `on_tool_call`, and the arguments of the call."""
     log = CallbackLog("on_chunk", "on_tool_call")
     read("sync", [sse(*chunks, done=done)], "chunks", log.callbacks)
     result: list[tuple[int, str]] = []
@@ -235,44 +237,50 @@ def told(*chunks: Any, done: bool = True) -> list[tuple[int, str]]:
     return result
 
 
-def test_a_call_is_told_when_the_next_begins() -> None:
-    """Parallel calls can be started early."""
-    assert told(call('{"a":'), call("1}"), call("{}", 1), finish("tool_calls")) == [(3, '{"a":1}'), (4, "{}")]
+def test_on_tool_call_comes_when_the_next_call_begins() -> None:
+    """A program can start parallel calls early."""
+    assert tool_call_callbacks(call('{"a":'), call("1}"), call("{}", 1), finish("tool_calls")) == [
+        (3, '{"a":1}'),
+        (4, "{}"),
+    ]
 
 
-def test_an_incomplete_call_waits_for_the_finish() -> None:
-    """Interleaved pieces: a call is whole only when its arguments are."""
-    assert told(call("{"), call("{", 1), call("}"), call("}", 1), finish("tool_calls")) == [(5, "{}"), (5, "{}")]
+def test_on_tool_call_waits_for_the_finish_reason_when_calls_are_interleaved() -> None:
+    """A call is whole only when its arguments are."""
+    assert tool_call_callbacks(call("{"), call("{", 1), call("}"), call("}", 1), finish("tool_calls")) == [
+        (5, "{}"),
+        (5, "{}"),
+    ]
 
 
-def test_a_call_without_arguments_is_whole_at_the_finish() -> None:
-    """Empty arguments are valid, but only the finish says that none will come."""
-    assert told(call(""), call("{}", 1), finish("tool_calls")) == [(3, ""), (3, "{}")]
+def test_on_tool_call_waits_for_the_finish_reason_when_arguments_are_empty() -> None:
+    """Empty arguments are valid, but only the finish reason confirms that no more follow."""
+    assert tool_call_callbacks(call(""), call("{}", 1), finish("tool_calls")) == [(3, ""), (3, "{}")]
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
-def test_a_call_that_was_cut_is_not_told(reason: str) -> None:
-    """Cut arguments may be valid JSON by chance, and must not be executed (vllm#53269, open-interpreter#291)."""
-    assert told(call("1"), finish(reason)) == []
+def test_on_tool_call_is_not_called_when_the_answer_is_truncated(reason: str) -> None:
+    """Truncated arguments may be valid JSON by chance, and must not be executed (vllm#53269, open-interpreter#291)."""
+    assert tool_call_callbacks(call("1"), finish(reason)) == []
 
 
-def test_a_call_with_broken_arguments_is_not_told() -> None:
-    """What is not JSON cannot be executed; it is in the completion."""
-    assert told(call('{"a":'), finish("tool_calls")) == []
+def test_on_tool_call_is_not_called_when_arguments_are_not_json() -> None:
+    """Arguments that are not JSON cannot be executed; the completion contains them."""
+    assert tool_call_callbacks(call('{"a":'), finish("tool_calls")) == []
 
 
-def test_a_call_of_a_broken_stream_is_not_told() -> None:
-    """A stream cut before its finish says nothing about its last call."""
-    assert told(call("{}"), done=False) == []
+def test_on_tool_call_is_not_called_when_the_stream_breaks() -> None:
+    """A stream that ends before its finish reason leaves its last call unconfirmed."""
+    assert tool_call_callbacks(call("{}"), done=False) == []
 
 
-def test_a_call_is_whole_when_the_stream_is() -> None:
+def test_on_tool_call_comes_at_done_without_a_finish_reason() -> None:
     """Some hosts send `[DONE]` without a finish reason."""
-    assert told(call("{}")) == [(1, "{}")]
+    assert tool_call_callbacks(call("{}")) == [(1, "{}")]
 
 
-def test_callbacks_of_a_cancelled_task() -> None:
-    """A task that is cancelled while it waits still closes and tells its abort, once."""
+def test_a_cancelled_task_calls_on_abort() -> None:
+    """A task that is cancelled while it waits closes the stream and calls `on_abort` once."""
     log = CallbackLog(is_async=True)
 
     class Silent(Body):
@@ -294,8 +302,8 @@ def test_callbacks_of_a_cancelled_task() -> None:
     assert log.terminal == ["on_abort"]
 
 
-def test_truncation_carries_its_text_to_on_error() -> None:
-    """What the callback gets has what had come."""
+def test_on_error_receives_the_partial_completion() -> None:
+    """The error of a truncated stream carries the text so far."""
     log = CallbackLog("on_error")
     read("sync", [sse(*HELLO[:2], done=False)], "text", log.callbacks)
 

@@ -1,4 +1,4 @@
-"""The family of errors: what they are, what they carry, and that they travel."""
+"""The family of errors: classes, contents, pickling and causes."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ FAMILY = (
 each_error = pytest.mark.parametrize("kind", FAMILY)
 both = pytest.mark.parametrize("kind", ["sync", "async"])
 
-# What two versions of LiteLLM send when their upstream fails in mid-stream: the code is a string in both, the type
-# is null in one, and the other sends [DONE] behind it.
+# The error event of two versions of LiteLLM when the upstream fails in mid-stream: both send the code as a string;
+# one sends the type null, and the other sends [DONE] after the error.
 CUT = (
     b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
     b'The server had an error while processing your request", "type": %s, "param": null, "code": "500"}}\n\n'
@@ -53,7 +53,7 @@ LITELLM = {
     "cut-1.109.1": (CUT % b'"internal_server_error"' + DONE, 500, "internal_server_error"),
     "limit-1.109.1": (LIMIT + DONE, 429, "throttling_error"),
 }
-# And before the stream, with its status.
+# The bodies of errors before the stream.
 NO_KEY = (
     '{"error":{"message":"Authentication Error, Invalid proxy server token passed. Received API Key = tl_...",'
     '"type":"token_not_found_in_db","param":"key","code":"401"}}'
@@ -65,7 +65,7 @@ KEY_LIMIT = (
 
 
 def broken(kind: type[StreamError]) -> StreamError:
-    """Return an error with everything in it, as a stream of a client with a key raises it."""
+    """Return an error with all its fields, as a stream of a client with a key raises it."""
     headers = {"Authorization": f"Bearer {KEY}", "api-key": KEY, "x-team": "ours"}
     request = httpx2.Request("POST", "https://gateway.test/v1/chat/completions", headers=headers)
     error = kind(
@@ -86,8 +86,10 @@ def through_pickle(error: StreamError) -> StreamError:
 
 @pytest.mark.parametrize("travel", [through_pickle, copy.copy, copy.deepcopy])
 @each_error
-def test_errors_travel(kind: type[StreamError], travel: Callable[[StreamError], StreamError]) -> None:
-    """To another process, a queue, a log: with what they carry, and without the key."""
+def test_an_error_survives_pickling_and_copying(
+    kind: type[StreamError], travel: Callable[[StreamError], StreamError]
+) -> None:
+    """A pickled or copied error keeps its fields, and loses the key."""
     error = broken(kind)
     arrived = travel(error)
 
@@ -107,13 +109,13 @@ def test_errors_travel(kind: type[StreamError], travel: Callable[[StreamError], 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @each_error
 def test_a_pickle_holds_no_key(kind: type[StreamError], protocol: int) -> None:
-    """A request has it in its headers."""
+    """The headers of a request contain the key; the pickle, the message and the arguments do not."""
     assert KEY.encode() not in pickle.dumps(broken(kind), protocol)
     assert KEY not in f"{broken(kind)!s} {broken(kind)!r} {broken(kind).args}"
 
 
-def test_an_error_names_its_request() -> None:
-    """Where the stream itself is out of reach, in an `except` clause far away, too."""
+def test_an_error_has_the_request_id() -> None:
+    """An `except` clause that does not have the stream can read the request id from the error."""
     headers = {"content-type": "text/event-stream", "x-litellm-call-id": "call-1"}
     response = httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO[:2], done=False)]))
 
@@ -123,8 +125,8 @@ def test_an_error_names_its_request() -> None:
     assert ChatStream(list(HELLO)).request_id is None
 
 
-def test_what_is_no_event_stream_is_named() -> None:
-    """A proxy's page, with the status 200."""
+def test_a_truncated_error_names_a_content_type_that_is_no_event_stream() -> None:
+    """A proxy may answer with a page and the status 200."""
     response = httpx2.Response(200, headers={"content-type": "text/html; charset=utf-8"}, content=b"<p>Log in</p>")
 
     with pytest.raises(StreamTruncatedError, match=r"; it is text/html and no event stream: is the base URL right\?"):
@@ -132,8 +134,8 @@ def test_what_is_no_event_stream_is_named() -> None:
 
 
 @each_error
-def test_a_bare_error_travels_too(kind: type[StreamError]) -> None:
-    """Of a stream that had no request, before anything came; as other people's tests make one."""
+def test_an_error_without_a_request_survives_pickling(kind: type[StreamError]) -> None:
+    """Tests of other programs make such an error, with a message alone."""
     arrived = through_pickle(kind("went wrong"))
 
     assert (type(arrived), arrived.message, arrived.body) == (kind, "went wrong", None)
@@ -153,15 +155,15 @@ def test_a_bare_error_travels_too(kind: type[StreamError]) -> None:
         (StreamDecodeError, ValueError),
     ],
 )
-def test_existing_clauses_catch(kind: type[StreamError], caught_by: type[Exception]) -> None:
-    """Programs that were written for the SDK go on working."""
+def test_except_clauses_for_the_sdk_catch_the_family(kind: type[StreamError], caught_by: type[Exception]) -> None:
+    """Programs that were written for the SDK need no change."""
     with pytest.raises(caught_by):
         raise kind("went wrong")
 
 
 @pytest.mark.parametrize("kind", [StreamTruncatedError, StreamProviderError, StreamDecodeError])
-def test_what_was_no_broken_connection_is_none(kind: type[StreamError]) -> None:
-    """A clause that retries on connection errors must not catch what comes again."""
+def test_other_errors_are_not_connection_errors(kind: type[StreamError]) -> None:
+    """A clause that retries on connection errors must not catch an error that repeats itself."""
     assert not issubclass(kind, openai.APIConnectionError)
 
 
@@ -183,8 +185,8 @@ def test_what_was_no_broken_connection_is_none(kind: type[StreamError]) -> None:
         (["overloaded"], None, None),
     ],
 )
-def test_the_status_is_the_code_where_it_is_one(body: Any, code: str | None, status: int | None) -> None:
-    """LiteLLM sends it as a string, OpenRouter as a number, others a word or nothing."""
+def test_status_code_is_the_error_code_when_it_is_a_number(body: Any, code: str | None, status: int | None) -> None:
+    """LiteLLM sends the code as a string, OpenRouter as a number, others a word or nothing."""
     error = StreamProviderError("went wrong", body=body)
 
     assert error.body == body
@@ -195,8 +197,8 @@ def test_the_status_is_the_code_where_it_is_one(body: Any, code: str | None, sta
 
 @pytest.mark.parametrize("name", LITELLM)
 @both
-def test_errors_in_the_stream_of_both_litellm_versions(kind: str, name: str) -> None:
-    """A failure behind the headers comes inside the 200; a [DONE] after it changes nothing."""
+def test_an_error_event_of_litellm_has_a_status_code(kind: str, name: str) -> None:
+    """LiteLLM sends a late failure inside the response with status 200; `[DONE]` after it changes nothing."""
     event, status, error_type = LITELLM[name]
     outcome = read(kind, [sse(*HELLO[:2], done=False), event])
 
@@ -226,8 +228,10 @@ def test_errors_in_the_stream_of_both_litellm_versions(kind: str, name: str) -> 
     ],
 )
 @both
-def test_other_shapes_of_errors(kind: str, event: bytes, message: str, status: int | None) -> None:
-    """Whatever the shape: one error, with what can be read from it."""
+def test_an_error_event_of_any_shape_is_a_provider_error(
+    kind: str, event: bytes, message: str, status: int | None
+) -> None:
+    """The error carries the message and the status that the event contains."""
     outcome = read(kind, [sse(*HELLO[:2], done=False) + event + b"\n\n"])
 
     assert type(outcome.error) is StreamProviderError
@@ -250,7 +254,7 @@ def test_other_shapes_of_errors(kind: str, event: bytes, message: str, status: i
 )
 @both
 def test_the_cause_is_chained(kind: str, parts: list[Any], error: type[Exception], cause: type[Exception]) -> None:
-    """What the HTTP library or the parser said is not lost."""
+    """The error of the HTTP library or the parser stays reachable as `__cause__`."""
     outcome = read(kind, [sse(*HELLO[:2], done=False), *parts])
 
     assert type(outcome.error) is error
@@ -264,8 +268,8 @@ def test_the_cause_is_chained(kind: str, parts: list[Any], error: type[Exception
     [(401, NO_KEY, openai.AuthenticationError), (429, KEY_LIMIT, openai.RateLimitError)],
 )
 @both
-def test_errors_before_the_stream_are_the_sdks(kind: str, status: int, body: str, error: type[Exception]) -> None:
-    """Untouched: the class, the code, the body."""
+def test_an_error_before_the_stream_is_the_sdks(kind: str, status: int, body: str, error: type[Exception]) -> None:
+    """The class, the status and the code are unchanged."""
     response = httpx2.Response(status, headers={"content-type": "application/json"}, stream=Body([body.encode()]))
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""What a resumable stream's log means to a reader, without Redis."""
+"""The log of a resumable stream as a reader interprets it, without Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOLDER = Path(tensorloop_stream.__file__).parent / "resumable"
 if TYPE_CHECKING:
     from tensorloop_stream.resumable import _log_format
 else:
-    # Past the package, which needs redis-py.
+    # Without importing the package, which needs redis-py.
     spec = importlib.util.spec_from_file_location("_log_format", FOLDER / "_log_format.py")
     _log_format = sys.modules["_log_format"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(_log_format)
@@ -36,7 +36,7 @@ HEAD = _log_format.Head(200, dict(SSE_HEADERS))
 
 
 def log(*events: bytes, head: Any = HEAD, end: bytes | None = b"") -> list[Any]:
-    """Return the entries of a stream, as redis-py does."""
+    """Return the entries of a stream in the form that redis-py returns."""
     found = [(0, b"c", b"process:1")]
     if head is not None:
         found.append((1, b"h", head.encode()))
@@ -55,8 +55,8 @@ def code_of(error: bytes) -> str:
 
 
 @pytest.mark.parametrize("name", ["a", "0", "-", "_", "A" * 128, "1cb5c3a0-62f0-4b0f-8b0e-2f8f6c1d9e57"])
-def test_an_id_is_what_an_url_can_hold(name: str) -> None:
-    """Letters, digits, hyphen and underscore, up to 128."""
+def test_an_id_has_letters_digits_hyphens_and_underscores(name: str) -> None:
+    """An id of up to 128 such characters is accepted."""
     assert _log_format.require_id(name) == name
 
 
@@ -64,14 +64,14 @@ def test_an_id_is_what_an_url_can_hold(name: str) -> None:
     "name", ["", "A" * 129, "a b", "a:b", "a/b", "..", "a\n", "ä", "\u0661", "a*", "{a}", b"a", None, 7]
 )
 def test_other_ids_are_refused(name: Any) -> None:
-    """In one sentence that shows the id, cut if it is long."""
+    """The error is one sentence that shows the id, shortened if it is long."""
     with pytest.raises(ValueError, match=r"^id is .{1,61}: it must be 1 to 128 letters, digits, - and _"):
         _log_format.require_id(name)
 
 
 @pytest.mark.parametrize("value", ["0-0", "1795359264000-17", "18446744073709551615-18446744073709551615"])
-def test_an_event_id_is_a_position(value: str) -> None:
-    """Two numbers of 64 bits."""
+def test_an_event_id_is_two_numbers(value: str) -> None:
+    """Both numbers have 64 bits."""
     assert "{}-{}".format(*_log_format.require_event_id(value)) == value
 
 
@@ -85,7 +85,7 @@ def test_an_event_id_is_a_position(value: str) -> None:
     ids=lambda value: repr(value)[:25],
 )
 def test_other_event_ids_are_refused(value: str) -> None:
-    """A browser's input: nothing that Redis would take for another place, or for all of them, gets through."""
+    """A browser cannot send an event id that Redis would read as another position or as a range."""
     with pytest.raises(
         _log_format.RefusedError, match=r"^last event id is .{1,61}: it must be the id of an event"
     ) as refused:
@@ -94,8 +94,8 @@ def test_other_event_ids_are_refused(value: str) -> None:
     assert code_of(refused.value.error) == "400"
 
 
-def test_events_pass_unchanged_with_their_ids() -> None:
-    """What a browser sees is the gateway's event, and the log's id, also where the event has one of its own."""
+def test_events_keep_their_data_and_get_the_id_of_the_log() -> None:
+    """The browser receives the gateway's event with the id of the log, which replaces an id of the event."""
     decoder = SSEDecoder()
     events = decoder.feed(sent(_log_format.Playhead(MS), log(*EVENTS)))
 
@@ -109,7 +109,7 @@ def test_events_pass_unchanged_with_their_ids() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7))))
 def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
-    """However the log is cut into batches, and whatever is given twice."""
+    """Batches of any size and repeated entries produce each event once."""
     entries = log(*EVENTS)
     playhead = _log_format.Playhead(MS)
     got, at = b"", 0
@@ -122,8 +122,8 @@ def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize("reached", range(len(EVENTS)))
-def test_reading_goes_on_after_any_event(reached: int) -> None:
-    """With exactly what is missing."""
+def test_a_reader_resumes_after_any_event(reached: int) -> None:
+    """The reader receives exactly the missing events."""
     entries = log(*EVENTS)
     whole = sent(_log_format.Playhead(MS), entries)
     before = sent(_log_format.Playhead(MS), entries[: reached + 3])
@@ -140,10 +140,10 @@ def test_reading_goes_on_after_any_event(reached: int) -> None:
         [*log(*EVENTS, end=None), (b"%d-0" % (MS + 1), {b"c": b"process:2"})],
         log(*EVENTS)[2:],
     ],
-    ids=["trimmed", "begun anew", "lost its head"],
+    ids=["trimmed", "second producer", "lost its head"],
 )
-def test_a_gap_is_an_error(entries: list[Any]) -> None:
-    """Never a text with a hole: what is missing is not passed over."""
+def test_a_gap_in_the_log_is_an_error(entries: list[Any]) -> None:
+    """The reader never receives a text with a hole."""
     playhead = _log_format.Playhead(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
     last = SSEDecoder().feed(sent(playhead, entries))[-1]
 
@@ -151,9 +151,9 @@ def test_a_gap_is_an_error(entries: list[Any]) -> None:
     assert last.data.encode() == _log_format.GONE
 
 
-@pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["at once", "in the middle"])
+@pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["before the first event", "in the middle"])
 def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
-    """So that a reader who asks again, from the last event, is told again."""
+    """A reader that resumes from its last event receives the error again."""
     playhead = _log_format.Playhead(MS)
     entries = log(*events, end=_log_format.STOPPED)
     got = sent(playhead, entries)
@@ -164,8 +164,8 @@ def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("error", [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE])
-def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
-    """With a status, and the same JSON."""
+def test_an_error_before_the_stream_is_a_json_response(error: bytes) -> None:
+    """The response has the status of the error, and the same JSON."""
     playhead = _log_format.Playhead(MS)
 
     assert sent(playhead, log(head=None, end=error)) == error
@@ -186,12 +186,12 @@ def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
     ],
 )
 def test_comments_are_no_events(event: bytes, is_comment: bool) -> None:
-    """One that stands before an event's lines is a part of that, and goes with it."""
+    """A comment in front of an event's lines is a part of the event."""
     assert _log_format.is_comment(event) == is_comment
 
 
-def test_a_ping_stands_in_a_stream_alone() -> None:
-    """Not before the status is known, not in the JSON of an error, and not after the end."""
+def test_a_ping_is_sent_only_in_a_running_stream() -> None:
+    """Nothing is sent before the status is known, in a JSON error, or after the end."""
     refused = _log_format.Head(429, {"Content-Type": "application/json"})
     running, ended = _log_format.Playhead(MS, 2, HEAD), _log_format.Playhead(MS, 2, HEAD, ended=True)
     playheads = [running, ended, _log_format.Playhead(MS), _log_format.Playhead(MS, 1, refused)]
@@ -199,8 +199,8 @@ def test_a_ping_stands_in_a_stream_alone() -> None:
     assert [playhead.ping() for playhead in playheads] == [b": ping\n\n", b"", b"", b""]
 
 
-def test_a_refusal_of_the_gateway_is_no_event() -> None:
-    """Its JSON goes on as it is, without an id."""
+def test_a_refusal_of_the_gateway_is_sent_without_an_id() -> None:
+    """The JSON of the refusal is sent unchanged."""
     playhead = _log_format.Playhead(MS)
     head = _log_format.Head(429, {"Content-Type": "application/json", "retry-after": "60"})
 
@@ -208,8 +208,8 @@ def test_a_refusal_of_the_gateway_is_no_event() -> None:
     assert playhead.head == head
 
 
-def test_a_refusal_that_broke_off_is_no_empty_answer() -> None:
-    """Its producer died between the status and the body."""
+def test_a_refusal_without_a_body_is_sent_as_the_error_of_the_producer() -> None:
+    """The producer may stop between the status and the body."""
     head = _log_format.Head(429, {"Content-Type": "application/json"})
 
     assert sent(_log_format.Playhead(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
@@ -217,7 +217,7 @@ def test_a_refusal_that_broke_off_is_no_empty_answer() -> None:
 
 
 def test_errors_have_the_envelope_of_the_gateway() -> None:
-    """`{"error": {"message", "type", "param", "code"}}`, the code a string, the message a sentence."""
+    """Errors have message, type, param and code; the code is a string, the message one line."""
     errors = [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE, _log_format.UNAVAILABLE]
     bodies = [json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown().error]]
 

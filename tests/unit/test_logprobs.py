@@ -1,4 +1,4 @@
-"""Log probabilities: kept as they came, the same however and whenever they are asked for."""
+"""Log probabilities: kept unchanged, and equal however and whenever they are read."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def entry(token: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def said(*entries: Any, **more: Any) -> dict[str, Any]:
+def with_logprobs(*entries: Any, **more: Any) -> dict[str, Any]:
     return text("x", logprobs={"content": list(entries), "refusal": None, **more})
 
 
 def read(chunks: list[Any], *, typed: bool) -> ChatAccumulation:
-    """Read the chunks one event at a time, as they come from a gateway."""
+    """Read the chunks one event at a time, as a gateway sends them."""
     state = StreamState(CHAT, None, StreamSettings())
     state.feed_one(b": hello\n\n", "bytes", typed=False)
     for one in chunks:
@@ -45,22 +45,46 @@ def read(chunks: list[Any], *, typed: bool) -> ChatAccumulation:
     "chunks",
     [
         pytest.param(recorded.chunks("chat/logprobs"), id="recorded"),
-        pytest.param([*HELLO[:2], said(entry("a"), entry("b", own=1)), said(entry("c")), finish()], id="extra fields"),
-        pytest.param([*HELLO[:2], said(entry("a")), said({"token": 5}), said("b"), said(entry("c"))], id="of any type"),
-        pytest.param([*HELLO[:2], said(entry("a")), said(own=[1]), said(entry("b")), said(own=[2])], id="other lists"),
-        pytest.param([*HELLO[:2], said(entry("a")), said(entry("\ud83d")), said(entry("b"))], id="half a pair"),
+        pytest.param(
+            [*HELLO[:2], with_logprobs(entry("a"), entry("b", own=1)), with_logprobs(entry("c")), finish()],
+            id="extra fields",
+        ),
+        pytest.param(
+            [
+                *HELLO[:2],
+                with_logprobs(entry("a")),
+                with_logprobs({"token": 5}),
+                with_logprobs("b"),
+                with_logprobs(entry("c")),
+            ],
+            id="of any type",
+        ),
+        pytest.param(
+            [
+                *HELLO[:2],
+                with_logprobs(entry("a")),
+                with_logprobs(own=[1]),
+                with_logprobs(entry("b")),
+                with_logprobs(own=[2]),
+            ],
+            id="other lists",
+        ),
+        pytest.param(
+            [*HELLO[:2], with_logprobs(entry("a")), with_logprobs(entry("\ud83d")), with_logprobs(entry("b"))],
+            id="half a pair",
+        ),
         pytest.param(
             [
                 *HELLO[:2],
                 chunk({"refusal": "no"}, logprobs={"content": None, "refusal": [entry("no")]}),
-                said(entry("a")),
+                with_logprobs(entry("a")),
             ],
             id="of a refusal",
         ),
     ],
 )
-def test_however_they_are_read_they_are_the_same(chunks: list[Any], typed: bool) -> None:
-    """Kept as bytes or as objects, built at once or one by one."""
+def test_logprobs_are_equal_from_bytes_and_from_mappings(chunks: list[Any], typed: bool) -> None:
+    """Entries kept as bytes and entries built at once give the same completion."""
     by_bytes, by_hand = read(chunks, typed=typed).result, accumulate(*chunks).completion
 
     assert by_bytes == by_hand
@@ -68,8 +92,8 @@ def test_however_they_are_read_they_are_the_same(chunks: list[Any], typed: bool)
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_reading_the_completion_after_every_chunk(typed: bool) -> None:
-    """A look at what has come changes nothing that comes, and what was shown does not grow."""
+def test_reading_the_completion_after_every_chunk_changes_nothing(typed: bool) -> None:
+    """The final completion is the same, and a completion that was read does not grow."""
     chunks = recorded.chunks("chat/logprobs")
     state = StreamState(CHAT, None, StreamSettings())
     state.feed_one(b": hello\n\n", "bytes", typed=False)
@@ -84,8 +108,8 @@ def test_reading_the_completion_after_every_chunk(typed: bool) -> None:
     assert all(logprobs is None or len(logprobs.content or []) == number for logprobs, number in shown)
 
 
-def test_they_are_not_built_before_they_are_asked_for() -> None:
-    """Who only reads the text keeps bytes, no objects."""
+def test_logprobs_are_built_when_they_are_read() -> None:
+    """A program that reads only the text keeps bytes and builds no objects."""
     accumulation = read(recorded.chunks("chat/logprobs"), typed=True)
     logprobs = accumulation._choices[0]._logprobs
 

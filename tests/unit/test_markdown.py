@@ -1,4 +1,4 @@
-"""Markdown that nobody vouches for: what a hostile model may write, read as front ends read it."""
+"""Markdown from an untrusted model, rendered as front ends render it."""
 
 from __future__ import annotations
 
@@ -107,15 +107,15 @@ BITS += [
 HOSTILE = st.lists(
     st.one_of(st.sampled_from(LINES), st.lists(st.sampled_from(BITS), max_size=8).map("".join)), max_size=14
 )
-# What our own Markdown and that of a model without HTML and images can become.
-WANTED = {"p", "a", "br", "hr", "pre", "code", "ul", "ol", "li", "blockquote", "em", "strong", "del", "s", "span"}
-WANTED |= {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "section", "sup", "div"}
+# The elements that our own Markdown, and a model's without HTML and images, can produce.
+ALLOWED = {"p", "a", "br", "hr", "pre", "code", "ul", "ol", "li", "blockquote", "em", "strong", "del", "s", "span"}
+ALLOWED |= {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "section", "sup", "div"}
 ATTRIBUTES = {"href", "title", "class", "start", "style", "id"}
 Reader = Callable[[str], str]
 
 
 class Elements(HTMLParser):
-    """The elements of a page, as a browser sees them, and the text in `code`."""
+    """The elements of a page, as a browser parses them, and the text in `code`."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -152,21 +152,21 @@ def commonmark() -> Reader:
 
 
 def formulas_first() -> Reader:
-    """As front ends with MathJax, which take out formulas before they read Markdown, greedily."""
+    """Imitate front ends with MathJax, which take out formulas greedily before they read Markdown."""
     formula = re.compile(r"(\$\$?)[^$]*\1|\\\[.*?\\\]|\\\(.*?\\\)|\\begin.*?\\end\{a\}", re.DOTALL)
     render = commonmark()
     return lambda text: render(formula.sub("0", text))
 
 
 def long_titles() -> Reader:
-    """As marked, JupyterLab's reader, in which the title of a definition goes over any number of lines."""
+    """Imitate marked, JupyterLab's reader, which lets the title of a definition extend over any number of lines."""
     definition = re.compile(r'^ {0,3}\[\w+\]: *\S+ +"[^"]*"', re.DOTALL | re.MULTILINE)
     render = commonmark()
     return lambda text: render(definition.sub("", text))
 
 
 def nbconvert() -> Reader:
-    """As `jupyter nbconvert --to html` does."""
+    """Render as `jupyter nbconvert --to html` does."""
     requirements.module("nbconvert", "jupyter")
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
@@ -187,18 +187,18 @@ def render(request: pytest.FixtureRequest) -> Reader:
 @example(["| a | b |\n|---|---|", "|`|<img src=u>`|"])
 @example(["!!![a](u) \\![a](u) \\\\![a](u)"])
 @example(["> ```", "```", "<img src=u>", "```"])
-def test_nothing_is_fetched_or_run(render: Reader, lines: list[str]) -> None:
-    """Whatever a model writes, no image, no tag and no handler of its own reaches the page, however it is read."""
+def test_no_image_tag_or_handler_of_a_model_reaches_the_page(render: Reader, lines: list[str]) -> None:
+    """Hostile Markdown produces only the elements and attributes that our own Markdown may produce."""
     elements = Elements(render(harmless("\n".join(lines))))
 
-    assert elements.tags <= WANTED
+    assert elements.tags <= ALLOWED
     assert elements.attributes <= ATTRIBUTES
 
 
 @settings(max_examples=requirements.scaled(200), deadline=None)
 @given(HOSTILE)
-def test_a_tag_begins_in_plain_code_blocks_alone(lines: list[str]) -> None:
-    """Outside of a block that begins and ends at the start of a line, no `<` stands before a letter but ours."""
+def test_a_tag_begins_only_in_a_plain_code_block(lines: list[str]) -> None:
+    """Outside of a block that begins and ends at the start of a line, only our own tags begin with `<` and a letter."""
     text = re.sub(r"^(```+)[\w+#.-]*\n(?:(?!```).*\n)*?\1$", "", harmless("\n".join(lines)), flags=re.MULTILINE)
     text = re.sub(r"</?(?:pre|code)>", "", text)
 
@@ -212,8 +212,8 @@ def test_a_tag_begins_in_plain_code_blocks_alone(lines: list[str]) -> None:
         min_size=1,
     )
 )
-def test_code_shows_what_was_written(lines: list[str]) -> None:
-    """A code block shows its code unchanged, whatever it holds: no entity, no space too many."""
+def test_a_code_block_shows_its_code_unchanged(lines: list[str]) -> None:
+    """The shown code contains no entity and no added space."""
     code = "\n".join(["first", *lines])
     elements = Elements(commonmark()(harmless(f"So:\n\n```java\n{code}\n```\n\nand so on.")))
 
@@ -230,8 +230,8 @@ def test_code_shows_what_was_written(lines: list[str]) -> None:
         "$a + b$ and $$c$$",
     ],
 )
-def test_harmless_markdown_is_left_alone(text: str) -> None:
-    """Comparisons, code, tables, links and formulas come through as they are."""
+def test_harmless_markdown_is_unchanged(text: str) -> None:
+    """Comparisons, code, tables, links and formulas stay as they are."""
     assert re.sub(r"\n+", "\n", harmless(text)) == re.sub(r"\n+", "\n", text)
 
 
@@ -253,35 +253,35 @@ def test_harmless_markdown_is_left_alone(text: str) -> None:
         ("```html\n<b>", "```html\n<b>\n```"),
     ],
 )
-def test_what_becomes_of_it(text: str, shown: str) -> None:
-    """HTML is shown as text, images as links, code in doubt as HTML of our own, a formula with a space."""
+def test_html_images_and_doubtful_code_are_replaced(text: str, shown: str) -> None:
+    """HTML becomes text, an image a link, doubtful code our own HTML; a formula gets a space."""
     assert harmless(text) == shown
 
 
 def test_an_open_block_is_closed() -> None:
-    """What follows an answer that broke off in its code must not look like code."""
+    """Text after an answer that ends inside a code block must not look like code."""
     assert closing_fence("a\n````python\nb\n```") == "\n````"
     assert closing_fence("- ~~~\n  b") == "\n  ~~~"
     assert closing_fence("```\nb\n```\n") == ""
     assert closing_fence("") == ""
 
 
-def test_code_of_our_own() -> None:
-    """Arguments of a tool call stay in their block, fences in them too."""
+def test_a_code_block_holds_fences() -> None:
+    """Arguments of a tool call stay in their block, also if they contain fences."""
     assert code_block('{"a": 1}', "json") == '```json\n{"a": 1}\n```'
     assert code_block("```\n<b>", "").startswith("<pre><code>&#96;&#96;&#96;\n&#60;b&#62;</code></pre>")
 
 
 def test_plain_text_stays_plain() -> None:
-    """Nothing in it is Markdown, HTML or a formula any more."""
+    """Escaped text contains no Markdown, HTML or formula."""
     text = "# *a* _b_ [c](d) <e> `f` $g$ | ~h~ &amp; \\i http://j.test www.k.test ![k](l)\n- m 1. n\n1. o\n---\n=\n"
 
     assert Elements(commonmark()(plain(text))).tags == {"p"}
     assert not re.search(r"[*_`<$|\[\]]", plain(text))
 
 
-def test_it_is_fast() -> None:
-    """An answer is read again at each update: a hostile 100 kB must not stop a kernel."""
+def test_hostile_markdown_is_processed_in_linear_time() -> None:
+    """An answer is processed again at each update; a hostile 100 kB must not stop a kernel."""
     begun = time.process_time()
     for bit in ("`", "<", "![", "> ", "- ", "```\n", "$", "\\", "[a]", "`a ", "!\n", "---\n"):
         harmless(bit * (100_000 // len(bit)))

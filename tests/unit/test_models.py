@@ -1,3 +1,5 @@
+"""Chunk models: fast validation, the SDK's lenient construction, and chunks that are not JSON."""
+
 from __future__ import annotations
 
 import json
@@ -27,16 +29,16 @@ def make(value: Any) -> ChatCompletionChunk:
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_recorded_chunk_takes_the_fast_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a real gateway sends validates; none of it needs the SDK's lenient construction."""
+def test_every_recorded_chunk_validates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of a real gateway do not need the SDK's lenient construction."""
     monkeypatch.setattr(models, "construct_chunk", None)
     chunks = [one for one in recorded.chunks(name) if "error" not in one]
 
     assert [make(one).to_dict() for one in chunks] == chunks
 
 
-def test_what_does_not_validate_is_built_as_the_sdk_does() -> None:
-    """A gateway's odd field stays as it came: nothing is converted, nothing refused."""
+def test_a_chunk_that_does_not_validate_is_constructed_as_by_the_sdk() -> None:
+    """A field of an odd type keeps its value: nothing is converted, nothing refused."""
     odd = {**text("Hi"), "created": "yesterday", "choices": [{"index": "0", "delta": {"content": 5}}]}
 
     made = make(odd)
@@ -44,13 +46,13 @@ def test_what_does_not_validate_is_built_as_the_sdk_does() -> None:
     assert made.to_dict(warnings=False) == odd
 
 
-def test_numbers_are_not_converted() -> None:
-    """Where pydantic would make a number of a string, the SDK keeps the string."""
+def test_a_number_in_quotes_is_not_converted() -> None:
+    """The SDK keeps a string that pydantic would convert to a number."""
     assert make({**text("Hi"), "created": "1795359264"}).created == "1795359264"  # type: ignore[comparison-overlap]
 
 
-def test_fields_that_were_set() -> None:
-    """What was sent, also as null, is told apart from what was not; unknown fields are not among the fields."""
+def test_fields_set_are_the_fields_that_were_sent() -> None:
+    """A null that was sent counts as set; unknown fields are extra fields."""
     made = make({**chunk({"content": None, "own": 1}), "usage": None, "own": 2})
 
     assert made.model_fields_set == {*ENVELOPE, "choices", "usage"}
@@ -60,7 +62,7 @@ def test_fields_that_were_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"{", r"not JSON .*: '\{'"),
         (b"", "not JSON"),
@@ -71,15 +73,15 @@ def test_fields_that_were_set() -> None:
         (b'{"a": ' + b"x" * 200 + b"}", r"not JSON .*x'\.\.\."),
     ],
 )
-def test_what_is_no_chunk_is_named(data: bytes, says: str) -> None:
-    """The error shows what came, and not more than a line of it."""
-    with pytest.raises(StreamDecodeError, match=says) as raised:
+def test_data_that_is_no_chunk_raises_a_decode_error(data: bytes, message: str) -> None:
+    """The error shows the data, and at most a line of it."""
+    with pytest.raises(StreamDecodeError, match=message) as raised:
         parse_object(data)
     assert len(str(raised.value)) < 250
 
 
-def test_json_that_only_the_standard_library_reads() -> None:
-    """Half a surrogate pair and deep nesting are read as the SDK reads them."""
+def test_json_with_half_surrogate_pairs_or_deep_nesting_is_read() -> None:
+    """The result is that of the standard library, which the SDK uses."""
     deep = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
 
     assert parse_object(b'{"a":"\\ud83d"}') == {"a": "\ud83d"}
@@ -96,8 +98,8 @@ def test_infinite_numbers_are_read() -> None:
     assert made.choices[0].logprobs.content[0].logprob == float("-inf")
 
 
-def test_chunks_of_any_origin() -> None:
-    """Models are handed on as they are and read as what came over the wire."""
+def test_models_and_mappings_are_converted_into_each_other() -> None:
+    """A model is returned as it is, and its mapping equals the JSON of the chunk."""
     mapping = {**text("Hi"), "own": 1}
     model = make(mapping)
 

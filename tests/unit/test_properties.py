@@ -1,3 +1,5 @@
+"""Properties of generated streams: cuts, clients and types change nothing, and the SDK's accumulator agrees."""
+
 from __future__ import annotations
 
 import json
@@ -19,7 +21,7 @@ from tensorloop_stream._stream.payload import parse_object
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
-# Characters of every length in UTF-8, with the line ends of other standards.
+# Characters of one to four bytes in UTF-8, and the line ends of other standards.
 texts = st.text(st.sampled_from('ab {}"\\é日😀\u2028\x85\ufeff'), max_size=8)
 numbers = st.integers(0, 3) | st.none()
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | texts
@@ -30,7 +32,7 @@ def optional(**fields: Any) -> Any:
     return st.fixed_dictionaries({}, optional=fields)
 
 
-tool_pieces = optional(
+call_deltas = optional(
     index=numbers,
     id=st.sampled_from(["a", "b", "", None]),
     type=st.sampled_from(["function", None]),
@@ -51,7 +53,7 @@ deltas = st.none() | optional(
     content=texts | st.none(),
     refusal=texts | st.none(),
     reasoning_content=texts | st.none(),
-    tool_calls=st.none() | st.lists(tool_pieces, max_size=2),
+    tool_calls=st.none() | st.lists(call_deltas, max_size=2),
     own=anything,
 )
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -79,7 +81,7 @@ def wire(one: Any) -> bytes:
 
 @st.composite
 def streams(draw: Any) -> bytes:
-    """Bytes of a stream: chunks, comments, line ends of all kinds, sometimes an error, an end or none."""
+    """Bytes of a stream: chunks, comments, line ends of all kinds, and perhaps an error or `[DONE]`."""
     end = draw(st.sampled_from(["\n", "\r", "\r\n"])).encode()
     frames = []
     for one in draw(st.lists(chunks, max_size=4)):
@@ -97,7 +99,7 @@ def cut(draw: Any, stream: bytes) -> list[bytes]:
 
 
 def outcome(reads: list[bytes], *, typed: bool) -> Any:
-    """Feed the state and return all that can be seen of it."""
+    """Feed the state and return everything that can be observed."""
     state = StreamState(CHAT, None, StreamSettings())
     seen: list[Any] = []
     try:
@@ -115,8 +117,8 @@ def outcome(reads: list[bytes], *, typed: bool) -> Any:
 
 @given(st.data())
 @quick
-def test_where_the_bytes_are_cut_changes_nothing(data: st.DataObject) -> None:
-    """Any cut of the bytes gives the same texts, the same completion and the same error."""
+def test_any_cut_of_the_bytes_gives_the_same_result(data: st.DataObject) -> None:
+    """Texts, completion and error are the same for every cut."""
     stream = data.draw(streams())
     reads = data.draw(cut(stream))
 
@@ -125,8 +127,8 @@ def test_where_the_bytes_are_cut_changes_nothing(data: st.DataObject) -> None:
 
 @given(streams())
 @quick
-def test_typed_and_plain_reading_agree(stream: bytes) -> None:
-    """Whether chunk objects are built or not changes nothing that is accumulated."""
+def test_typed_and_untyped_reading_agree(stream: bytes) -> None:
+    """Building chunk objects does not change the accumulated result."""
     assert outcome([stream], typed=True) == outcome([stream], typed=False)
 
 
@@ -135,7 +137,7 @@ def test_typed_and_plain_reading_agree(stream: bytes) -> None:
 )
 @quick
 def test_any_bytes_decode_or_raise_one_error(reads: list[bytes]) -> None:
-    """The decoder raises nothing but its own error, and cuts change nothing it returns."""
+    """The decoder raises nothing but its own error, and cuts do not change its events."""
 
     def events(parts: list[bytes]) -> Any:
         decoder = SSEDecoder(max_event_size=64)
@@ -155,8 +157,8 @@ def test_any_bytes_decode_or_raise_one_error(reads: list[bytes]) -> None:
 
 @given(chunks)
 @quick
-def test_both_ways_of_building_a_chunk_agree(one: Any) -> None:
-    """On what validates, the fast way and the SDK's own make the same object: fields, types, extras, what is set."""
+def test_validation_and_construction_build_the_same_chunk(one: Any) -> None:
+    """For valid chunks both ways give the same fields, types, extras and fields set."""
     data = wire(one)
     fast, slow = typed_chunk(data, parse_object(data)), construct_chunk(json.loads(data))
 
@@ -165,8 +167,8 @@ def test_both_ways_of_building_a_chunk_agree(one: Any) -> None:
 
 @given(st.lists(chunks, max_size=5), st.data())
 @quick
-def test_reading_in_between_changes_nothing(sequence: list[Any], data: st.DataObject) -> None:
-    """The completion may be read after any chunk; models and mappings make the same."""
+def test_reading_the_completion_between_chunks_changes_nothing(sequence: list[Any], data: st.DataObject) -> None:
+    """Models and mappings in any mixture make the same completion."""
     watched, unwatched = ChatAccumulator(), accumulate(*sequence)
     for one in sequence:
         watched.add(construct_chunk(one) if data.draw(st.booleans()) else one)
@@ -178,7 +180,7 @@ def test_reading_in_between_changes_nothing(sequence: list[Any], data: st.DataOb
 @given(streams(), st.data())
 @settings(max_examples=requirements.scaled(40), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_sync_and_async_agree(stream: bytes, data: st.DataObject) -> None:
-    """Whole streams through both clients, in reads of any size: the same items, error and completion."""
+    """Both clients give the same items, error and completion for reads of any size."""
     reads = data.draw(cut(stream))
     first, second = (read(kind, reads, "chunks") for kind in ("sync", "async"))
 
@@ -193,7 +195,7 @@ def test_sync_and_async_agree(stream: bytes, data: st.DataObject) -> None:
 
 @st.composite
 def well_formed(draw: Any) -> list[Any]:
-    """Chunks as the API documents them: text, refusal or calls, in pieces, for one choice or two."""
+    """Chunks as the API documents them: text, refusal or calls, in several deltas, for one choice or two."""
     sequence: list[Any] = []
     for index in range(draw(st.integers(1, 2))):
         kind = draw(st.sampled_from(["content", "refusal", "tool_calls"]))
@@ -214,21 +216,21 @@ def well_formed(draw: Any) -> list[Any]:
 
 @given(well_formed())
 @quick
-def test_equal_to_the_sdks_accumulator_on_well_formed_streams(sequence: list[Any]) -> None:
-    """Where the SDK's helper is right, the result is its result."""
+def test_the_accumulator_agrees_with_the_sdks_on_well_formed_streams(sequence: list[Any]) -> None:
+    """The completion equals that of the SDK's helper."""
     state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
     for one in sequence:
         state.handle_chunk(ChatCompletionChunk.model_validate(one))
 
-    assert told(accumulate(*sequence).completion) == told(state.current_completion_snapshot)
+    assert plain_values(accumulate(*sequence).completion) == plain_values(state.current_completion_snapshot)
 
 
-def told(completion: pydantic.BaseModel) -> Any:
-    """Return what a completion says, without nulls and the SDK helper's own fields."""
+def plain_values(completion: pydantic.BaseModel) -> Any:
+    """Return the values of a completion, without nulls and the SDK helper's own fields."""
 
     def of(value: Any) -> Any:
         if isinstance(value, dict):
-            # The helper leaves the index of a piece in the call.
+            # The helper leaves the index of a delta in the call.
             own = {"parsed", "parsed_arguments"} | ({"index"} if "function" in value else set())
             return {name: of(item) for name, item in value.items() if item is not None and name not in own}
         return [of(item) for item in value] if isinstance(value, list) else value
@@ -243,7 +245,7 @@ HOSTILE = ("choices", "delta", "usage", "error", "_fields_set", "self", "cls", "
 @given(value=anything)
 @settings(max_examples=requirements.scaled(30), deadline=None)
 def test_hostile_fields_raise_nothing_but_the_family(name: str, value: Any) -> None:
-    """Whatever stands in a field, reading ends with a completion or with an error of the family."""
+    """A stream with any value in any field ends with a completion or with an error of the family."""
     stream = sse({**ENVELOPE, name: value}, {**ENVELOPE, "choices": [{name: value}]}, chunk({name: value}))
 
     assert outcome([stream], typed=True)

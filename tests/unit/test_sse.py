@@ -1,3 +1,5 @@
+"""Server-sent events: lines, fields, cuts, bounds and encoding, by the WHATWG standard."""
+
 from __future__ import annotations
 
 import pytest
@@ -24,14 +26,14 @@ def test_lines_end_with_lf_cr_or_crlf(end: str) -> None:
 
 
 def test_a_crlf_may_be_cut_between_two_reads() -> None:
-    """The LF of a CRLF that was cut is not one more line end."""
+    """The LF of a CRLF that spans two reads is not another line end."""
     reads = (b"data: a\r", b"\n\r", b"\ndata: b\r\n\r", b"\n")
 
     assert data(*reads) == ["a", "b"]
 
 
 def test_every_cut_gives_the_same_events() -> None:
-    """Where the bytes are cut changes nothing, inside a character or a line end neither."""
+    """A cut changes nothing, also inside a character or a line end."""
     stream = "\ufeff: hi\r\nevent: x\rdata: é😀\n\ndata\n\nid: 7\nretry: 5\ndata: z\r\n\r\n".encode()
     whole = decode(stream)
 
@@ -46,14 +48,14 @@ def test_every_cut_gives_the_same_events() -> None:
 
 
 def test_only_line_ends_of_the_standard_split_lines() -> None:
-    """U+2028, U+2029 and U+0085 come unescaped inside JSON: they are text, not line ends."""
+    """U+2028, U+2029 and U+0085 arrive unescaped inside JSON: they are text, not line ends."""
     line = "a\u2028b\u2029c\x85d\x0be"
 
     assert data(f"data: {line}\n\n".encode()) == [line]
 
 
 def test_one_leading_byte_order_mark_is_dropped() -> None:
-    """One BOM at the start is no part of the stream; a second one is."""
+    """A byte order mark at the start is no part of the stream; a second one is."""
     bom = "\ufeff".encode()
 
     assert data(bom + b"data: a\n\n") == ["a"]
@@ -71,15 +73,15 @@ def test_an_event_without_data_is_not_dispatched() -> None:
     assert decode(b": ping\n\n", b"event: x\n\n", b"id: 1\n\n", b"data: a\n\n") == [ServerSentEvent("a", id="1")]
 
 
-def test_the_id_stays_until_another_comes() -> None:
-    """The last event id goes with every later event; one with NUL is ignored."""
+def test_the_last_event_id_stays_until_another_is_sent() -> None:
+    """Every later event has the last id; an id with NUL is ignored."""
     events = decode(b"id: 1\ndata: a\n\ndata: b\n\nid: 2\0\ndata: c\n\nid\ndata: d\n\n")
 
     assert [event.id for event in events] == ["1", "1", "1", ""]
 
 
 def test_retry_is_digits_only() -> None:
-    """A retry that is not ASCII digits is ignored, and a number too long for anybody to wait."""
+    """The splitter ignores a retry that is not ASCII digits, and a number with thousands of digits."""
     events = decode(
         b"retry: 10\ndata: a\n\nretry: 1.5\ndata: b\n\nretry: \xd9\xa1\ndata: c\n\nretry: %s\ndata: d\n\n"
         % (b"9" * 5000)
@@ -89,7 +91,7 @@ def test_retry_is_digits_only() -> None:
 
 
 def test_a_retry_without_data_goes_with_the_next_event() -> None:
-    """A retry alone dispatches nothing, and is not lost."""
+    """A retry alone dispatches no event, and the next event has it."""
     assert decode(b"retry: 10\n\ndata: a\n\ndata: b\n\n") == [ServerSentEvent("a", retry=10), ServerSentEvent("b")]
 
 
@@ -103,7 +105,7 @@ def test_an_unterminated_event_is_dropped() -> None:
 
 
 def test_bytes_that_are_not_utf8_raise_after_the_events_before_them() -> None:
-    """Nothing is silently replaced by U+FFFD; what was complete before is not lost."""
+    """The decoder returns the complete events first, and replaces nothing by U+FFFD."""
     decoder = SSEDecoder()
 
     assert decoder.feed(b"data: a\n\ndata: \xff\n\ndata: b\n\n") == [ServerSentEvent("a")]
@@ -115,7 +117,7 @@ def test_bytes_that_are_not_utf8_raise_after_the_events_before_them() -> None:
 
 @pytest.mark.parametrize("bad", [b"\xed\xa0\x80", b"\xc3", b"\xf5\x80\x80\x80"])
 def test_surrogates_and_cut_characters_are_not_utf8(bad: bytes) -> None:
-    """A cut character and an encoded surrogate are errors too."""
+    """A truncated character and an encoded surrogate are errors."""
     with pytest.raises(StreamDecodeError, match="not UTF-8"):
         SSEDecoder().feed(b"data: " + bad + b"\n\n")
 
@@ -131,12 +133,12 @@ def test_an_event_beyond_the_bound_raises(read: bytes) -> None:
 
 
 def test_many_small_events_are_not_one_large_one() -> None:
-    """The bound is for one event, not for one read."""
+    """The maximum size limits one event, not one read."""
     assert len(decode(b"data: a\n\n" * 100, max_event_size=20)) == 100
 
 
 def test_a_megabyte_in_small_reads_is_one_event() -> None:
-    """An event in sixteen thousand pieces is put together once."""
+    """An event in sixteen thousand reads is joined once."""
     stream = b"data: " + b"x" * 1_000_000 + b"\n\n"
 
     (event,) = decode(*(stream[i : i + 64] for i in range(0, len(stream), 64)))
@@ -144,8 +146,8 @@ def test_a_megabyte_in_small_reads_is_one_event() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
-def test_blank_lines_between_events_mean_nothing(size: int) -> None:
-    """A blank line too many neither begins the next event nor counts as an unfinished one, wherever it is cut."""
+def test_additional_blank_lines_are_ignored(size: int) -> None:
+    """A second blank line neither begins an event nor counts as a pending one, at any cut."""
     stream = b"\n\ndata: a\n\n\nerror: b\n\n\n\n\ndata: c\n\n\n"
     splitter = EventSplitter()
     reads = [stream[at : at + size] for at in range(0, len(stream), size)]
@@ -158,8 +160,8 @@ def test_blank_lines_between_events_mean_nothing(size: int) -> None:
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\r", b"\r\n\r\n"])
-def test_the_blank_line_does_not_count_to_the_bound(end: bytes) -> None:
-    """An event of exactly the bound passes, also when its end comes byte by byte; one byte more does not."""
+def test_the_blank_line_does_not_count_towards_the_maximum_size(end: bytes) -> None:
+    """An event of exactly the maximum size is accepted, also with its end byte by byte; one byte more is an error."""
     stream = b"data: 0123456789"
 
     assert data(stream + end, stream + end) == ["0123456789"] * 2

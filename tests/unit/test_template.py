@@ -1,4 +1,4 @@
-"""The short way of chunks that differ in one string: the same as the long one, and really taken."""
+"""The fast path for chunks that differ in one string: equal to parsing, and really used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tensorloop_stream._chat.models import typed_chunk
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
-# As JSON, between its quotes: escapes, half a pair, quotes that end the string, line ends that JSON forbids.
-PIECES = ["a", " b", "", "\\n", '\\"', "\\\\", "é", "😀", "\\ud83d", "\\ude00"]
+# The JSON between two quotes: escapes, half a pair, quotes that end the string, line ends that JSON forbids.
+TEXTS = ["a", " b", "", "\\n", '\\"', "\\\\", "é", "😀", "\\ud83d", "\\ude00"]
 BAD = ['","role":"x', '"', "\n", "\\", "\r", "\x00"]
-pieces = st.one_of(*[st.sampled_from(PIECES)] * 15, st.sampled_from(BAD))
+texts = st.one_of(*[st.sampled_from(TEXTS)] * 15, st.sampled_from(BAD))
 LOGPROB = {"token": "x", "logprob": -1.0, "bytes": [1], "top_logprobs": []}
 SHAPES = [
     {"index": 0, "delta": {"content": "?"}},
@@ -59,29 +59,29 @@ ENVELOPES = [
 ]
 CALLS = [{"index": number, "id": name, "function": {"name": "f"}} for number, name in enumerate("ab")]
 HEAD = {"index": 0, "delta": {"role": "assistant", "content": "x", "tool_calls": CALLS}}
-# A stream is made of few kinds of chunks, that come again.
+# A stream repeats a few kinds of chunks.
 kinds = st.tuples(st.sampled_from(SHAPES), st.sampled_from(ENVELOPES), st.booleans())
 runs = st.lists(kinds, min_size=1, max_size=3).flatmap(
     lambda few: st.lists(
-        st.tuples(st.sampled_from(few), pieces, st.sampled_from([False, False, True, True])), max_size=20
+        st.tuples(st.sampled_from(few), texts, st.sampled_from([False, False, True, True])), max_size=20
     )
 )
 
 
 class Slow(ChatAccumulation):
-    """What takes the long way always."""
+    """An accumulation that parses every chunk."""
 
     def add_plain_mapping(self, chunk: Any, data: bytes | None = None) -> bool:
         return False
 
 
-def payload(choice: Any, envelope: Any, *, spaced: bool, piece: str) -> bytes:
+def payload(choice: Any, envelope: Any, *, spaced: bool, text: str) -> bytes:
     separators = (", ", ": ") if spaced else (",", ":")
-    said = {**envelope, "choices": [choice]}
-    if said.pop("obfuscation", None):
-        said["obfuscation"] = "aB3dE5"[: len(piece) * 5 % 7]
-    whole = json.dumps(said, separators=separators).encode()
-    return whole.replace(b"?", piece.encode(), 1)
+    sent = {**envelope, "choices": [choice]}
+    if sent.pop("obfuscation", None):
+        sent["obfuscation"] = "aB3dE5"[: len(text) * 5 % 7]
+    whole = json.dumps(sent, separators=separators).encode()
+    return whole.replace(b"?", text.encode(), 1)
 
 
 def new_state() -> StreamState:
@@ -96,21 +96,21 @@ ONE, TWO = (SHAPES[0], ENVELOPES[1], False), (SHAPES[0], ENVELOPES[2], False)
 @given(runs)
 @example([(kind, "a", False) for kind in (TEXT, TEXT, PARTS, TEXT)])
 @example([(kind, "a", False) for kind in (ONE, TWO, ONE, TWO, ONE)])
-def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
-    """Whatever follows, as models or not: the same pieces one by one, the same completion or error at the end."""
+def test_the_fast_path_and_parsing_agree(runs: list[Any]) -> None:
+    """Typed and untyped chunks give the same deltas one by one, and the same completion or error at the end."""
     state, slow = new_state(), Slow()
     state.feed_one(b": hello\n\n", "bytes", typed=False)
-    said = [(json.dumps({**ENVELOPE, "choices": [HEAD]}).encode(), False)]
-    said += [(payload(one, on, spaced=spaced, piece=piece), typed) for (one, on, spaced), piece, typed in runs]
-    for data, typed in said:
+    sent = [(json.dumps({**ENVELOPE, "choices": [HEAD]}).encode(), False)]
+    sent += [(payload(one, on, spaced=spaced, text=text), typed) for (one, on, spaced), text, typed in runs]
+    for data, typed in sent:
         try:
-            came = state.feed_one(b"data: " + data + b"\n\n", "bytes", typed)
+            read = state.feed_one(b"data: " + data + b"\n\n", "bytes", typed)
         except ValueError:
             break
-        # What jiter refuses, half a pair, the standard library reads.
+        # The standard library reads half a pair, which jiter refuses.
         slow.add(json.loads(data))
         if typed:
-            assert deep_state(came) == deep_state(typed_chunk(data, json.loads(data)))
+            assert deep_state(read) == deep_state(typed_chunk(data, json.loads(data)))
 
         for name in ("text_delta", "reasoning_delta", "refusal_delta"):
             assert getattr(state.accumulation, name) == getattr(slow, name)
@@ -131,21 +131,21 @@ def test_the_short_way_and_the_long_way_agree(runs: list[Any]) -> None:
         ("reasoning/reasoning_content", 4),
     ],
 )
-def test_recorded_chunks_are_alike(name: str, least: int, typed: bool) -> None:
-    """Of what the gateway sends nearly every chunk is taken by its piece alone, and is what the SDK makes of it."""
+def test_recorded_chunks_match_a_template(name: str, least: int, typed: bool) -> None:
+    """The fast path matches nearly every chunk of a gateway, and its chunks equal the SDK's."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed)
     for one in recorded.chunks(name):
-        came = state.feed_one(event(one), "bytes", typed)
+        read = state.feed_one(event(one), "bytes", typed)
 
-        assert not typed or deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
+        assert not typed or deep_state(read) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits >= least
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_choices_in_turn_are_alike(typed: bool) -> None:
-    """Each of several choices is expected when it is its turn."""
+def test_alternating_choices_match_their_templates(typed: bool) -> None:
+    """The fast path expects each of several choices in turn."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed)
     for number in range(200):
@@ -157,23 +157,23 @@ def test_choices_in_turn_are_alike(typed: bool) -> None:
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_padded_chunks_are_alike(typed: bool) -> None:
-    """OpenAI's padding is of another length in every chunk, and LiteLLM passes it on; log probabilities before it."""
+def test_padded_chunks_match_a_template(typed: bool) -> None:
+    """OpenAI's padding has another length in every chunk, and LiteLLM forwards it, also after log probabilities."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed)
     state.feed_one(event(chunk({"role": "assistant", "content": "x"})), "bytes", typed)
     for number in range(50):
         plain = chunk({"content": "x"}, logprobs={"content": [LOGPROB]}) if number < 25 else chunk({"content": "x"})
         one = {**plain, "obfuscation": "aB3dE5gH"[: number % 9]}
-        came = state.feed_one(event(one), "bytes", typed)
-        assert not typed or deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
+        read = state.feed_one(event(one), "bytes", typed)
+        assert not typed or deep_state(read) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits == 48
 
 
 @pytest.mark.parametrize("typed", [False, True])
-def test_what_is_never_alike_does_not_cost_a_template_each(typed: bool) -> None:
-    """Templates that are never of use are no longer made."""
+def test_no_more_templates_are_built_when_none_matches(typed: bool) -> None:
+    """A field that differs in every chunk makes every template useless."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed)
     for number in range(200):
@@ -193,7 +193,7 @@ SHARED = [
 
 
 def containers(value: Any) -> list[int]:
-    """Return what of a model could be changed: its own dictionaries and sets, its lists, and those inside."""
+    """Return the ids of a model's mutable parts: its dictionaries and sets, its lists, and those inside."""
     if isinstance(value, pydantic.BaseModel):
         parts = [value.__dict__, value.__pydantic_fields_set__, value.__pydantic_extra__]
         return [id(value), *map(id, parts), *(one for item in value.__dict__.values() for one in containers(item))]
@@ -201,15 +201,15 @@ def containers(value: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("one", SHARED, ids=["content", "reasoning", "arguments", "logprobs", "padding"])
-def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
-    """A caller who changes a chunk changes no other, and not what is accumulated."""
+def test_chunks_from_a_template_share_no_container(one: Any) -> None:
+    """A caller who changes a chunk changes no other chunk and no accumulated value."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed=True)
     head = chunk({"role": "assistant", "content": "x", "tool_calls": CALLS})
-    came = [state.feed_one(event(each), "bytes", typed=True) for each in (head, one, one, one)]
+    read = [state.feed_one(event(each), "bytes", typed=True) for each in (head, one, one, one)]
 
     assert state._fast_path.hits == 2
-    parts = [part for each in came for part in containers(each)]
+    parts = [part for each in read for part in containers(each)]
     assert len(parts) == len(set(parts))
 
 
@@ -222,13 +222,13 @@ def test_chunks_that_are_alike_share_nothing(one: Any) -> None:
     ],
     ids=["of the chunk", "of the choice", "usage"],
 )
-def test_chunks_with_objects_of_their_own_are_built(one: Any) -> None:
-    """What copies would share is not copied."""
+def test_chunks_with_unknown_objects_match_no_template(one: Any) -> None:
+    """Copies of such a chunk would share its objects."""
     state = new_state()
     state.feed_one(b": hello\n\n", "bytes", typed=True)
     for _ in range(4):
-        came = state.feed_one(event(one), "bytes", typed=True)
-        assert deep_state(came) == deep_state(typed_chunk(json.dumps(one).encode(), one))
+        read = state.feed_one(event(one), "bytes", typed=True)
+        assert deep_state(read) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits == 0
 
@@ -243,8 +243,8 @@ def test_chunks_with_objects_of_their_own_are_built(one: Any) -> None:
         pytest.param({"index": 0, "delta": {"content": "a"}, "own": {"content": "a"}}, id="the same name elsewhere"),
     ],
 )
-def test_what_has_no_template(choice: Any) -> None:
-    """Where more than the piece matters, or it cannot be told where it stands."""
+def test_no_template_is_built_when_more_than_the_text_matters(choice: Any) -> None:
+    """The same holds when the position of the text is ambiguous."""
     one = {**ENVELOPE, "choices": [choice]}
 
     assert build_template(json.dumps(one).encode(), one) is None

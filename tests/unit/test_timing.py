@@ -1,3 +1,5 @@
+"""Timing: first chunk, first token, rate and gaps, by a clock that the tests set."""
+
 from __future__ import annotations
 
 import pytest
@@ -16,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def timed(clock: list[float], *chunks: object) -> ChatStream:
-    """Return a stream of chunks that came half a second apart, read to its end."""
+    """Return a stream whose chunks arrived half a second apart, read to its end."""
 
     def source() -> object:
         for one in chunks:
@@ -27,7 +29,7 @@ def timed(clock: list[float], *chunks: object) -> ChatStream:
 
 
 def test_an_unused_stream_has_no_times(clock: list[float]) -> None:
-    """Nothing came yet: no times, and the duration runs."""
+    """A stream without a chunk has no times, and its duration grows."""
     stream = ChatStream(list(HELLO))
     clock[0] += 2
 
@@ -37,7 +39,7 @@ def test_an_unused_stream_has_no_times(clock: list[float]) -> None:
     assert stream.timing.tokens_per_second is None
 
 
-def test_times_are_seconds_since_the_stream_was_handed_in(clock: list[float]) -> None:
+def test_times_are_seconds_since_the_stream_was_created(clock: list[float]) -> None:
     """The first chunk is the role, the first token the first text; the end stops the clock."""
     timing = timed(clock, *HELLO).timing
     clock[0] += 10
@@ -57,23 +59,23 @@ def test_times_are_seconds_since_the_stream_was_handed_in(clock: list[float]) ->
     ],
 )
 def test_the_first_token_is_the_first_of_any_kind(first: object, clock: list[float]) -> None:
-    """Text, reasoning, a refusal or a tool call, of whichever choice."""
+    """Text, reasoning, a refusal or a tool call of any choice is a token."""
     assert timed(clock, HELLO[0], first, finish()).timing.time_to_first_token == 1.0
 
 
 def test_tokens_per_second_come_from_usage(clock: list[float]) -> None:
-    """Chunks are not tokens: without usage there is no rate; it runs from the first token to the last chunk."""
+    """The rate needs usage, because chunks are not tokens; it counts from the first token to the last chunk."""
     assert timed(clock, *HELLO).timing.tokens_per_second is None
     assert timed(clock, *HELLO, usage()).timing.tokens_per_second == 2 / 1.5
 
 
 def test_one_chunk_has_no_rate(clock: list[float]) -> None:
-    """Between a token and itself no time has gone by."""
+    """No time passes between a token and itself."""
     assert timed(clock, {**text("a", finish="stop"), "usage": usage()["usage"]}).timing.tokens_per_second is None
 
 
-def test_gaps() -> None:
-    """Quantiles of the times between chunks, by nearest rank."""
+def test_gap_is_a_quantile_of_the_times_between_chunks() -> None:
+    """The quantile is that of the nearest rank."""
     timing = StreamTiming(chunk_times=(0, 1, 3, 6))
 
     assert [timing.gap(quantile) for quantile in (0, 0.5, 0.99, 1)] == [1, 2, 3, 3]

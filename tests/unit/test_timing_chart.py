@@ -1,3 +1,5 @@
+"""The chart and the sparkline of a timing: size, marks, stalls and words."""
+
 from __future__ import annotations
 
 import json
@@ -14,13 +16,13 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def steady(number: int, gap: float = 0.01, *, wait: float = 0.5, end: float | None = None) -> StreamTiming:
-    """Return the timing of chunks that came evenly after a wait; the first is the role."""
+    """Return the timing of chunks that arrive evenly after a wait; the first is the role."""
     times = tuple(wait + index * gap for index in range(number))
     return StreamTiming(times, times[1], times[-1] if end is None else end)
 
 
 def texts(timing: StreamTiming) -> list[str]:
-    """Return the words in the picture."""
+    """Return the words in the chart."""
     return [element.text or "" for element in ET.fromstring(timing._repr_svg_()).iter(f"{SVG}text")]
 
 
@@ -31,7 +33,7 @@ def areas(timing: StreamTiming) -> list[tuple[str, float, float]]:
 
 
 def ticks(timing: StreamTiming) -> list[tuple[int, int]]:
-    """Return where the ticks stand, and how high they are."""
+    """Return the position and the height of each tick."""
     paths = [element.attrib["d"] for element in ET.fromstring(timing._repr_svg_()).iter(f"{SVG}path")]
     moves = re.findall(r"m(-?\d+) (-?\d+)v(-?\d+)", next(path for path in paths if path.startswith("m")))
     x = 0
@@ -43,8 +45,8 @@ def ticks(timing: StreamTiming) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("number", [300, 4000, 100_000])
-def test_a_picture_is_small(number: int) -> None:
-    """About 3 kB in a saved notebook, whatever the number of chunks and however they came."""
+def test_a_chart_is_small(number: int) -> None:
+    """A saved notebook grows by about 3 kB, whatever the number of chunks and their times."""
     pace = random.Random(7)
     times = [0.4]
     for _ in range(number):
@@ -55,7 +57,7 @@ def test_a_picture_is_small(number: int) -> None:
 
 
 def test_ticks_are_thinned_and_stand_for_their_chunks() -> None:
-    """Three pixels apart at least; in one tick of a burst are many, so it is higher."""
+    """Ticks stand at least three pixels apart, and a tick for many chunks is higher."""
     timing = StreamTiming((*(0.5 + index / 1000 for index in range(500)), *(0.75,) * 100), 0.5, 1.0)
     found = ticks(StreamTiming(tuple(sorted(timing.chunk_times)), 0.5, 1.0))
     burst = max(found, key=lambda tick: tick[1])
@@ -66,12 +68,12 @@ def test_ticks_are_thinned_and_stand_for_their_chunks() -> None:
 
 
 def test_few_chunks_are_a_tick_each() -> None:
-    """Nothing is thinned that has room."""
+    """Nothing is thinned when there is room."""
     assert len(ticks(steady(20))) == 20
 
 
 def test_the_wait_is_marked() -> None:
-    """From the request to the first token, with its length."""
+    """The area from the request to the first token shows its length."""
     timing = steady(51, wait=0.5)
     ((colour, left, right),) = areas(timing)
 
@@ -81,7 +83,7 @@ def test_the_wait_is_marked() -> None:
 
 
 def test_stalls_are_marked_with_their_length() -> None:
-    """A pause that is long for a reader and for this stream; the one before the end too."""
+    """A stall is a pause that is long for a reader and for this stream; the pause before the end is one, too."""
     early = tuple(0.1 + index / 100 for index in range(50))
     late = tuple(2.0 + index / 100 for index in range(50))
     timing = StreamTiming((*early, *late), 0.1, 5.49)
@@ -93,12 +95,12 @@ def test_stalls_are_marked_with_their_length() -> None:
 
 
 def test_an_even_pace_has_no_stalls() -> None:
-    """Slow is not stalled."""
+    """A slow stream is not a stalled one."""
     assert [colour for colour, _, _ in areas(steady(10, gap=2.0))] == ["#fff1c9"]
 
 
-def test_labels_do_not_run_into_each_other() -> None:
-    """Of two stalls side by side one has its length written over it; both are coloured."""
+def test_labels_do_not_overlap() -> None:
+    """Two stalls side by side are both coloured, and one shows its length."""
     times = (0.0, *(5.0 + index / 100 for index in range(50)), 5.8, *(6.1 + index / 100 for index in range(400)))
     timing = StreamTiming((*times, 60.0), 0.0, 60.0)
 
@@ -115,7 +117,7 @@ def test_labels_do_not_run_into_each_other() -> None:
     ],
 )
 def test_the_axis_is_in_round_seconds(duration: float, marks: list[str]) -> None:
-    """About eight marks, and what they are."""
+    """The axis has about eight marks and a title."""
     found = texts(StreamTiming(duration=duration))
 
     assert [text for text in found if re.fullmatch(r"[\d.]+", text)] == marks
@@ -134,26 +136,26 @@ def test_the_axis_is_in_round_seconds(duration: float, marks: list[str]) -> None
         (StreamTiming((1.0, 2.0), 1.0, 0.0), "first token 1.00 s, 2 chunks in 2.00 s"),
     ],
 )
-def test_odd_timings(timing: StreamTiming, words: str) -> None:
-    """Nothing, one chunk, no time at all, no token, an end before the last chunk."""
+def test_a_chart_of_an_unusual_timing_has_a_title(timing: StreamTiming, words: str) -> None:
+    """Cases: nothing, one chunk, no time at all, no token, an end before the last chunk."""
     assert texts(timing)[0] == words
     assert str(timing).endswith(f"  {words}")
 
 
-def test_the_line() -> None:
-    """A letter per fortieth of the time, the higher the more chunks came in it; a dot is none."""
+def test_the_sparkline_has_a_character_per_fortieth_of_the_time() -> None:
+    """The character is higher for more chunks, and a dot for none."""
     timing = StreamTiming((*(0.5,) * 4, 0.75, 0.99), 0.5, 1.0)
 
     assert str(timing).partition("  ")[0] == "····················█·········▂········▂"
 
 
-def test_the_line_of_many_chunks() -> None:
-    """As long as any other."""
+def test_the_sparkline_of_many_chunks_has_the_same_length() -> None:
+    """100,000 chunks are shown by forty characters."""
     assert len(str(steady(100_000)).partition("  ")[0]) == 40
 
 
 def test_to_dict_is_json() -> None:
-    """Figures under their OpenTelemetry names where they have one, in seconds."""
+    """Figures have their OpenTelemetry names where one exists, and are in seconds."""
     timing = StreamTiming((0.5, 1.0, 2.0), 1.0, 2.5, 20)
 
     assert json.loads(json.dumps(timing.to_dict())) == {

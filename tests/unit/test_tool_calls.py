@@ -1,3 +1,5 @@
+"""Tool calls: deltas with and without index, id, name and type."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,27 +9,27 @@ from chunks import HELLO, accumulate, chunk, finish, message_of, tool
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
 
-def piece(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
+def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     return {**more, "function": function}
 
 
-def calls(*pieces: Any) -> list[tuple[Any, str, str]]:
-    """Return id, name and arguments of each call that the pieces make, one piece a chunk."""
-    made = accumulate(*(tool(one) for one in pieces), finish("tool_calls")).tool_calls
+def calls(*deltas: Any) -> list[tuple[Any, str, str]]:
+    """Return id, name and arguments of each call that the deltas make, one delta a chunk."""
+    made = accumulate(*(tool(one) for one in deltas), finish("tool_calls")).tool_calls
     return [(call.to_dict().get("id"), call.function.name, call.function.arguments) for call in made]  # type: ignore[union-attr]
 
 
 PARIS = '{"city":"Paris"}'
 
 
-def test_one_call_in_pieces() -> None:
-    """The result has the SDK's types, a type where none came, no index, and null content."""
+def test_one_call_is_assembled() -> None:
+    """The call has the SDK's type, a default `type` and no index, and the content is null."""
     chunks = (
         chunk({"role": "assistant", "content": ""}),
-        tool(piece("", index=0, id="a", name="f")),
-        tool(piece('{"city":', index=0)),
-        tool(piece('"Paris"}', index=0)),
+        tool(call_delta("", index=0, id="a", name="f")),
+        tool(call_delta('{"city":', index=0)),
+        tool(call_delta('"Paris"}', index=0)),
         finish("tool_calls"),
     )
 
@@ -39,102 +41,112 @@ def test_one_call_in_pieces() -> None:
     assert isinstance(accumulate(*chunks).tool_calls[0], ChatCompletionMessageFunctionToolCall)
 
 
-def test_parallel_calls_interleaved() -> None:
-    """Pieces of several calls are told apart by their index."""
-    pieces = (
-        piece(index=0, id="a", name="f"),
-        piece(index=1, id="b", name="g"),
-        piece("{", index=0),
-        piece("[", index=1),
-        piece("}", index=0),
-        piece("]", index=1),
+def test_interleaved_calls_are_separated_by_index() -> None:
+    """The index tells the calls apart."""
+    deltas = (
+        call_delta(index=0, id="a", name="f"),
+        call_delta(index=1, id="b", name="g"),
+        call_delta("{", index=0),
+        call_delta("[", index=1),
+        call_delta("}", index=0),
+        call_delta("]", index=1),
     )
 
-    assert calls(*pieces) == [("a", "f", "{}"), ("b", "g", "[]")]
+    assert calls(*deltas) == [("a", "f", "{}"), ("b", "g", "[]")]
 
 
-def test_pieces_without_an_index() -> None:
-    """One call is one call although no piece has an index (ollama#15457)."""
-    assert calls(piece("", id="a", name="f"), piece("{"), piece("}")) == [("a", "f", "{}")]
+def test_deltas_without_an_index_make_one_call() -> None:
+    """One call is one call although no delta has an index (ollama#15457)."""
+    assert calls(call_delta("", id="a", name="f"), call_delta("{"), call_delta("}")) == [("a", "f", "{}")]
 
 
-def test_two_calls_without_an_index() -> None:
-    """Without an index, a new id opens a call, and a known one continues it (openai-python#2806)."""
-    pieces = (piece("{", id="a", name="f"), piece("}", id="a"), piece("{", id="b", name="g"), piece("}"))
-
-    assert calls(*pieces) == [("a", "f", "{}"), ("b", "g", "{}")]
-
-
-def test_two_calls_without_index_and_id() -> None:
-    """Without both, a name opens a call once the last one has arguments."""
-    assert calls(piece(name="f"), piece("{}"), piece("{}", name="g")) == [(None, "f", "{}"), (None, "g", "{}")]
-
-
-def test_two_calls_both_with_index_0() -> None:
-    """Another id at the same index is another call (litellm#21331); pieces without id go to the newest."""
-    pieces = (
-        piece("{", index=0, id="a", name="f"),
-        piece("}", index=0),
-        piece("[", index=0, id="b", name="g"),
-        piece("]", index=0),
+def test_a_new_id_opens_a_call_without_an_index() -> None:
+    """A known id continues its call (openai-python#2806)."""
+    deltas = (
+        call_delta("{", id="a", name="f"),
+        call_delta("}", id="a"),
+        call_delta("{", id="b", name="g"),
+        call_delta("}"),
     )
 
-    assert calls(*pieces) == [("a", "f", "{}"), ("b", "g", "[]")]
+    assert calls(*deltas) == [("a", "f", "{}"), ("b", "g", "{}")]
 
 
-def test_ids_that_alternate_at_one_index() -> None:
-    """A known id continues its call, also where two share an index."""
-    pieces = (
-        piece("{", index=0, id="a", name="f"),
-        piece("[", index=0, id="b", name="g"),
-        piece("}", index=0, id="a"),
-        piece("]", index=0, id="b"),
+def test_a_name_opens_a_call_without_index_and_id() -> None:
+    """The name opens one only if the last call has arguments."""
+    assert calls(call_delta(name="f"), call_delta("{}"), call_delta("{}", name="g")) == [
+        (None, "f", "{}"),
+        (None, "g", "{}"),
+    ]
+
+
+def test_another_id_at_the_same_index_opens_a_call() -> None:
+    """Deltas without an id belong to the newest call (litellm#21331)."""
+    deltas = (
+        call_delta("{", index=0, id="a", name="f"),
+        call_delta("}", index=0),
+        call_delta("[", index=0, id="b", name="g"),
+        call_delta("]", index=0),
     )
 
-    assert calls(*pieces) == [("a", "f", "{}"), ("b", "g", "[]")]
+    assert calls(*deltas) == [("a", "f", "{}"), ("b", "g", "[]")]
 
 
-def test_id_and_name_repeated_in_every_piece() -> None:
-    """Repeated ids and names count once."""
-    assert calls(piece("{", index=0, id="a", name="f"), piece("}", index=0, id="a", name="f")) == [("a", "f", "{}")]
+def test_a_known_id_continues_its_call_at_a_shared_index() -> None:
+    """Two calls that share an index are told apart by their ids."""
+    deltas = (
+        call_delta("{", index=0, id="a", name="f"),
+        call_delta("[", index=0, id="b", name="g"),
+        call_delta("}", index=0, id="a"),
+        call_delta("]", index=0, id="b"),
+    )
+
+    assert calls(*deltas) == [("a", "f", "{}"), ("b", "g", "[]")]
 
 
-def test_indices_that_start_late_and_have_gaps() -> None:
-    """The order is by index; what they are does not matter (pipecat#5342)."""
-    assert calls(piece("{}", index=5, id="b", name="g"), piece("{}", index=1, id="a", name="f")) == [
+def test_id_and_name_repeated_in_every_delta_count_once() -> None:
+    """Ids and names are not concatenated."""
+    assert calls(call_delta("{", index=0, id="a", name="f"), call_delta("}", index=0, id="a", name="f")) == [
+        ("a", "f", "{}")
+    ]
+
+
+def test_calls_are_ordered_by_index() -> None:
+    """Indices may start late and have gaps (pipecat#5342)."""
+    assert calls(call_delta("{}", index=5, id="b", name="g"), call_delta("{}", index=1, id="a", name="f")) == [
         ("a", "f", "{}"),
         ("b", "g", "{}"),
     ]
 
 
-def test_an_index_in_quotes() -> None:
-    """An index may come as text."""
-    assert calls(piece("{", index="0", id="a", name="f"), piece("}", index=0)) == [("a", "f", "{}")]
+def test_an_index_in_quotes_is_its_number() -> None:
+    """A gateway may send the index as text."""
+    assert calls(call_delta("{", index="0", id="a", name="f"), call_delta("}", index=0)) == [("a", "f", "{}")]
 
 
-def test_an_id_that_comes_late() -> None:
-    """The call at its index waits for it, and so does the last one without an index."""
-    assert calls(piece(index=0, name="f"), piece("{}", index=0, id="a")) == [("a", "f", "{}")]
-    assert calls(piece(name="f"), piece("{}", id="a")) == [("a", "f", "{}")]
+def test_a_late_id_belongs_to_the_call_at_its_index() -> None:
+    """Without an index, the id belongs to the last call."""
+    assert calls(call_delta(index=0, name="f"), call_delta("{}", index=0, id="a")) == [("a", "f", "{}")]
+    assert calls(call_delta(name="f"), call_delta("{}", id="a")) == [("a", "f", "{}")]
 
 
 @pytest.mark.parametrize(
     ("arguments", "as_text"),
     [({"city": "Zürich"}, '{"city": "Zürich"}'), ([1], "[1]"), (5, "5"), (False, "false")],
 )
-def test_arguments_that_are_no_string(arguments: Any, as_text: str) -> None:
+def test_arguments_that_are_no_string_become_json(arguments: Any, as_text: str) -> None:
     """An object, a list or a number is kept as its JSON text."""
-    assert calls(piece(arguments, index=0, id="a", name="f")) == [("a", "f", as_text)]
+    assert calls(call_delta(arguments, index=0, id="a", name="f")) == [("a", "f", as_text)]
 
 
-def test_a_continuation_without_function() -> None:
-    """`function: null` and no function at all continue with nothing."""
-    assert calls(piece("{}", index=0, id="a", name="f"), {"index": 0, "function": None}, {"index": 0}) == [
+def test_a_delta_without_a_function_adds_nothing() -> None:
+    """`function: null` and no function at all are accepted."""
+    assert calls(call_delta("{}", index=0, id="a", name="f"), {"index": 0, "function": None}, {"index": 0}) == [
         ("a", "f", "{}")
     ]
 
 
-def test_a_custom_call() -> None:
+def test_a_custom_call_is_assembled() -> None:
     """Custom tools have a name and free input."""
     chunks = (
         tool({"index": 0, "id": "a", "type": "custom", "custom": {"name": "sql", "input": "SELECT "}}),
@@ -148,24 +160,24 @@ def test_a_custom_call() -> None:
 
 
 def test_unknown_fields_of_a_call_are_kept() -> None:
-    """Gemini's thought signatures must go back in the next turn."""
+    """Gemini's thought signatures must be sent back in the next turn."""
     signature = {"google": {"thought_signature": "x"}}
-    (call,) = accumulate(tool(piece("{}", index=0, id="a", name="f", extra_content=signature))).tool_calls
+    (call,) = accumulate(tool(call_delta("{}", index=0, id="a", name="f", extra_content=signature))).tool_calls
 
     assert call.to_dict()["extra_content"] == signature
 
 
-def test_a_whole_call_and_the_finish_in_one_chunk() -> None:
-    """Nothing needs a second chunk."""
-    accumulator = accumulate(tool(piece(PARIS, index=0, id="a", name="f"), finish="tool_calls"))
+def test_a_whole_call_and_its_finish_reason_may_share_a_chunk() -> None:
+    """One chunk is enough for a call."""
+    accumulator = accumulate(tool(call_delta(PARIS, index=0, id="a", name="f"), finish="tool_calls"))
 
     assert accumulator.finish_reason == "tool_calls"
     assert len(accumulator.tool_calls) == 1
 
 
-def test_calls_of_each_choice_are_its_own() -> None:
+def test_calls_of_different_choices_are_separate() -> None:
     """The same index in two choices is two calls."""
-    chunks = (tool(piece("{}", index=0, id=name, name=name), index=number) for number, name in enumerate("ab"))
+    chunks = (tool(call_delta("{}", index=0, id=name, name=name), index=number) for number, name in enumerate("ab"))
     completion = accumulate(*chunks).completion
 
     assert [choice.to_dict()["message"]["tool_calls"][0]["id"] for choice in completion.choices] == ["a", "b"]  # type: ignore[index]
