@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 
+from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
@@ -27,11 +29,9 @@ else:
 __all__ = ["AsyncTensorloop", "Tensorloop"]
 
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
-_RETRY_AFTER = ("retry-after-ms", "retry-after")
 # The SDK waits 600 s for the next byte. Between the chunks of a stream a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx2.Timeout(600, connect=5.0, read=60)
 _OTHER_WAYS_IN = ("provider", "workload_identity")
-_BUDGET_SPENT = "budget_exceeded"
 
 
 class _Gateway(_SDKClient):
@@ -52,21 +52,18 @@ class _Gateway(_SDKClient):
 
     def _should_retry(self, response: httpx2.Response) -> bool:
         # Its body was read when it came, because this cannot wait for it in async code.
-        if response.status_code == 429 and _is_budget_spent(_body_of(response)):
+        if response.status_code == 429 and is_budget_spent(_body_of(response)):
             return False
         return super()._should_retry(response)
 
     def _parse_retry_after_header(self, response_headers: httpx2.Headers | None = None) -> float | None:
-        told = super()._parse_retry_after_header(response_headers)
-        if told is None and response_headers is not None:
-            # LiteLLM passes the headers of its upstream on under names of its own.
-            upstream = {name: response_headers.get(f"llm_provider-{name}") for name in _RETRY_AFTER}
-            headers = httpx2.Headers({name: value for name, value in upstream.items() if value is not None})
-            told = super()._parse_retry_after_header(headers)
-        return told
+        wait = super()._parse_retry_after_header(response_headers)
+        if wait is None and response_headers is not None:
+            wait = retry_after(response_headers, time.time())
+        return wait
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
-        if _is_budget_spent(body):
+        if is_budget_spent(body):
             err_msg += (
                 " (The budget of this key is spent: asking again does not help before the budget is raised or its "
                 "period begins anew.)"
@@ -244,11 +241,6 @@ def _body_of(response: httpx2.Response) -> object:
         return response.json()
     except ValueError:
         return None
-
-
-def _is_budget_spent(body: object) -> bool:
-    error = body.get("error", body) if isinstance(body, dict) else None
-    return isinstance(error, dict) and _BUDGET_SPENT in (error.get("type"), error.get("code"))
 
 
 def _unstreamed_timeout(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:

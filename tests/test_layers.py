@@ -22,15 +22,16 @@ ALLOWED: dict[str, set[str]] = {
     "_stream.watchdog": set(),
     "replay": set(),
     "_sse": {"_errors"},
+    "_retry": {"_errors"},
     "_timing": {"_timing_chart"},
-    "_stream": {"_sse", "_errors", "_callbacks", "_timing", "_stream.settings", "_stream.watchdog"},
+    "_stream": {"_sse", "_retry", "_errors", "_callbacks", "_timing", "_stream.settings", "_stream.watchdog"},
     "_chat": {"_stream"},
     "_forward": {"_chat"},
     "_display": {"_chat"},
     "_stream_classes": {"_chat"},
-    "_client": {"_stream_classes"},
+    "_client": {"_stream_classes", "_retry"},
     "notebook": {"_display"},
-    "prompts": {"_chat"},
+    "prompts": {"_chat", "_retry"},
     "prompts_dask": {"prompts", "_client"},
     "resumable": {"_forward"},
 }
@@ -38,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
 PURE = (
     "_callbacks",
+    "_retry",
     "_sse",
     "_timing",
     "_timing_chart",

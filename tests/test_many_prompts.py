@@ -26,9 +26,9 @@ from hypothesis import given, strategies as st
 from sockets import soon
 from streams import ASK, HELLO, Body, event, finish, sse, text
 
-from tensorloop_stream import AsyncTensorloop, StreamDecodeError, StreamProviderError, StreamTruncatedError
+from tensorloop_stream import AsyncTensorloop, StreamProviderError
 from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
-from tensorloop_stream.prompts.jsonl import classify_error, read_answers
+from tensorloop_stream.prompts.jsonl import read_answers
 from tensorloop_stream.replay import ReplayServer
 
 _T = TypeVar("_T")
@@ -352,50 +352,6 @@ def test_answers_end_with_a_newline_byte_alone() -> None:
     line = json.dumps({"id": "a", "completion": {"text": "\u2028\u0085"}}, ensure_ascii=False).encode() + b"\n"
 
     assert read_answers(io.BytesIO(line * 2)) == ({"a"}, 2 * len(line))
-
-
-# What errors mean
-
-
-def status_error(status: int, kind: str = "", **more: Any) -> openai.APIStatusError:
-    body = {"type": kind, "message": "no", "code": str(status), **more}
-    response = httpx2.Response(status, request=httpx2.Request("POST", "http://test"))
-    made = openai.AuthenticationError if status == 401 else openai.APIStatusError
-    return made("no", response=response, body=body)
-
-
-@pytest.mark.parametrize(
-    ("error", "means"),
-    [
-        (status_error(429, "budget_exceeded"), "stop"),
-        (status_error(429, code="budget_exceeded"), "stop"),
-        (status_error(400, "budget_exceeded"), "stop"),  # older LiteLLM
-        (StreamProviderError("no", body={"type": "budget_exceeded", "code": "429"}), "stop"),
-        (status_error(401), "stop"),
-        (status_error(429, "rate_limit_error"), "wait"),
-        (status_error(429, "throttling_error"), "wait"),
-        (StreamProviderError("no", body={"type": "rate_limit_error", "code": "429"}), "wait"),
-        (status_error(408), "again"),
-        (status_error(409), "again"),
-        (status_error(500), "again"),
-        (status_error(503), "again"),
-        (openai.APITimeoutError(httpx2.Request("POST", "http://test")), "again"),
-        (openai.APIConnectionError(request=httpx2.Request("POST", "http://test")), "again"),
-        (StreamTruncatedError("no"), "again"),
-        (StreamProviderError("no", body={"code": "500"}), "again"),
-        (StreamProviderError("no", body="words"), "again"),
-        (StreamProviderError("no", body={"code": "400"}), "fail"),
-        (StreamDecodeError("no"), "fail"),
-        (status_error(400), "fail"),
-        (status_error(403), "fail"),
-        (status_error(404), "fail"),
-        (status_error(422), "fail"),
-    ],
-    ids=lambda value: f"{type(value).__name__} {getattr(value, 'code', value)}",
-)
-def test_what_an_error_means(error: openai.APIError, means: str) -> None:
-    """A spent budget and a refused key end the run, a limit is waited for, what may pass is asked again."""
-    assert classify_error(error) == means
 
 
 # Asking

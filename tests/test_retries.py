@@ -23,8 +23,8 @@ from tensorloop_stream import (
     StreamTimeoutError,
     StreamTruncatedError,
     Tensorloop,
+    _retry,
 )
-from tensorloop_stream._stream import state
 from tensorloop_stream.replay import ReplayServer
 
 # An async limit that ends while a connection is made: the HTTP libraries may leave the socket to the garbage.
@@ -48,7 +48,7 @@ def server(recording: Path) -> Iterator[ReplayServer]:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The back-off is there, and short."""
-    monkeypatch.setattr(state, "_FIRST_DELAY", 0.01)
+    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.01)
 
 
 # Restarts

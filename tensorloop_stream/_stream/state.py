@@ -12,11 +12,12 @@ from tensorloop_stream._chat.accumulation import Accumulation
 from tensorloop_stream._chat.fast_path.matcher import FastPath
 from tensorloop_stream._chat.models import as_chunk, as_mapping, construct_chunk, parse_object, typed_chunk, valid_chunk
 from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
+from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter
 from tensorloop_stream._telling import CallbackPlan
 from tensorloop_stream._timing import StreamTiming
 
-from .translate import error_body, is_bare_error, may_restart, provider_error, speaks_for_itself, translated
+from .translate import error_body, is_bare_error, provider_error, speaks_for_itself, translated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from .settings import StreamSettings
     from .sources import Kind
-
-# The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
-_FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
 
 
 class StreamState:
@@ -366,9 +364,8 @@ class StreamState:
         """Return the seconds to wait before the stream is opened anew, `None` if it must not be."""
         if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
-        delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
         self.restarted += 1
-        return delay * (1 - _JITTER * random())  # noqa: S311 - spreads restarts, guards nothing
+        return backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
 
     # What there is to see
 

@@ -13,13 +13,10 @@ from tensorloop_stream._errors import (
     StreamError,
     StreamProviderError,
     StreamTimeoutError,
-    StreamTruncatedError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_RETRIED_STATUS = frozenset({408, 409, 429})
 
 
 def translated(error: Exception, so_far: str, **facts: Any) -> Exception:
@@ -48,16 +45,6 @@ def provider_error(body: Any, so_far: str, **facts: Any) -> StreamProviderError:
     if not message or not isinstance(message, str):
         message = "the gateway sent an error without a message"
     return StreamProviderError(f"{message} (in the stream, after {so_far})", **facts, body=body)
-
-
-def may_restart(error: Exception) -> bool:
-    """Tell whether asking anew may help: after cuts, and where the SDK would retry the status."""
-    if isinstance(error, StreamProviderError):
-        status, kind = error.status_code, error.type
-        if "budget_exceeded" in (kind, error.code):
-            return False
-        return status is None or status in _RETRIED_STATUS or status >= 500
-    return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
 
 
 def is_bare_error(chunk: Mapping[str, Any]) -> bool:

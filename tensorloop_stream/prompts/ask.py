@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import openai
 
+from tensorloop_stream._retry import backoff, classify_error, retry_after
 from tensorloop_stream._stream.async_stream import AsyncChatStream
 
-from .jsonl import answer_to, backoff, classify_error
+from .jsonl import answer_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -58,7 +60,7 @@ async def ask(
                 async with stream:
                     await stream.until_done()
             except openai.APIError as error:
-                means, wait = classify_error(error), retry_after(client, error)
+                means, wait = classify_error(error), _requested_wait(error)
                 failures += means != "wait" or wait is None
                 if means in {"stop", "fail"} or failures == requests:
                     if means != "stop" or partial_completion(stream):
@@ -136,9 +138,6 @@ def partial_completion(stream: AsyncChatStream | None) -> ChatCompletion | None:
     return completion if completion is not None and completion.choices else None
 
 
-def retry_after(client: openai.AsyncOpenAI, error: openai.APIError) -> float | None:
-    """Return for how many seconds the gateway wants rest, if it says so."""
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    wait = client._parse_retry_after_header(error.response.headers)  # noqa: SLF001 - knows all its forms
-    return wait if wait is not None and wait > 0 else None
+def _requested_wait(error: openai.APIError) -> float | None:
+    """Return the seconds that the gateway asks to wait, if its response names them."""
+    return retry_after(error.response.headers, time.time()) if isinstance(error, openai.APIStatusError) else None

@@ -5,26 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import openai
-
-from tensorloop_stream._errors import StreamError
-from tensorloop_stream._stream.translate import may_restart
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from openai.types.chat import ChatCompletion
 
-__all__ = ["Answer", "Prompt", "answer_to", "backoff", "classify_error", "encoded", "read_answers", "read_prompts"]
+__all__ = ["Answer", "Prompt", "answer_to", "encoded", "read_answers", "read_prompts"]
 
 Answer: TypeAlias = dict[str, Any]
 """`{"id": ..., "completion": {...}}`; a failure has an `"error"`, too, and its completion is as far as it came."""
-ErrorClass: TypeAlias = Literal["stop", "wait", "again", "fail"]
 
 _LINE_BEGINS = b'{"id": "'
-_FIRST_DELAY, _MAX_DELAY = 0.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +142,3 @@ def encoded(answer: Answer) -> bytes:
         return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
     except UnicodeEncodeError:  # a model's half of a character
         return json.dumps(answer).encode() + b"\n"
-
-
-def classify_error(error: openai.APIError) -> ErrorClass:
-    """Tell what an error means: stop the run, all wait, ask this one again, or it has failed."""
-    if "budget_exceeded" in (error.type, error.code) or isinstance(error, openai.AuthenticationError):
-        return "stop"
-    status = getattr(error, "status_code", None)
-    if status == 429:
-        return "wait"
-    if isinstance(error, StreamError):
-        return "again" if may_restart(error) else "fail"
-    if isinstance(error, openai.APIConnectionError):
-        return "again"
-    return "again" if status in {408, 409} or (status or 0) >= 500 else "fail"
-
-
-def backoff(failures: int) -> float:
-    """Return the seconds to wait where the gateway names none: half a second, doubled up to eight (the SDK's)."""
-    return min(_FIRST_DELAY * 2.0 ** (failures - 1), _MAX_DELAY)
