@@ -581,7 +581,7 @@ async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis
 
 async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
     """Nor does what it has not read gather in the process: it is in Redis, and is read when it is wanted."""
-    from tensorloop_stream.resumable import _chat
+    from tensorloop_stream.resumable import _inbox
 
     pieces = [f"{number}:{'x' * 10_000}" for number in range(100)]
     path = cassette(tmp_path / "long.yaml", *answer(*pieces))
@@ -590,7 +590,7 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
         slow = await both[1].read(name)
         begun = await anext(slow)
         fast = await asyncio.gather(*(read(both[1], name) for _ in range(3)))
-        waiting = slow._size
+        waiting = slow._reader._inbox._size
         rest = b"".join([data async for data in slow])
 
     assert {one.body for one in fast} == {begun + rest}
@@ -598,7 +598,7 @@ async def test_a_slow_reader_holds_nobody_up(redis: Redis, redis_port: int, name
         event.data for event in SSEDecoder().feed(b"".join(answer(*pieces)))
     ][:100]
     # The events of one read may be more.
-    assert waiting <= _chat.BUFFER + 10_200
+    assert waiting <= _inbox.BUFFER + 10_200
 
 
 async def test_an_answer_without_an_end_is_ended(redis: Redis, redis_port: int, name: str) -> None:
@@ -673,7 +673,7 @@ async def test_a_reader_that_waits_is_kept(redis: Redis, redis_port: int, name: 
 
         assert await asoon(lambda: bool(reads), PATIENCE)
     assert reads[0].without_ids == HAIKU_BODY
-    assert not both[1]._hub.waiting
+    assert not both[1]._hub._waiting
 
 
 PROGRAM = """

@@ -1,12 +1,12 @@
-"""A reader of a stream, as fast or slow as it likes."""
+"""Follow one stream from any of its events on, at the reader's own speed."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Self
 
 from redis.exceptions import RedisError
 
+from ._inbox import Inbox
 from ._log_format import UNAVAILABLE, Playhead, RefusedError
 from ._log_store import COUNT, entries_after, open_log
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from ._hub import Hub
     from ._log_format import Entry
     from ._pipeline import Commands
-
-# Bytes that wait here for a reader. One that lets more come reads on from Redis, at its own pace.
-BUFFER = 256 * 1024
 
 
 class FollowedChat:
@@ -36,79 +33,30 @@ class FollowedChat:
     headers: dict[str, str]
     """For the browser, as those of `aforward_chat`."""
 
-    def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
-        self.key = key
-        self._hub = hub
-        self._commands = commands
-        self._playhead = Playhead(0)
+    def __init__(self, reader: LogReader, first: bytes) -> None:
+        self._reader = reader
         # What came while the status was not known.
-        self._first = b""
-        # Given by the hub.
-        self._arrived: list[Entry] = []
-        self._size = 0
-        self._error: bytes | None = None
-        self._is_silent = False
-        self._wake = asyncio.Event()
-        self._is_behind = True
-        self._is_followed = False
-
-    async def open(self, last_event_id: str | None) -> Self:
-        """Find the place, and wait until the status is known."""
-        playhead = self._playhead
-        try:
-            playhead = self._playhead = await open_log(self._commands, self.key, last_event_id)
-        except RefusedError as refused:
-            self._first = playhead.fail(refused.error)
-        except RedisError:
-            self._first = playhead.fail(UNAVAILABLE)
-        while not playhead.ended and (playhead.head is None or (self._is_behind and not self._first)):
-            self._first += await self._next()
-        assert playhead.head is not None
-        self.status_code, self.headers = playhead.head.status, playhead.head.headers
-        if playhead.ended and not self._first:
+        self._first = first
+        head = reader.playhead.head
+        assert head is not None
+        self.status_code, self.headers = head.status, head.headers
+        if reader.playhead.ended and not first:
             self.status_code, self.headers = 204, {"Cache-Control": "no-store"}
-        return self
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Up to which entry it has everything."""
-        return self._playhead.stream, self._playhead.number
-
-    def give(self, entries: list[Entry], size: int) -> bool:
-        """Take entries from the hub; return whether to be given the next ones, too."""
-        self._wake.set()
-        self._is_followed = not self._arrived or self._size + size <= BUFFER
-        self._is_behind = not self._is_followed
-        if self._is_followed:
-            self._arrived += entries
-            self._size += size
-        return self._is_followed
-
-    def ping(self) -> None:
-        """Send a comment, unless there is something to send."""
-        self._wake.set()
-        self._is_silent = True
-
-    def fail(self, error: bytes) -> None:
-        """Take an error that ends this reading, and not the stream."""
-        self._wake.set()
-        self._error = error
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         data, self._first = self._first, b""
-        while not data and not self._playhead.ended:
-            data = await self._next()
+        while not data and not self._reader.playhead.ended:
+            data = await self._reader.read()
         if not data:
             raise StopAsyncIteration
         return data
 
     async def aclose(self) -> None:
         """Leave; the stream goes on."""
-        self._playhead.ended = True
-        self._hub.leave(self)
+        self._reader.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,43 +66,77 @@ class FollowedChat:
     ) -> None:
         await self.aclose()
 
-    async def _next(self) -> bytes:
+
+async def follow(hub: Hub, commands: Commands, key: str, last_event_id: str | None) -> FollowedChat:
+    """Find the place in a log, and wait until the status is known."""
+    reader = LogReader(hub, commands, key)
+    return FollowedChat(reader, await reader.open(last_event_id))
+
+
+class LogReader:
+    """Read one log: from Redis up to its last entry, then from the inbox that the hub fills."""
+
+    def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
+        self.playhead = Playhead(0)
+        self._hub = hub
+        self._commands = commands
+        self._key = key
+        self._inbox = Inbox()
+        # Whether the last read from Redis reached the last entry, and the hub was not asked since.
+        self._is_at_end = False
+
+    async def open(self, last_event_id: str | None) -> bytes:
+        """Read until the status is known, and return the bytes that were read with it."""
+        first = b""
+        playhead = self.playhead
         try:
-            data = self._playhead.take(await self._entries())
-            if not data and not self._arrived and self._error is not None:
-                data = self._playhead.fail(self._error)
-            if not data and self._is_silent:
-                data = self._playhead.ping()
-            self._is_silent = False
+            playhead = self.playhead = await open_log(self._commands, self._key, last_event_id)
+        except RefusedError as refused:
+            first = playhead.fail(refused.error)
         except RedisError:
-            data = self._playhead.fail(UNAVAILABLE)
+            first = playhead.fail(UNAVAILABLE)
+        while not playhead.ended and (playhead.head is None or (self._is_behind and not first)):
+            first += await self.read()
+        return first
+
+    async def read(self) -> bytes:
+        """Return the next bytes for the reader; empty where an entry holds none."""
+        try:
+            data = self.playhead.take(await self._entries())
+            if not data and self._inbox.error is not None:
+                data = self.playhead.fail(self._inbox.error)
+            if not data and self._inbox.has_ping:
+                data = self.playhead.ping()
+            self._inbox.has_ping = False
+        except RedisError:
+            data = self.playhead.fail(UNAVAILABLE)
         except BaseException:
             # The browser left.
-            await self.aclose()
+            self.close()
             raise
-        if self._playhead.ended:
-            self._hub.leave(self)
+        if self.playhead.ended:
+            self._hub.leave(self._key, self._inbox)
         return data
 
-    async def _wait(self) -> None:
-        self._wake.clear()
-        self._hub.waiting.add(self)
-        try:
-            await self._wake.wait()
-        finally:
-            self._hub.waiting.discard(self)
+    def close(self) -> None:
+        """Read nothing more."""
+        self.playhead.ended = True
+        self._hub.leave(self._key, self._inbox)
+
+    @property
+    def _is_behind(self) -> bool:
+        return not self._is_at_end and not self._inbox.is_followed
 
     async def _entries(self) -> list[Entry]:
-        while not self._arrived and self._error is None and not self._is_silent:
-            if self._is_followed:
-                await self._wait()
-            elif self._is_behind:
-                entries = await entries_after(self._commands, self.key, *self.place)
-                self._is_behind = len(entries) == COUNT
-                return entries
-            elif not self._hub.follow(self):
-                self._is_behind = True
+        inbox, position = self._inbox, (self.playhead.stream, self.playhead.number)
+        while inbox.is_empty:
+            if inbox.is_followed:
+                await self._hub.wait(inbox)
+            elif self._is_at_end:
+                self._is_at_end = False
+                inbox.is_followed = self._hub.follow(self._key, position, inbox)
             else:
-                self._is_followed = True
-        arrived, self._arrived, self._size = self._arrived, [], 0
-        return arrived
+                entries = await entries_after(self._commands, self._key, *position)
+                self._is_at_end = len(entries) < COUNT
+                return entries
+        return inbox.take()

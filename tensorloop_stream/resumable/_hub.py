@@ -18,7 +18,7 @@ from ._pipeline import WINDOW, persist
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from ._chat import FollowedChat
+    from ._inbox import Inbox
     from ._log_format import Entry
     from ._pipeline import Commands
     from ._producer import Producers
@@ -29,10 +29,10 @@ SILENCE = 15.0
 
 @dataclass(slots=True)
 class _Followed:
-    # Up to which entry all followers have been given everything.
+    # Up to which entry all inboxes have been given everything.
     position: tuple[int, int]
-    # Readers that were dropped without being closed leave by themselves.
-    followers: WeakSet[FollowedChat] = field(default_factory=WeakSet)
+    # Those of readers that were dropped without being closed leave by themselves.
+    inboxes: WeakSet[Inbox] = field(default_factory=WeakSet)
     # When they were last given anything.
     heard: float = field(default_factory=time.monotonic)
 
@@ -44,22 +44,22 @@ class _Followed:
         self.position = position_of(entries[-1][0])
         self.heard = time.monotonic()
         size = sum(len(value) for _, fields in entries for value in fields.values())
-        for follower in list(self.followers):
-            if not follower.give(entries, size):
-                self.followers.discard(follower)
+        for inbox in list(self.inboxes):
+            if not inbox.give(entries, size):
+                self.inboxes.discard(inbox)
         if self.position[1] == LAST:
-            self.followers.clear()
+            self.inboxes.clear()
 
     def ping(self) -> None:
         if time.monotonic() - self.heard >= SILENCE:
             self.heard = time.monotonic()
-            for follower in list(self.followers):
-                follower.ping()
+            for inbox in list(self.inboxes):
+                inbox.ping()
 
     def fail(self, error: bytes) -> None:
-        for follower in list(self.followers):
-            follower.fail(error)
-        self.followers.clear()
+        for inbox in list(self.inboxes):
+            inbox.fail(error)
+        self.inboxes.clear()
 
 
 class Hub:
@@ -83,35 +83,43 @@ class Hub:
         self._expires = expires
         self._followed: dict[str, _Followed] = {}
         # Nothing else may hold a task that waits here: an event loop does not.
-        self.waiting: set[FollowedChat] = set()
+        self._waiting: set[Inbox] = set()
         self._inbox, self._inbox_at = inbox_key(self.process), b"0-0"
         self._is_waiting = False
         self._is_closed = False
         self._task: asyncio.Task[None] | None = None
 
-    def follow(self, follower: FollowedChat) -> bool:
-        """Give the follower all that comes from now on; `False` if it has to read on to where the others are."""
+    def follow(self, key: str, position: tuple[int, int], inbox: Inbox) -> bool:
+        """Give the inbox all that comes after the position; `False` if its reader has to catch up with others first."""
         if self._is_closed:
-            follower.fail(UNAVAILABLE)
+            inbox.fail(UNAVAILABLE)
             return True
-        followed = self._followed.setdefault(follower.key, _Followed(follower.place))
-        if not followed.followers:
-            followed.position = follower.place
+        followed = self._followed.setdefault(key, _Followed(position))
+        if not followed.inboxes:
+            followed.position = position
             if self._is_waiting:
                 # One XADD, however many come before the XREAD that it wakes has returned. If it does not reach Redis,
                 # the XREAD does not, either, and says so.
                 self._is_waiting = False
                 self._commands.tell(*send(self.process))
-        elif followed.position > follower.place:
+        elif followed.position > position:
             return False
-        followed.followers.add(follower)
+        followed.inboxes.add(inbox)
         self.wake()
         return True
 
-    def leave(self, follower: FollowedChat) -> None:
-        """Give the follower nothing more."""
-        if (followed := self._followed.get(follower.key)) is not None:
-            followed.followers.discard(follower)
+    def leave(self, key: str, inbox: Inbox) -> None:
+        """Give the inbox nothing more."""
+        if (followed := self._followed.get(key)) is not None:
+            followed.inboxes.discard(inbox)
+
+    async def wait(self, inbox: Inbox) -> None:
+        """Wait until the inbox holds something."""
+        self._waiting.add(inbox)
+        try:
+            await inbox.wait()
+        finally:
+            self._waiting.discard(inbox)
 
     async def aclose(self) -> None:
         """Stop; readers are told to ask again, elsewhere."""
@@ -140,7 +148,7 @@ class Hub:
                 except RedisError:
                     self._fail_all()
                     await asyncio.sleep(self._pause)
-                for key in [key for key, followed in self._followed.items() if not followed.followers]:
+                for key in [key for key, followed in self._followed.items() if not followed.inboxes]:
                     del self._followed[key]
         finally:
             # Nobody is left waiting, whatever ended this.

@@ -12,7 +12,7 @@ from tensorloop_stream._forward.observer import request_body
 from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
 from tensorloop_stream._stream.settings import StreamSettings
 
-from ._chat import FollowedChat
+from ._chat import FollowedChat, follow
 from ._hub import Hub
 from ._log_format import CANCELLED, require_id
 from ._log_store import Log, Writer, end, is_refused, log_key, owner_of, release, send
@@ -96,7 +96,7 @@ class ResumableStreams:
         Waits until the gateway has answered. What a browser may get wrong, and a Redis that cannot be reached, are
         answers with a status too.
         """
-        return await FollowedChat(self._hub, self._commands, log_key(require_id(id))).open(last_event_id)
+        return await follow(self._hub, self._commands, log_key(require_id(id)), last_event_id)
 
     async def cancel(self, id: str) -> bool:  # noqa: A002
         """End the stream for everybody, and its request to the gateway; return whether it was running.
