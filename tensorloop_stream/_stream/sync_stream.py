@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from openai import Stream
 from openai.types.chat import ChatCompletionChunk
 
+from tensorloop_stream._callbacks import require_sync
 from tensorloop_stream._errors import StreamError
 
 from .base import UNCLOSED, StreamView
@@ -56,8 +57,7 @@ class ChatStream(StreamView, Stream[ChatCompletionChunk]):  # type: ignore[misc]
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
         self._state = StreamState(callbacks, settings)
-        if callbacks is not None:
-            callbacks.require_sync()
+        require_sync(callbacks)
         self._source: Source | None = None
         self._alarm: Alarm | None = None
         self._opens: Callable[[], Chunks] | None = None
