@@ -58,24 +58,24 @@ class SharedLimit:
 
     def __init__(self, requests: int = 30, seconds: float = 60) -> None:
         check_limit(requests, seconds)
-        self.requests = requests
-        self.seconds = seconds
+        self._requests = requests
+        self._seconds = seconds
         self._name = f"tensorloop_stream: {requests} requests in {float(seconds)} seconds"
         self._releases: set[asyncio.Future[bool]] = set()
 
-    def register(self, client: Client, idle: float) -> None:
+    def _register(self, client: Client, idle: float) -> None:
         """Make the limit known to the scheduler; `idle` is that of the answers."""
         # At least Dask's own, and longer than the window by more than the 6 seconds between two renewals.
-        with dask.config.set({_LEASE_TIMEOUT: f"{max(30, 1.25 * self.seconds)} s"}):
-            places = Semaphore(self.requests, self._name, client.scheduler, client.loop)
+        with dask.config.set({_LEASE_TIMEOUT: f"{max(30, 1.25 * self._seconds)} s"}):
+            places = Semaphore(self._requests, self._name, client.scheduler, client.loop)
             places.register()
-        if idle < self.seconds:
-            client.set_metadata([self._name, places.id], time.time() + self.seconds - idle)
+        if idle < self._seconds:
+            client.set_metadata([self._name, places.id], time.time() + self._seconds - idle)
 
-    def connect(self, worker: Worker) -> None:
+    def _connect(self, worker: Worker) -> None:
         """Join the limit on a worker."""
         self._scheduler = worker.scheduler
-        self._places = Semaphore(self.requests, self._name, worker.scheduler, worker.loop)
+        self._places = Semaphore(self._requests, self._name, worker.scheduler, worker.loop)
         self._turn = asyncio.Lock()
         self._resume_at = self._told = self._read_at = 0.0
 
@@ -94,7 +94,7 @@ class SharedLimit:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        asyncio.get_running_loop().call_later(self.seconds * CLOCKS, self._release)
+        asyncio.get_running_loop().call_later(self._seconds * CLOCKS, self._release)
 
     async def pause(self, seconds: float) -> None:
         """Let no worker send a request for so many seconds; a shorter pause does not end a longer one."""
@@ -146,7 +146,7 @@ class _Asker(WorkerPlugin):
             # Ctrl-C reaches all processes of a terminal. The nanny's process ends this one, which has answers to
             # hand over until then.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self.limit.connect(worker)
+        self.limit._connect(worker)  # noqa: SLF001 - of this module
 
     async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - Dask's signature
         # A worker that closes has its tasks done elsewhere: their streams must not end here, as if that were all.
@@ -262,7 +262,7 @@ def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idl
 
     Raises `OpenAIError` if the budget is spent or the key refused, after what came of the others was yielded.
     """
-    limit.register(client, idle)
+    limit._register(client, idle)  # noqa: SLF001 - of this module
     asker = _Asker(limit)
     client.register_plugin(asker)
     run = _Run(client, prompts, asker.name)

@@ -216,7 +216,7 @@ def test_a_killed_worker_takes_no_places_with_it(dask: Client) -> None:
 
     dask.wait_for_workers(2)
     limit = SharedLimit(2, 1)
-    limit.register(dask, math.inf)
+    limit._register(dask, math.inf)
     held = Semaphore(2, limit._name, dask.scheduler, dask.loop)
     held.acquire()
     held.acquire()
@@ -248,12 +248,12 @@ def test_who_gives_up_leaves_a_place_behind(dask: Client) -> None:
     from tensorloop_stream.prompts_dask import SharedLimit
 
     limit = SharedLimit(1, 3)
-    limit.register(dask, math.inf)
+    limit._register(dask, math.inf)
     held = Semaphore(1, limit._name, dask.scheduler, dask.loop)
     held.acquire()
 
     async def give_up() -> bool:
-        limit.connect(get_worker())
+        limit._connect(get_worker())
         waiting = asyncio.ensure_future(limit.__aenter__())
         await asyncio.sleep(0.2)
         waiting.cancel()
@@ -278,17 +278,17 @@ def test_no_pause_ends_another(dask: Client) -> None:
 
     async def told(*pauses: float) -> float:
         limit = SharedLimit(7, 60)
-        limit.connect(get_worker())
+        limit._connect(get_worker())
         for pause in pauses:
             await limit.pause(pause)
         return await limit._resumes_at() - time.time()
 
     submit: Any = dask.submit
-    SharedLimit(7, 60).register(dask, 50)
+    SharedLimit(7, 60)._register(dask, 50)
     killed = submit(told, pure=False).result()
     first = submit(told, 120, 5, pure=False).result()
     submit(told, 7, pure=False).result()
-    SharedLimit(7, 60.0).register(dask, 1000)
+    SharedLimit(7, 60.0)._register(dask, 1000)
     last = submit(told, pure=False).result()
 
     assert 0 < killed <= 10

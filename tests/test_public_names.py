@@ -25,19 +25,7 @@ NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.
 # Spelled like public names, for the other modules of the package.
 INTERNAL = {
     "AsyncChatStream.sent_at",
-    "Callbacks.require_sync",
     "ChatStream.sent_at",
-    "FollowedChat.fail",
-    "FollowedChat.give",
-    "FollowedChat.key",
-    "FollowedChat.open",
-    "FollowedChat.ping",
-    "FollowedChat.place",
-    "RollingLimit.seconds",
-    "SharedLimit.connect",
-    "SharedLimit.register",
-    "SharedLimit.requests",
-    "SharedLimit.seconds",
 }
 NOT_FOR_RECIPES = {
     "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",

@@ -47,6 +47,9 @@ class RollingLimit:
     Raises `ValueError` for a limit that lets nothing through.
     """
 
+    seconds: float
+    """The length of the window."""
+
     def __init__(self, requests: int = 30, seconds: float = 60) -> None:
         check_limit(requests, seconds)
         self.seconds = seconds
