@@ -201,7 +201,7 @@ BUDGET = {
     "param": None,
     "code": "429",
 }
-SAYS = "The budget of this key is spent: asking again does not help"
+SAYS = "The budget of this key is spent: a retry does not help"
 
 
 @pytest.mark.parametrize(
