@@ -188,21 +188,21 @@ def test_an_id_is_made_of_the_request() -> None:
     ("line", "says"),
     [
         ("hello", "not JSON .*a prompt of plain text needs quotes"),
-        ("5", "a text or an object is wanted, not 5"),
-        ("[]", "a text or an object is wanted"),
-        ("{}", "either a prompt or messages are wanted"),
-        ('{"prompt": "a", "messages": [{}]}', "either a prompt or messages are wanted"),
-        ('{"prompt": ["a"]}', r"the prompt must be a text, not \['a'\]"),
-        ('{"messages": []}', "messages must be a list with something in it"),
-        ('{"messages": "a"}', "messages must be a list with something in it, not 'a'"),
-        ('{"id": true, "prompt": "a"}', "the id must be a text or a whole number, not True"),
-        ('{"id": "taken", "prompt": "a"}', "the id 'taken' is taken by a line before it"),
-        ('{"model": null, "prompt": "a"}', "it names no model"),
-        (r'"\ud83d"', "half a character"),
-        ('{"prompt": "a", "temperature": NaN}', "a number that JSON does not have"),
-        ('{"prompt": "a", "temperature": 1e999}', "a number that JSON does not have"),
+        ("5", "5 is no prompt: give a text or an object"),
+        ("[]", r"\[\] is no prompt: give a text or an object"),
+        ("{}", "an object needs either a prompt or messages"),
+        ('{"prompt": "a", "messages": [{}]}', "an object needs either a prompt or messages"),
+        ('{"prompt": ["a"]}', r"the prompt is \['a'\]: it must be a text"),
+        ('{"messages": []}', r"messages is \[\]: it must be a list of at least one message"),
+        ('{"messages": "a"}', "messages is 'a': it must be a list"),
+        ('{"id": true, "prompt": "a"}', "the id is True: it must be a text or a whole number"),
+        ('{"id": "taken", "prompt": "a"}', "the id 'taken' belongs to an earlier line; ids must differ"),
+        ('{"model": null, "prompt": "a"}', "the model is None: name one here or as the default"),
+        (r'"\ud83d"', r"'\\ud83d' is half a character"),
+        ('{"prompt": "a", "temperature": NaN}', "a number is NaN or Infinity"),
+        ('{"prompt": "a", "temperature": 1e999}', "a number is NaN or Infinity"),
         (f'{{"prompt": "a", "own": {"[" * 100_000}', "nested too deeply"),
-        (f'{{"prompt": [{"1," * 99}1]}}', r"the prompt must be a text, not \[1, 1, .{50}\.\.\.: "),
+        (f'{{"prompt": [{"1," * 99}1]}}', r"the prompt is \[1, 1, .{50}\.\.\.: "),
     ],
 )
 def test_a_wrong_line_is_named(line: str, says: str) -> None:
@@ -271,7 +271,7 @@ def test_another_file_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match="line 1 of the answers is none"), AnswerFile(path):
+    with pytest.raises(ValueError, match="line 1 of the answers is no answer"), AnswerFile(path):
         pass
     assert path.read_bytes() == content
 
@@ -575,7 +575,7 @@ def test_what_asks_nothing_is_refused() -> None:
     """Not answered with nothing."""
     for name in ("concurrency", "requests"):
         settings: dict[str, Any] = {name: 0}
-        with pytest.raises(ValueError, match=f"{name} is 0: with fewer than 1, nothing is asked"):
+        with pytest.raises(ValueError, match=f"{name} is 0: no request could be sent"):
             run(Gateway().ask("a", **settings))
 
 
@@ -672,9 +672,7 @@ def test_the_recipe_stops_where_the_budget_is_spent(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("given", "says"), [("hello", "line 1 of the prompts: not JSON"), ('"a"', "lets nothing through")]
-)
+@pytest.mark.parametrize(("given", "says"), [("hello", "line 1 of the prompts: not JSON"), ('"a"', "permits nothing")])
 def test_the_recipe_says_what_is_wrong(
     server: ReplayServer, given: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
