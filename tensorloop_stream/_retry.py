@@ -38,22 +38,22 @@ _BUDGET_EXCEEDED = "budget_exceeded"
 _RETRIED_STATUS = frozenset({408, 409, 429})
 # LiteLLM forwards the headers of its upstream under names of its own.
 _PREFIXES = ("", "llm_provider-")
-# A finite number for one that no float holds: more than the two minutes that the SDK waits at most.
+# The seconds that stand for a number beyond any float: more than the two minutes that the SDK waits at most.
 _OVERFLOW = 121.0
 
 
 def backoff(failures: int, *, jitter: float = 0.0) -> float:
-    """Return the seconds to wait after so many failed requests, where the gateway names no time.
+    """Return the seconds to wait after a number of failed requests, if the gateway names no time.
 
     `jitter`, from 0 to 1, shortens the wait by that share of a quarter, so that clients do not return in step.
     """
-    # Beyond the tenth the bound holds anyway, and a power of 1024 is no float.
+    # The tenth delay exceeds the maximum, and 2.0 ** 1024 would overflow.
     delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 10), MAX_DELAY)
     return delay * (1 - JITTER * jitter)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that the headers of a response ask to wait; `None` if they name no time to come.
+    """Return the seconds that the headers of a response ask to wait; `None` if they name no time in the future.
 
     The gateway's own `retry-after-ms` and `retry-after` (seconds or an HTTP date) win over those of its upstream.
     `now` is the Unix time.
@@ -81,7 +81,7 @@ def _named_wait(headers: Mapping[str, str], prefix: str, now: float) -> float | 
 
 
 def is_budget_spent(error: object) -> bool:
-    """Tell whether an error, or the body of one, says that the key's budget is spent, in whatever nesting.
+    """Tell whether an error, or the body of one, names a spent budget, in any nesting.
 
     LiteLLM names it in `type` or in `code`; a proxy before a proxy wraps the error in one of its own.
     """

@@ -270,7 +270,7 @@ def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idl
             run.collect()
             while run.answers:
                 yield run.answers.popleft()
-    except GeneratorExit:  # the caller wants no more answers
+    except GeneratorExit:  # the caller has stopped iterating
         run.stop()
         raise
     except BaseException:
