@@ -321,7 +321,7 @@ async def test_pings_are_no_part_of_the_answer(
     """However long the gateway sends them, they fill no Redis; a reader gets its own, whether or not there are any."""
     from tensorloop_stream.resumable import _hub
 
-    monkeypatch.setattr(_hub, "SILENCE", 0.1)
+    monkeypatch.setattr(_hub, "PING_INTERVAL", 0.1)
     bodies = []
     async with gateway(stall_after=3, ping=0.01) as (_, client), replicas(redis_port, lease=4.0) as both:
         await both[0].start(name, client, SENT)
@@ -521,8 +521,8 @@ async def test_a_dead_producer_is_told(redis: Redis, redis_port: int, name: str)
         reads += [await read(streams, name) for streams in both]
         await log.append([b"data: too late"])
         with pytest.raises(_log_store.LostError):
-            await log.settle()
-        assert await _log_store.renew(redis, [log]) == [False]
+            await log.flush()
+        assert await _log_store.renew_leases(redis, [log]) == [False]
         reads += [await read(streams, name) for streams in both]
         rest = await read(both[1], name, reads[0].ids[0])
 
@@ -545,7 +545,7 @@ async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: 
         for _ in range(2):
             log.number = 1
             await log.append([b"data: 1", b"data: 2"])
-            await log.settle()
+            await log.flush()
         for _ in range(2):
             await log.end()
 
@@ -563,14 +563,14 @@ async def test_a_producer_that_was_away_writes_into_no_other_stream(redis: Redis
         await redis.flushall()
         await log.append([b"data: stale"])
         with pytest.raises(_log_store.LostError):
-            await log.settle()
+            await log.flush()
         assert not await redis.keys()
         await fresh.start(name, client, SENT)
         before = await read_some(fresh, name, 3)
         await log.append([b"data: stale"] * 9)
         with pytest.raises(_log_store.LostError):
-            await log.settle()
-        assert await _log_store.renew(redis, [log]) == [False]
+            await log.flush()
+        assert await _log_store.renew_leases(redis, [log]) == [False]
         await log.end(b"stale")
         assert len([key for key in await redis.keys() if name.encode() in key]) == 2
         after = await read_some(fresh, name, 3)
@@ -643,7 +643,7 @@ async def test_readers_that_were_dropped_are_forgotten(redis: Redis, redis_port:
     async with gateway(delay=0.3) as (_, client), replicas(redis_port) as both:
         await both[0].start(name, client, SENT)
         dropped = await both[1].read(name)
-        while not both[1]._hub._followed:
+        while not both[1]._hub._logs:
             await anext(dropped)
         del dropped
         gc.collect()
@@ -665,7 +665,7 @@ async def test_a_reader_that_waits_is_kept(redis: Redis, redis_port: int, name: 
 
         await both[0].start(name, client, SENT)
         task = asyncio.create_task(save())
-        assert await asoon(lambda: bool(both[1]._hub._followed), PATIENCE)
+        assert await asoon(lambda: bool(both[1]._hub._logs), PATIENCE)
         del task
         while both[0]._producers:
             gc.collect()
@@ -711,14 +711,14 @@ async def test_settings_that_cannot_work_are_refused(redis_port: int) -> None:
 
     from tensorloop_stream.resumable import ResumableStreams
 
-    with pytest.raises(TypeError, match=r"a sync Redis client: give one of redis\.asyncio"):
+    with pytest.raises(TypeError, match=r"redis is a sync client: give one of redis\.asyncio"):
         ResumableStreams(SyncRedis(port=redis_port))  # type: ignore[arg-type]
     async with Redis(port=redis_port, decode_responses=True) as client:
         with pytest.raises(ValueError, match="decode_responses is set"):
             ResumableStreams(client)
     async with Redis(port=redis_port) as client:
         for lease, expires in ((0, 600), (10, 10), (-1, 5)):
-            with pytest.raises(ValueError, match=f"lease is {lease} and expires {expires}"):
+            with pytest.raises(ValueError, match=f"lease is {lease} and expires is {expires}"):
                 ResumableStreams(client, lease=lease, expires=expires)
 
 

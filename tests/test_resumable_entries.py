@@ -47,8 +47,8 @@ def log(*events: bytes, head: Any = HEAD, end: bytes | None = b"") -> list[Any]:
     return [(b"%d-%d" % (MS, number), {kind: value}) for number, kind, value in found]
 
 
-def sent(playhead: Any, *batches: list[Any]) -> bytes:
-    return b"".join(playhead.take(batch) for batch in batches)
+def sent(cursor: Any, *batches: list[Any]) -> bytes:
+    return b"".join(cursor.feed(batch) for batch in batches)
 
 
 def code_of(error: bytes) -> str:
@@ -98,7 +98,7 @@ def test_other_event_ids_are_refused(value: str) -> None:
 def test_events_pass_unchanged_with_their_ids() -> None:
     """What a browser sees is the gateway's event, and the log's id, also where the event has one of its own."""
     decoder = SSEDecoder()
-    events = decoder.feed(sent(_log_format.Playhead(MS), log(*EVENTS)))
+    events = decoder.feed(sent(_log_format.LogCursor(MS), log(*EVENTS)))
 
     assert [(event.data, event.event, event.id) for event in events] == [
         ('{"n": 1}', "message", f"{MS}-2"),
@@ -112,26 +112,26 @@ def test_events_pass_unchanged_with_their_ids() -> None:
 def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
     """However the log is cut into batches, and whatever is given twice."""
     entries = log(*EVENTS)
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     got, at = b"", 0
     for back, forward in [*steps, (0, len(entries))]:
-        got += playhead.take(entries[max(at - back, 0) : at + forward])
+        got += cursor.feed(entries[max(at - back, 0) : at + forward])
         at += forward
 
-    assert playhead.ended
-    assert got == sent(_log_format.Playhead(MS), entries)
+    assert cursor.ended
+    assert got == sent(_log_format.LogCursor(MS), entries)
 
 
 @pytest.mark.parametrize("reached", range(len(EVENTS)))
 def test_reading_goes_on_after_any_event(reached: int) -> None:
     """With exactly what is missing."""
     entries = log(*EVENTS)
-    whole = sent(_log_format.Playhead(MS), entries)
-    before = sent(_log_format.Playhead(MS), entries[: reached + 3])
-    playhead = _log_format.Playhead(MS, reached + 2, HEAD)
+    whole = sent(_log_format.LogCursor(MS), entries)
+    before = sent(_log_format.LogCursor(MS), entries[: reached + 3])
+    cursor = _log_format.LogCursor(MS, reached + 2, HEAD)
 
-    assert before + sent(playhead, entries[reached + 3 :]) == whole
-    assert playhead.ended
+    assert before + sent(cursor, entries[reached + 3 :]) == whole
+    assert cursor.ended
 
 
 @pytest.mark.parametrize(
@@ -145,34 +145,34 @@ def test_reading_goes_on_after_any_event(reached: int) -> None:
 )
 def test_a_gap_is_an_error(entries: list[Any]) -> None:
     """Never a text with a hole: what is missing is not passed over."""
-    playhead = _log_format.Playhead(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
-    last = SSEDecoder().feed(sent(playhead, entries))[-1]
+    cursor = _log_format.LogCursor(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
+    last = SSEDecoder().feed(sent(cursor, entries))[-1]
 
-    assert playhead.ended
+    assert cursor.ended
     assert last.data.encode() == _log_format.GONE
 
 
 @pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["at once", "in the middle"])
 def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
     """So that a reader who asks again, from the last event, is told again."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     entries = log(*events, end=_log_format.STOPPED)
-    got = sent(playhead, entries)
+    got = sent(cursor, entries)
 
     assert got.endswith(b"data: " + _log_format.STOPPED + b"\n\n")
     assert got.count(b"id: ") == len(events)
-    assert playhead.ended
+    assert cursor.ended
 
 
 @pytest.mark.parametrize("error", [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE])
 def test_an_error_before_the_stream_is_the_answer(error: bytes) -> None:
     """With a status, and the same JSON."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
 
-    assert sent(playhead, log(head=None, end=error)) == error
-    assert playhead.head is not None
-    assert str(playhead.head.status) == code_of(error)
-    assert playhead.head.headers["Content-Type"] == "application/json"
+    assert sent(cursor, log(head=None, end=error)) == error
+    assert cursor.head is not None
+    assert str(cursor.head.status) == code_of(error)
+    assert cursor.head.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -194,33 +194,35 @@ def test_comments_are_no_events(event: bytes, is_comment: bool) -> None:
 def test_a_ping_stands_in_a_stream_alone() -> None:
     """Not before the status is known, not in the JSON of an error, and not after the end."""
     refused = _log_format.Head(429, {"Content-Type": "application/json"})
-    running, ended = _log_format.Playhead(MS, 2, HEAD), _log_format.Playhead(MS, 2, HEAD, ended=True)
-    playheads = [running, ended, _log_format.Playhead(MS), _log_format.Playhead(MS, 1, refused)]
+    running, ended = _log_format.LogCursor(MS, 2, HEAD), _log_format.LogCursor(MS, 2, HEAD, ended=True)
+    cursors = [running, ended, _log_format.LogCursor(MS), _log_format.LogCursor(MS, 1, refused)]
 
-    assert [playhead.ping() for playhead in playheads] == [b": ping\n\n", b"", b"", b""]
+    assert [cursor.ping() for cursor in cursors] == [b": ping\n\n", b"", b"", b""]
 
 
 def test_a_refusal_of_the_gateway_is_no_event() -> None:
     """Its JSON goes on as it is, without an id."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     head = _log_format.Head(429, {"Content-Type": "application/json", "retry-after": "60"})
 
-    assert sent(playhead, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
-    assert playhead.head == head
+    assert sent(cursor, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
+    assert cursor.head == head
 
 
 def test_a_refusal_that_broke_off_is_no_empty_answer() -> None:
     """Its producer died between the status and the body."""
     head = _log_format.Head(429, {"Content-Type": "application/json"})
 
-    assert sent(_log_format.Playhead(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
-    assert sent(_log_format.Playhead(MS), log(b"{}", head=head, end=_log_format.STOPPED)) == b"{}"
+    assert sent(_log_format.LogCursor(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
+    assert sent(_log_format.LogCursor(MS), log(b"{}", head=head, end=_log_format.STOPPED)) == b"{}"
 
 
 def test_errors_have_the_envelope_of_the_gateway() -> None:
     """`{"error": {"message", "type", "param", "code"}}`, the code a string, the message a sentence."""
     errors = [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE, _log_format.UNAVAILABLE]
-    bodies = [json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown().error]]
+    bodies = [
+        json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown_stream().error]
+    ]
 
     assert all(list(body) == ["message", "type", "param", "code"] for body in bodies)
     assert all(body["code"].isdigit() and "\n" not in body["message"] for body in bodies)
@@ -233,7 +235,7 @@ def test_without_redis_py_the_extra_is_named() -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert run.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: resumable streams are kept in Redis, which needs redis-py: "
+        "ModuleNotFoundError: resumable streams need redis-py, which is not installed: "
         'pip install "tensorloop_stream[redis]"'
     )
     assert "During handling" not in run.stderr

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 from redis.exceptions import RedisError
 
 from ._inbox import Inbox
-from ._log_format import UNAVAILABLE, Playhead, RefusedError
-from ._log_store import COUNT, entries_after, open_log
+from ._log_format import UNAVAILABLE, LogCursor, RefusedError
+from ._log_store import READ_COUNT, entries_after, open_cursor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 class FollowedChat:
-    """A stream's answer for a browser: `status_code`, `headers`, and its bytes when iterated.
+    """The answer of a stream for a browser: `status_code`, `headers`, and its bytes when iterated.
 
-    Every event has an `id:` line, for the browser to send as `Last-Event-ID`; in a silence there is a comment now and
-    then, so that no proxy takes the connection for dead. As with `aforward_chat`, an error before the stream is a
-    status and JSON, a later one an event. A stream that is not there is a 404, a last event id that is none of its own
-    a 400, and nothing left to read a 204, which stops an `EventSource`.
-    Leaving, by `aclose()` or just so, cancels nothing.
+    Every event has an `id:` line, which the browser sends back as `Last-Event-ID`. Comments keep the connection alive
+    while the stream is silent. As with `aforward_chat`, an error before the stream is a status and JSON, and a later
+    error is an event. A stream that does not exist is a 404, and a last event id of another stream a 400. A stream
+    with nothing left to read is a 204, which stops an `EventSource`. Leaving cancels nothing, with `aclose()` or
+    without.
     """
 
     status_code: int
-    """The gateway's, or that of the error which ended the stream before it began."""
+    """The gateway's status, or that of the error which ended the stream before its first byte."""
     headers: dict[str, str]
-    """For the browser, as those of `aforward_chat`."""
+    """The headers for the browser, as those of `aforward_chat`."""
 
     def __init__(self, reader: LogReader, first: bytes) -> None:
         self._reader = reader
-        # What came while the status was not known.
+        # The bytes that were read together with the status.
         self._first = first
-        head = reader.playhead.head
+        head = reader.cursor.head
         assert head is not None
         self.status_code, self.headers = head.status, head.headers
-        if reader.playhead.ended and not first:
+        if reader.cursor.ended and not first:
             self.status_code, self.headers = 204, {"Cache-Control": "no-store"}
 
     def __aiter__(self) -> Self:
@@ -48,14 +48,14 @@ class FollowedChat:
 
     async def __anext__(self) -> bytes:
         data, self._first = self._first, b""
-        while not data and not self._reader.playhead.ended:
+        while not data and not self._reader.cursor.ended:
             data = await self._reader.read()
         if not data:
             raise StopAsyncIteration
         return data
 
     async def aclose(self) -> None:
-        """Leave; the stream goes on."""
+        """Stop reading; the stream continues."""
         self._reader.close()
 
     async def __aenter__(self) -> Self:
@@ -68,7 +68,7 @@ class FollowedChat:
 
 
 async def follow(hub: Hub, commands: Commands, key: str, last_event_id: str | None) -> FollowedChat:
-    """Find the place in a log, and wait until the status is known."""
+    """Open a log at the last event that a reader has, and wait until the status is known."""
     reader = LogReader(hub, commands, key)
     return FollowedChat(reader, await reader.open(last_event_id))
 
@@ -77,50 +77,50 @@ class LogReader:
     """Read one log: from Redis up to its last entry, then from the inbox that the hub fills."""
 
     def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
-        self.playhead = Playhead(0)
+        self.cursor = LogCursor(0)
         self._hub = hub
         self._commands = commands
         self._key = key
         self._inbox = Inbox()
-        # Whether the last read from Redis reached the last entry, and the hub was not asked since.
+        # Whether the last read from Redis reached the last entry, so that the hub can follow from there.
         self._is_at_end = False
 
     async def open(self, last_event_id: str | None) -> bytes:
         """Read until the status is known, and return the bytes that were read with it."""
         first = b""
-        playhead = self.playhead
+        cursor = self.cursor
         try:
-            playhead = self.playhead = await open_log(self._commands, self._key, last_event_id)
+            cursor = self.cursor = await open_cursor(self._commands, self._key, last_event_id)
         except RefusedError as refused:
-            first = playhead.fail(refused.error)
+            first = cursor.fail(refused.error)
         except RedisError:
-            first = playhead.fail(UNAVAILABLE)
-        while not playhead.ended and (playhead.head is None or (self._is_behind and not first)):
+            first = cursor.fail(UNAVAILABLE)
+        while not cursor.ended and (cursor.head is None or (self._is_behind and not first)):
             first += await self.read()
         return first
 
     async def read(self) -> bytes:
-        """Return the next bytes for the reader; empty where an entry holds none."""
+        """Return the next bytes; empty if the next entries hold none."""
         try:
-            data = self.playhead.take(await self._entries())
+            data = self.cursor.feed(await self._entries())
             if not data and self._inbox.error is not None:
-                data = self.playhead.fail(self._inbox.error)
+                data = self.cursor.fail(self._inbox.error)
             if not data and self._inbox.has_ping:
-                data = self.playhead.ping()
+                data = self.cursor.ping()
             self._inbox.has_ping = False
         except RedisError:
-            data = self.playhead.fail(UNAVAILABLE)
+            data = self.cursor.fail(UNAVAILABLE)
         except BaseException:
-            # The browser left.
+            # The browser has left.
             self.close()
             raise
-        if self.playhead.ended:
+        if self.cursor.ended:
             self._hub.leave(self._key, self._inbox)
         return data
 
     def close(self) -> None:
-        """Read nothing more."""
-        self.playhead.ended = True
+        """Stop reading."""
+        self.cursor.ended = True
         self._hub.leave(self._key, self._inbox)
 
     @property
@@ -128,7 +128,7 @@ class LogReader:
         return not self._is_at_end and not self._inbox.is_followed
 
     async def _entries(self) -> list[Entry]:
-        inbox, position = self._inbox, (self.playhead.stream, self.playhead.number)
+        inbox, position = self._inbox, (self.cursor.stream, self.cursor.number)
         while inbox.is_empty:
             if inbox.is_followed:
                 await self._hub.wait(inbox)
@@ -137,6 +137,6 @@ class LogReader:
                 inbox.is_followed = self._hub.follow(self._key, position, inbox)
             else:
                 entries = await entries_after(self._commands, self._key, *position)
-                self._is_at_end = len(entries) < COUNT
+                self._is_at_end = len(entries) < READ_COUNT
                 return entries
         return inbox.take()

@@ -1,4 +1,4 @@
-"""Hold what the hub gives to one reader until the reader takes it."""
+"""Hold entries between the hub and one reader."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BUFFER = 256 * 1024
 
 
 class Inbox:
-    """The entries, the ping and the error that wait for one reader; the hub fills it, the reader empties it.
+    """A buffer between the hub and one reader: it holds entries, a ping and an error.
 
-    A batch that does not fit is refused, and the hub stops following for this reader: it reads on from Redis, at its
-    own speed.
+    The inbox refuses a batch that does not fit. The hub then gives it no further batch, and the reader reads on from
+    Redis, at its own speed.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Inbox:
         self._filled = asyncio.Event()
 
     def give(self, entries: list[Entry], size: int) -> bool:
-        """Add entries of `size` bytes; return whether they were accepted."""
+        """Add entries of `size` bytes; return whether they fit."""
         self._filled.set()
         self.is_followed = not self._entries or self._size + size <= BUFFER
         if self.is_followed:
@@ -38,22 +38,22 @@ class Inbox:
         return self.is_followed
 
     def ping(self) -> None:
-        """Ask the reader to send a comment, unless it has something to send."""
+        """Request a comment, unless the reader has entries to send."""
         self._filled.set()
         self.has_ping = True
 
     def fail(self, error: bytes) -> None:
-        """Give an error that ends the reading, and not the stream."""
+        """Set the error that ends this reader, but not the stream."""
         self._filled.set()
         self.error = error
 
     @property
     def is_empty(self) -> bool:
-        """Whether neither entries nor a ping nor an error wait."""
+        """Whether the inbox holds neither entries nor a ping nor an error."""
         return not self._entries and not self.has_ping and self.error is None
 
     async def wait(self) -> None:
-        """Wait until the hub adds something."""
+        """Wait until the hub adds entries, a ping or an error."""
         self._filled.clear()
         await self._filled.wait()
 
