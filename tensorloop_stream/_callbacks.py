@@ -55,17 +55,18 @@ class Callbacks:
             if callback is not None and not callable(callback):
                 raise TypeError(f"{field.name} is {callback!r}: it must be a function, or None")
 
-    def require_sync(self) -> None:
-        """Raise `TypeError` for an `async def`, which nobody would await."""
-        for field in fields(self):
-            if is_async(getattr(self, field.name)):
-                raise TypeError(f"{field.name} is an async function: use AsyncChatStream, or a plain function")
-
 
 def require_callbacks(callbacks: object) -> None:
     """Raise `TypeError` for callbacks of another kind."""
     if callbacks is not None and not isinstance(callbacks, Callbacks):
         raise TypeError(f"callbacks is {type(callbacks).__name__}: give Callbacks(on_text=..., on_finish=...)")
+
+
+def require_sync(callbacks: Callbacks | None) -> None:
+    """Raise `TypeError` for an `async def`, which nobody would await."""
+    for field in fields(callbacks) if callbacks is not None else ():
+        if is_async(getattr(callbacks, field.name)):
+            raise TypeError(f"{field.name} is an async function: use AsyncChatStream, or a plain function")
 
 
 def is_async(function: object) -> bool:

@@ -1,9 +1,15 @@
-"""The SDK's clients, set up for Tensorloop, whose streams are this package's already."""
+"""Configure the SDK's clients for Tensorloop; their streams are this package's.
+
+This module alone touches private API of the SDK: it overrides `_should_retry`, `_parse_retry_after_header`,
+`_make_status_error`, `_prepare_options` and `_send_request`, sets `_custom_headers`, reads `_enforce_credentials`, and
+takes two types from `openai._base_client` and `openai._models`.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +17,7 @@ import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 
+from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
@@ -27,25 +34,20 @@ else:
 __all__ = ["AsyncTensorloop", "Tensorloop"]
 
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
-_RETRY_AFTER = ("retry-after-ms", "retry-after")
-# The SDK waits 600 s for the next byte. Between the chunks of a stream a minute of silence is a stall.
+# The SDK waits 600 s for the next byte. Between the chunks of a stream, a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx2.Timeout(600, connect=5.0, read=60)
-_OTHER_WAYS_IN = ("provider", "workload_identity")
-_BUDGET_SPENT = "budget_exceeded"
+_OTHER_CREDENTIALS = ("provider", "workload_identity")
 
 
-class _Gateway(_SDKClient):
-    """What the SDK cannot know: how long its streams may be silent, and what a gateway's answers mean.
-
-    A spent budget, and how long its upstream wants rest.
-    """
+class _GatewayClient(_SDKClient):
+    """The rules that both clients add to the SDK's: stream timeouts, spent budgets, the upstream's `retry-after`."""
 
     _stream_timeouts: dict[str, float | None]
 
-    if not TYPE_CHECKING:  # the SDK's signature stays what type checkers see
+    if not TYPE_CHECKING:  # type checkers see the SDK's signature
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
-            """Return the same client with other settings, as the SDK does."""
+            """Return a copy of this client with other settings, as the SDK does."""
             return super().copy(_extra_kwargs={**self._stream_timeouts, **(_extra_kwargs or {})}, **kwargs)
 
         with_options = copy
@@ -59,39 +61,36 @@ class _Gateway(_SDKClient):
             return super().post(path, stream_cls=stream_cls, **kwargs)
 
     def _should_retry(self, response: httpx2.Response) -> bool:
-        # Its body was read when it came, because this cannot wait for it in async code.
-        if response.status_code == 429 and _is_budget_spent(_body_of(response)):
+        # `_send_request` has read the body: this method cannot await it in async code.
+        if response.status_code == 429 and is_budget_spent(_body_of(response)):
             return False
         return super()._should_retry(response)
 
     def _parse_retry_after_header(self, response_headers: httpx2.Headers | None = None) -> float | None:
-        told = super()._parse_retry_after_header(response_headers)
-        if told is None and response_headers is not None:
-            # LiteLLM passes the headers of its upstream on under names of its own.
-            upstream = {name: response_headers.get(f"llm_provider-{name}") for name in _RETRY_AFTER}
-            headers = httpx2.Headers({name: value for name, value in upstream.items() if value is not None})
-            told = super()._parse_retry_after_header(headers)
-        return told
+        wait = super()._parse_retry_after_header(response_headers)
+        if wait is None and response_headers is not None:
+            wait = retry_after(response_headers, time.time())
+        return wait
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
-        if _is_budget_spent(body):
+        if is_budget_spent(body):
             err_msg += (
-                " (The budget of this key is spent: asking again does not help before the budget is raised or its "
-                "period begins anew.)"
+                " (The budget of this key is spent: a retry does not help before the budget is raised or its next "
+                "period begins.)"
             )
         return super()._make_status_error(err_msg, body=body, response=response)
 
 
-class Tensorloop(_Gateway, OpenAI):
-    """`openai.OpenAI` for Tensorloop: fills in key, base URL and a read timeout; every SDK argument wins.
+class Tensorloop(_GatewayClient, OpenAI):
+    """`openai.OpenAI` with the defaults of Tensorloop: key, base URL and read timeout; every SDK argument wins.
 
-    The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file; the
-    base URL likewise, from `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where the
-    SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`, which has these
-    `first_chunk_timeout` and `idle_timeout` if it gets none of its own.
+    The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file. The base URL
+    is found in the same order, under `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where
+    the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`. `first_chunk_timeout` and
+    `idle_timeout` apply to each stream of this client that sets no timeouts of its own.
 
-    Raises `openai.OpenAIError` if there is no key, or if it would be sent in the clear; `ValueError` for a timeout
-    that makes no sense.
+    Raises `openai.OpenAIError` if there is no key, or if the base URL would expose it; `ValueError` for a timeout that
+    is not a number of seconds above 0.
     """
 
     def __init__(
@@ -105,16 +104,16 @@ class Tensorloop(_Gateway, OpenAI):
         idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        self._stream_timeouts = _timeouts(first_chunk_timeout, idle_timeout)
-        filled = _resolve_credentials(api_key, base_url, kwargs)
-        super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
+        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout)
+        credentials = _resolve_credentials(api_key, base_url, kwargs)
+        super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
     def chat(self) -> Chat:
-        """Chat completions, whose streams are `ChatStream`s."""
-        from ._stream_classes import TensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+        """Chat completions; their streams are `ChatStream`s."""
+        from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return TensorloopChat(self)
 
@@ -132,8 +131,8 @@ class Tensorloop(_Gateway, OpenAI):
         return response
 
 
-class AsyncTensorloop(_Gateway, AsyncOpenAI):
-    """`openai.AsyncOpenAI` for Tensorloop; as `Tensorloop`, and its streams are `AsyncChatStream`s."""
+class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
+    """`openai.AsyncOpenAI` with the defaults of `Tensorloop`; its streams are `AsyncChatStream`s."""
 
     def __init__(
         self,
@@ -146,16 +145,16 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
         idle_timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        self._stream_timeouts = _timeouts(first_chunk_timeout, idle_timeout)
-        filled = _resolve_credentials(api_key, base_url, kwargs)
-        super().__init__(timeout=timeout, default_headers=default_headers, **filled, **kwargs)
+        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout)
+        credentials = _resolve_credentials(api_key, base_url, kwargs)
+        super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     @cached_property
     def chat(self) -> AsyncChat:
         """Chat completions, whose streams are `AsyncChatStream`s."""
-        from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - the SDK loads its resources late too
+        from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return AsyncTensorloopChat(self)
 
@@ -173,53 +172,53 @@ class AsyncTensorloop(_Gateway, AsyncOpenAI):
         return response
 
 
-def _timeouts(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
-    """Return the limits of all streams of a client; raises `ValueError` for one that makes no sense."""
+def _checked_timeouts(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
+    """Return the timeouts of all streams of a client; raises `ValueError` unless they are above 0 or `None`."""
     StreamSettings(first_chunk_timeout, idle_timeout)
     return {"first_chunk_timeout": first_chunk_timeout, "idle_timeout": idle_timeout}
 
 
 def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the key and the base URL to use, whoever gave them."""
-    if any(given.get(name) is not None for name in _OTHER_WAYS_IN):
+    """Return the key and the base URL: the arguments, else the settings, else the default."""
+    if any(given.get(name) is not None for name in _OTHER_CREDENTIALS):
         return {"api_key": api_key, "base_url": base_url}
     if not base_url:
-        base_url = _setting("TENSORLOOP_BASE_URL") or _BASE_URL
+        base_url = _read_setting("TENSORLOOP_BASE_URL") or _BASE_URL
     if api_key is None:
-        api_key = _setting("TENSORLOOP_KEY")
+        api_key = _read_setting("TENSORLOOP_KEY")
     if not api_key and given.get("_enforce_credentials", True):
         raise OpenAIError(
             "No Tensorloop key: set TENSORLOOP_KEY in the environment or in a .env file, or pass api_key=. "
-            "Without a key, run recorded streams, such as those in the repository: python -m tensorloop_stream.replay "
-            "cassettes -- python your_program.py"
+            "Without a key, replay recorded streams, such as those in the repository: "
+            "python -m tensorloop_stream.replay cassettes -- python your_program.py"
         )
     if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
-        # As it is, it would fail deep in the HTTP library, in an error that shows it.
-        raise OpenAIError("The Tensorloop key holds a blank or a character that no key has: was it copied right?")
+        # Reject it here: the HTTP library's error would print the key.
+        raise OpenAIError("The Tensorloop key holds a blank or a character that no key has: copy it again")
     url = httpx2.URL(base_url)
     if url.scheme not in {"http", "https"} or not url.host:
-        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or http:// for this machine.")
+        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or with http:// for this machine")
     if url.scheme == "http" and not _is_loopback(url.host):
         raise OpenAIError(
-            f"The base URL is http://{url.host}: the key would be sent in the clear. Use https://, or http:// "
-            "for this machine alone."
+            f"The base URL is http://{url.host}, which would send the key in the clear: use https://, or http:// for "
+            "this machine alone."
         )
-    # An empty key, not None: for None the SDK would take OPENAI_API_KEY.
+    # The key is empty here, and not None: for None, the SDK would send OPENAI_API_KEY.
     return {"api_key": api_key or "", "base_url": base_url}
 
 
-def _setting(name: str) -> str | None:
+def _read_setting(name: str) -> str | None:
     """Return a setting from the environment, else from the nearest `.env` file, without blanks around it."""
     value = os.environ.get(name, "").strip()
     if not value:
-        from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - a few milliseconds for those who need it
+        from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - costs milliseconds, which only this case needs
 
         path = find_dotenv(usecwd=True)
         try:
-            # An editor of Windows may begin it with a byte order mark.
+            # Editors on Windows may write a byte order mark.
             value = (dotenv_values(path, encoding="utf-8-sig").get(name) or "").strip() if path else ""
         except UnicodeDecodeError:
-            raise OpenAIError(f"{path} is not UTF-8: save it anew as that, or set {name} in the environment") from None
+            raise OpenAIError(f"{path} is not UTF-8: save it as UTF-8, or set {name} in the environment") from None
     return value or None
 
 
@@ -235,16 +234,16 @@ def _is_loopback(host: str) -> bool:
 def _drop_openai_settings(
     client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, given: Mapping[str, Any]
 ) -> None:
-    """Drop what the SDK took from the OPENAI_* variables, which are for another service."""
+    """Drop the settings that the SDK read from the OPENAI_* variables: they belong to another service."""
     client._custom_headers = dict(default_headers or {})  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS may hold a key
     client.admin_api_key = given.get("admin_api_key")
     client.organization = given.get("organization")
     client.project = given.get("project")
 
 
-def _stream_timeout(given: object, found: Any) -> Any:
-    """Return the client's timeout: ours, unless the caller or their HTTP client has one."""
-    return _STREAM_TIMEOUT if isinstance(given, NotGiven) and found == openai.DEFAULT_TIMEOUT else found
+def _stream_timeout(given: object, current: Any) -> Any:
+    """Return the client's timeout: this package's, unless the caller or the HTTP client set one."""
+    return _STREAM_TIMEOUT if isinstance(given, NotGiven) and current == openai.DEFAULT_TIMEOUT else current
 
 
 def _body_of(response: httpx2.Response) -> object:
@@ -254,13 +253,8 @@ def _body_of(response: httpx2.Response) -> object:
         return None
 
 
-def _is_budget_spent(body: object) -> bool:
-    error = body.get("error", body) if isinstance(body, dict) else None
-    return isinstance(error, dict) and _BUDGET_SPENT in (error.get("type"), error.get("code"))
-
-
 def _unstreamed_timeout(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:
-    """Give requests that are not streamed the SDK's own timeout: their first byte is the whole answer."""
+    """Give a request that is not streamed the SDK's own timeout: its first byte comes with the complete answer."""
     body = options.json_data
     streamed = isinstance(body, dict) and body.get("stream")
     if not streamed and isinstance(options.timeout, NotGiven) and timeout == _STREAM_TIMEOUT:

@@ -11,6 +11,7 @@ import httpx2
 import openai
 from openai import AsyncStream, Stream
 
+from tensorloop_stream._callbacks import require_sync
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
@@ -70,8 +71,7 @@ class ForwardedChat(_Forwarded):
         if isinstance(client, openai.AsyncOpenAI):
             raise TypeError(f"{type(client).__name__} is an async client: use aforward_chat, or a sync one")
         super().__init__(callbacks, settings)
-        if callbacks is not None:
-            callbacks.require_sync()
+        require_sync(callbacks)
         body = request_body(body)
         self._alarm: Alarm | None = None
         try:

@@ -28,11 +28,12 @@ from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._callbacks import CallbackPlan, Callbacks, require_callbacks
 from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
+from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import EventParser, EventSplitter
 from tensorloop_stream._timing import StreamTiming
 
 from .payload import parse_object
-from .translate import event_error_body, is_complete_event, may_restart, provider_error, translate_error
+from .translate import event_error_body, is_complete_event, provider_error, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from .settings import StreamSettings
     from .sources import Kind
 
-# The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
-_FIRST_DELAY, _MAX_DELAY, _JITTER = 0.5, 8.0, 0.25
-
 
 class StreamState:
     """The state of one stream: fed with bytes or items, it returns items, calls to make and errors."""
@@ -58,12 +56,12 @@ class StreamState:
         callbacks: Callbacks | None,
         settings: StreamSettings,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         new_splitter: Callable[[], EventSplitter] = EventSplitter,
     ) -> None:
         require_callbacks(callbacks)
         self.dialect = dialect
-        self._clock = clock
+        self._clock = clock or time.monotonic
         self._new_splitter = new_splitter
         self._plan = CallbackPlan(callbacks or Callbacks())
         self.configure(None, settings)
@@ -75,7 +73,7 @@ class StreamState:
         self.delivered = False
         self.restarted = 0
         # The zero of the timing; earlier than now where the moment of the request is known.
-        self.started = clock()
+        self.started = self._clock()
         self._stopped: float | None
         self.reset()
 
@@ -378,9 +376,8 @@ class StreamState:
         """Return the seconds to wait before the stream is opened again, `None` if it must not be."""
         if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
-        delay = min(_FIRST_DELAY * 2.0**self.restarted, _MAX_DELAY)
         self.restarted += 1
-        return delay * (1 - _JITTER * random())  # noqa: S311 - spreads restarts, guards nothing
+        return backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
 
     @property
     def timing(self) -> StreamTiming:

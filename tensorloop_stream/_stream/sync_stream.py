@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self
 
 from openai import Stream
 
+from tensorloop_stream._callbacks import require_sync
 from tensorloop_stream._errors import StreamError
 
 from .base import UNCLOSED, ItemT, ResultT, StreamView, describe
@@ -278,8 +279,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     ) -> None:
         settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
         self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
-        if callbacks is not None:
-            callbacks.require_sync()
+        require_sync(callbacks)
         # By its true type: the proxy of a tool answers for the stream that it wraps.
         inner = source if issubclass(type(source), SyncStream) else wrapped_stream(source)
         if isinstance(inner, SyncStream):

@@ -12,12 +12,9 @@ from tensorloop_stream._errors import (
     StreamError,
     StreamProviderError,
     StreamTimeoutError,
-    StreamTruncatedError,
 )
 
 from .payload import parse_object
-
-_RETRIED_STATUS = frozenset({408, 409, 429})
 
 
 def translate_error(error: Exception, progress: str, **context: Any) -> Exception:
@@ -48,16 +45,6 @@ def provider_error(body: Any, progress: str, **context: Any) -> StreamProviderEr
     if not message or not isinstance(message, str):
         message = "the gateway sent an error without a message"
     return StreamProviderError(f"{message} (in the stream, after {progress})", **context, body=body)
-
-
-def may_restart(error: Exception) -> bool:
-    """Tell whether asking anew may help: after cuts, and where the SDK would retry the status."""
-    if isinstance(error, StreamProviderError):
-        status, kind = error.status_code, error.type
-        if "budget_exceeded" in (kind, error.code):
-            return False
-        return status is None or status in _RETRIED_STATUS or status >= 500
-    return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
 
 
 def is_complete_event(rest: bytes) -> bool:

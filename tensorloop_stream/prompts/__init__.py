@@ -1,4 +1,4 @@
-"""Many prompts on one key: streamed at once, under its limit of requests, each answer in a file when it is whole.
+"""Stream the answers to many prompts under one key's limit of requests, and write each to a file once it is complete.
 
     prompts = read_prompts(Path("prompts.jsonl").open("rb"), model="gpt-4o-mini")
     with AnswerFile("answers.jsonl") as answers:
@@ -6,7 +6,7 @@
         async with AsyncTensorloop() as client:
             await ask_all(client, missing, RollingLimit(30), answers.write)
 
-`recipes/many_prompts.py` is the same as a program, `recipes/many_prompts_dask.py` for many machines.
+`recipes/many_prompts.py` is a program that does this, and `recipes/many_prompts_dask.py` one for many machines.
 """
 
 from .answer_file import AnswerFile

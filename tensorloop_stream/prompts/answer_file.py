@@ -1,4 +1,4 @@
-"""A file of answers that a kill leaves whole."""
+"""Write answers to a file that stays valid when the process is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from .jsonl import Answer, encoded, read_answers
+from .jsonl import Answer, encode_answer, read_answers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerFile"]
 
-# A file is synced, and marked as in use, every so many seconds.
-_TICK = 0.5
+# Seconds between two syncs of a file, and between two updates of its modification time.
+_INTERVAL = 0.5
 
 
 class AnswerFile:
-    """A JSON Lines file of answers: what is in it, and what comes, in a `with` block.
+    """A JSON Lines file of answers, opened by a `with` block: those of earlier runs, and those that this run writes.
 
-    A line is with the system when `write` returns, so that a kill loses none, and on the disk half a second later.
-    A line that a kill tore is cut off.
+    The operating system has a line when `write` returns, so that a killed process loses none. The disk has the line
+    half a second later. Opening the file removes an incomplete last line.
 
-    Raises `ValueError` if the file holds something else, `BlockingIOError` if another run writes to it (not on
-    Windows), and `OSError` where the disk fails, at the next `write` or at the end.
+    Raises `ValueError` if the file holds something else, and `BlockingIOError` if another run writes to it (not on
+    Windows). Raises `OSError` when the disk fails, at the next `write` or at the end of the block.
     """
 
     answered: set[str]
-    """The ids that need not be asked again: those in the file without an error."""
+    """The ids of the answers without an error, which need no other request."""
     failed: int
-    """How many of the answers that were written have an error."""
+    """The number of answers with an error that this run wrote."""
     idle: float
-    """For how many seconds no run has used the file; infinite for a new one.
+    """The seconds since a run last used the file; infinite for a new file.
 
-    The requests of a run that was killed less than the limit's seconds ago still count.
+    After a run was killed, its last requests count against the limit until the limit's window has passed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -53,52 +53,52 @@ class AnswerFile:
         self._file = self._path.open("a+b")
         try:
             _lock(self._file.fileno(), self._path)
-            self.idle = max(time.time() - self._path.stat().st_mtime - 2 * _TICK, 0) if used else math.inf
+            self.idle = max(time.time() - self._path.stat().st_mtime - 2 * _INTERVAL, 0) if used else math.inf
             self._file.seek(0)
-            self.answered, whole = read_answers(self._file)
-            self._file.truncate(whole)
-            self._file.seek(max(whole - 1, 0))
-            if self._file.read() not in {b"\n", b""}:  # an editor's doing
+            self.answered, size = read_answers(self._file)
+            self._file.truncate(size)
+            self._file.seek(max(size - 1, 0))
+            if self._file.read() not in {b"\n", b""}:  # an editor removed the last line end
                 self._file.write(b"\n")
         except BaseException:
             self._file.close()
             raise
         self._closing = threading.Event()
-        # Threads, because a slow disk must not hold up the streams; two, because it must not hold up the mark either.
-        self._keepers = [
-            threading.Thread(target=self._every_tick, args=(keep,), name="answers", daemon=True)
-            for keep in (self._mark, self._sync)
+        # A slow disk delays its own thread alone: neither the streams nor the updates of the modification time.
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(task,), name="answers", daemon=True)
+            for task in (self._touch, self._sync)
         ]
-        for keeper in self._keepers:
-            keeper.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self._closing.set()
-        for keeper in self._keepers:
-            keeper.join()
+        for thread in self._threads:
+            thread.join()
         with self._file:
             self._sync()
             if self._error is not None:
                 raise self._error
 
     def write(self, answer: Answer) -> None:
-        """Append an answer; raises `OSError` where that fails, for example on a full disk."""
+        """Append an answer; raises `OSError` if the file cannot be written, for example on a full disk."""
         if self._error is not None:
             raise self._error
-        self._file.write(encoded(answer))
+        self._file.write(encode_answer(answer))
         self._file.flush()
         self.failed += "error" in answer
         self._written += 1
 
-    def _every_tick(self, keep: Callable[[], None]) -> None:
-        while not self._closing.wait(_TICK):
-            keep()
+    def _repeat(self, task: Callable[[], None]) -> None:
+        while not self._closing.wait(_INTERVAL):
+            task()
 
-    def _mark(self) -> None:
-        with suppress(OSError):  # a mark that is too old for half a second
+    def _touch(self) -> None:
+        with suppress(OSError):  # the next update is half a second away
             os.utime(self._path)
 
     def _sync(self) -> None:
@@ -108,18 +108,18 @@ class AnswerFile:
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
-            # Linux tells it once: the next fsync would say that all is well.
+            # Linux reports it once: the next fsync would succeed.
             self._error = error
         self._synced = written
 
 
 def _lock(file: int, path: Path) -> None:
-    """Raise `BlockingIOError` if another process writes to the file; its lock ends with it, however it ends."""
+    """Lock the file; raises `BlockingIOError` if another process holds the lock, which ends with its process."""
     if sys.platform == "win32":
         return
-    import fcntl  # noqa: PLC0415 - not there on Windows
+    import fcntl  # noqa: PLC0415 - Windows has no such module
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BlockingIOError(f"another run writes to {path}") from None
+        raise BlockingIOError(f"another run writes to {path}: wait for its end, or name another file") from None

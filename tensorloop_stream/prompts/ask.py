@@ -1,15 +1,17 @@
-"""Stream the answers to many prompts at once, under the limit of one key."""
+"""Stream the answers to many prompts concurrently, under the limit of one key."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import openai
 
 from tensorloop_stream._chat.streams import AsyncChatStream
+from tensorloop_stream._retry import backoff, classify_error, retry_after
 
-from .jsonl import answer_to, backoff, classify_error
+from .jsonl import build_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,15 +33,15 @@ async def ask(
     requests: int = 5,
     idle_timeout: float = 300,
 ) -> None:
-    """Stream the answer to one prompt and give it to `write`, once: whole, or what came of it with its error.
+    """Stream the answer to one prompt and `write` it once: complete, or partial with its error.
 
-    Each request is sent under the limit. Told to wait (a 429 with `retry-after`), all who share the limit do, as
-    often as it takes; after cuts, stalls and errors that the SDK would retry, up to `requests` requests are made.
-    A stream that is silent for `idle_timeout` seconds is a stall, keep-alive comments or not; the client's own read
-    timeout does not count. A cancelled task gives what had come to `write`.
+    The limit governs each request. A 429 with `retry-after` pauses all requests under the limit, any number of times.
+    Cuts, stalls and errors that the SDK would retry lead to at most `requests` requests. A stream without a chunk for
+    `idle_timeout` seconds has stalled, whether or not keep-alive comments arrive; the client's own read timeout does
+    not apply. A cancelled task writes the partial answer.
 
-    Raises the SDK's error if the budget is spent or the key refused: then no other prompt need be asked; `ValueError`
-    if `requests` is below 1.
+    Raises the SDK's error if the budget is spent or the key is refused, which every other prompt would meet too;
+    `ValueError` if `requests` is below 1.
     """
     _require_one(requests=requests)
     client = _without_retries(client)
@@ -58,24 +60,24 @@ async def ask(
                 async with stream:
                     await stream.until_done()
             except openai.APIError as error:
-                means, wait = classify_error(error), retry_after(client, error)
-                failures += means != "wait" or wait is None
-                if means in {"stop", "fail"} or failures == requests:
-                    if means != "stop" or partial_completion(stream):
-                        write(answer_to(prompt, partial_completion(stream), error))
-                    if means == "stop":
+                kind, wait = classify_error(error), _requested_wait(error)
+                failures += kind != "wait" or wait is None
+                if kind in {"stop", "fail"} or failures == requests:
+                    if kind != "stop" or partial_completion(stream):
+                        write(build_answer(prompt, partial_completion(stream), error))
+                    if kind == "stop":
                         raise
                     return
             else:
-                write(answer_to(prompt, stream.completion))
+                write(build_answer(prompt, stream.completion))
                 return
-            if wait is not None or means == "wait":
+            if wait is not None or kind == "wait":
                 await limit.pause(wait or backoff(failures))
             else:
                 await asyncio.sleep(backoff(failures))
     except asyncio.CancelledError as error:
         if completion := partial_completion(stream):
-            write(answer_to(prompt, completion, error))
+            write(build_answer(prompt, completion, error))
         raise
 
 
@@ -89,17 +91,17 @@ async def ask_all(
     requests: int = 5,
     idle_timeout: float = 300,
 ) -> None:
-    """Ask as many prompts at once as `concurrency` says, until all are answered; the rest is as in `ask`.
+    """Stream the answers to all prompts, `concurrency` of them at a time; each prompt is handled as by `ask`.
 
-    Raises what `ask` or `write` raised first; the others are cancelled, and what came of them is written. Raises
-    `ValueError` if `concurrency` or `requests` is below 1.
+    Raises the first exception of `ask` or `write`, after the other requests are cancelled and their partial answers
+    written. Raises `ValueError` if `concurrency` or `requests` is below 1.
     """
     _require_one(concurrency=concurrency, requests=requests)
     client = _without_retries(client)
-    todo = iter(prompts)
+    remaining = iter(prompts)
 
     async def work() -> None:
-        for prompt in todo:
+        for prompt in remaining:
             await ask(client, prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
 
     first: BaseException | None = None
@@ -116,29 +118,26 @@ async def ask_all(
 def _require_one(**numbers: int) -> None:
     for name, number in numbers.items():
         if number < 1:
-            raise ValueError(f"{name} is {number}: with fewer than 1, nothing is asked")
+            raise ValueError(f"{name} is {number}: no request could be sent, so it must be 1 or more")
 
 
 def with_read_timeout(client: openai.AsyncOpenAI, seconds: float) -> openai.Timeout:
-    """Return the client's timeout with another limit for the next byte: a model may think for long before its first."""
+    """Return the client's timeouts with another read timeout: a model may think for long before its first byte."""
     timeout = openai.Timeout(client.timeout)
     return openai.Timeout(connect=timeout.connect, read=seconds, write=timeout.write, pool=timeout.pool)
 
 
 def _without_retries(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
-    """Return the same client without retries of its own, which no limit would see."""
+    """Return the client without its own retries, which would bypass the limit."""
     return client.with_options(max_retries=0) if client.max_retries else client
 
 
 def partial_completion(stream: AsyncChatStream | None) -> ChatCompletion | None:
-    """Return what came of an answer, if anything did."""
+    """Return the partial completion of a stream; `None` if it has no choice."""
     completion = None if stream is None else stream.completion
     return completion if completion is not None and completion.choices else None
 
 
-def retry_after(client: openai.AsyncOpenAI, error: openai.APIError) -> float | None:
-    """Return for how many seconds the gateway wants rest, if it says so."""
-    if not isinstance(error, openai.APIStatusError):
-        return None
-    wait = client._parse_retry_after_header(error.response.headers)  # noqa: SLF001 - knows all its forms
-    return wait if wait is not None and wait > 0 else None
+def _requested_wait(error: openai.APIError) -> float | None:
+    """Return the seconds that the gateway's response asks to wait, if it names them."""
+    return retry_after(error.response.headers, time.time()) if isinstance(error, openai.APIStatusError) else None

@@ -1,170 +1,148 @@
-"""What to ask, what is answered already, and what an error means for the rest: no I/O, no clock, no waiting."""
+"""Parse prompts, and parse and build answers, as JSON Lines; no I/O, no clock."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-import openai
-
-from tensorloop_stream._errors import StreamError
-from tensorloop_stream._stream.translate import may_restart
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from openai.types.chat import ChatCompletion
 
-__all__ = ["Answer", "Prompt", "answer_to", "backoff", "classify_error", "encoded", "read_answers", "read_prompts"]
+__all__ = ["Answer", "Prompt", "build_answer", "encode_answer", "read_answers", "read_prompts"]
 
 Answer: TypeAlias = dict[str, Any]
-"""`{"id": ..., "completion": {...}}`; a failure has an `"error"`, too, and its completion is as far as it came."""
-ErrorClass: TypeAlias = Literal["stop", "wait", "again", "fail"]
+"""`{"id": ..., "completion": {...}}`; a failure also has an `"error"`, and its completion is partial or `None`."""
 
-_LINE_BEGINS = b'{"id": "'
-_FIRST_DELAY, _MAX_DELAY = 0.5, 8.0
+_LINE_START = b'{"id": "'
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request, under the id that its answer will have."""
+    """A request, and the id of its answer."""
 
     id: str
-    """Given in its line, or made of the request."""
+    """The id that the line names, else a hash of the request."""
     request: dict[str, Any]
-    """The JSON body that is sent."""
+    """The JSON body of the request."""
 
 
 def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
-    """Read JSON Lines: each a text, or an object with `prompt` or `messages`, perhaps `id`, and request fields.
+    """Parse JSON Lines: each line a text, or an object with `prompt` or `messages`, optional `id` and request fields.
 
-    `defaults` are request fields for the lines without them, such as `model`. An id that is not given is made of
-    the request, so that it stays the same when lines are added or moved; the same request twice is asked twice.
+    `defaults` are request fields for the lines without them, such as `model`. A line without an id gets a hash of its
+    request, which stays the same when lines are added or moved. A request that stands twice is sent twice.
 
-    Raises `ValueError` that names the line, before anything is asked.
+    Raises `ValueError` that names the line, before the first request.
     """
     prompts: dict[str, Prompt] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            given, request = _read_line(line, defaults)
-            made = hashlib.sha256(_canonical(request)).hexdigest()[:16]
+            given, request = _parse_line(line, defaults)
+            digest = hashlib.sha256(_canonical_json(request)).hexdigest()[:16]
         except ValueError as error:
             raise ValueError(f"line {number} of the prompts: {error}") from None
         except RecursionError:
-            raise ValueError(f"line {number} of the prompts: nested too deeply") from None
-        name = made if given is None else given
+            raise ValueError(f"line {number} of the prompts: nested too deeply for JSON") from None
+        name = digest if given is None else given
         if given in prompts:
-            raise ValueError(f"line {number} of the prompts: the id {given!r} is taken by a line before it")
+            raise ValueError(
+                f"line {number} of the prompts: the id {given!r} belongs to an earlier line; ids must differ"
+            )
         count = 1
         while name in prompts:
             count += 1
-            name = f"{made}-{count}"
+            name = f"{digest}-{count}"
         prompts[name] = Prompt(name, request)
     return list(prompts.values())
 
 
-def _read_line(line: bytes | str, defaults: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+def _parse_line(line: bytes | str, defaults: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     try:
         value = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"not JSON ({error}); a prompt of plain text needs quotes") from None
+        raise ValueError(f"not JSON ({error}): a prompt of plain text needs quotes") from None
     fields = {"prompt": value} if isinstance(value, str) else value
     if not isinstance(fields, dict):
-        raise ValueError(f"a text or an object is wanted, not {_shown(value)}")
+        raise ValueError(f"{_short_repr(value)} is no prompt: give a text or an object")
     request = {**defaults, **fields, "stream": True}
     name, prompt = request.pop("id", None), request.pop("prompt", None)
     if name is not None and (isinstance(name, bool) or not isinstance(name, (str, int))):
-        raise ValueError(f"the id must be a text or a whole number, not {_shown(name)}")
+        raise ValueError(f"the id is {_short_repr(name)}: it must be a text or a whole number")
     if (prompt is None) == (request.get("messages") is None):
-        raise ValueError("either a prompt or messages are wanted")
+        raise ValueError("an object needs either a prompt or messages")
     if prompt is not None:
         request["messages"] = [{"role": "user", "content": prompt}]
     if not isinstance(prompt, (str, type(None))):
-        raise ValueError(f"the prompt must be a text, not {_shown(prompt)}: chats and images go into messages")
+        raise ValueError(f"the prompt is {_short_repr(prompt)}: it must be a text; chats and images go into messages")
     if not isinstance(request["messages"], list) or not request["messages"]:
-        raise ValueError(f"messages must be a list with something in it, not {_shown(request['messages'])}")
+        raise ValueError(f"messages is {_short_repr(request['messages'])}: it must be a list of at least one message")
     if not isinstance(request.get("model"), str):
-        raise ValueError("it names no model, and there is no default")
+        raise ValueError(f"the model is {_short_repr(request.get('model'))}: name one here or as the default")
     return None if name is None else str(name), request
 
 
-def _canonical(request: dict[str, Any]) -> bytes:
+def _canonical_json(request: dict[str, Any]) -> bytes:
     try:
         return json.dumps(request, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"half a character ({error.object[error.start]!r}) cannot be sent") from None
+        raise ValueError(
+            f"{error.object[error.start]!r} is half a character, which UTF-8 cannot hold: remove it"
+        ) from None
     except ValueError:
-        raise ValueError("a number that JSON does not have (NaN or Infinity) cannot be sent") from None
+        raise ValueError("a number is NaN or Infinity, which JSON cannot hold: give a finite one") from None
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_answers(lines: Iterable[bytes]) -> tuple[set[str], int]:
-    """Return the ids that are answered without an error, and the bytes up to where a kill tore the last line.
+    """Return the ids of the answers without an error, and the size of the file without an incomplete last line.
 
-    Raises `ValueError` for a line that is no answer, so that a file of another kind is never written to.
+    Raises `ValueError` for a line that is no answer, so that no file of another kind is overwritten.
     """
     answered: set[str] = set()
-    whole = 0
+    size = 0
     for number, line in enumerate(lines, 1):
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):
-            if not line.endswith(b"\n") and line.startswith(_LINE_BEGINS[: len(line)]):
+            if not line.endswith(b"\n") and line.startswith(_LINE_START[: len(line)]):
                 break
             answer = None
         if not isinstance(answer, dict) or "completion" not in answer or not isinstance(answer.get("id"), str):
-            raise ValueError(f"line {number} of the answers is none: mend or remove it, or name another file")
-        whole += len(line)
+            raise ValueError(f"line {number} of the answers is no answer: correct or remove it, or name another file")
+        size += len(line)
         if answer["completion"] is not None and "error" not in answer:
             answered.add(answer["id"])
-    return answered, whole
+    return answered, size
 
 
-def answer_to(prompt: Prompt, completion: ChatCompletion | None, error: BaseException | None = None) -> Answer:
-    """Return the answer as it is written: what came, and the error if that is not all."""
+def build_answer(prompt: Prompt, completion: ChatCompletion | None, error: BaseException | None = None) -> Answer:
+    """Return the answer to write: the completion, and the error if the completion is partial."""
     body = None if completion is None else completion.to_dict(mode="json", warnings=False)
     answer: Answer = {"id": prompt.id, "completion": body}
     if error is not None:
-        facts = {
+        fields = {
             "type": type(error).__name__,
             "message": str(error) or "the run was stopped",
             "status": getattr(error, "status_code", None),
             "code": getattr(error, "code", None),
         }
-        answer["error"] = {name: fact for name, fact in facts.items() if fact is not None}
+        answer["error"] = {name: value for name, value in fields.items() if value is not None}
     return answer
 
 
-def encoded(answer: Answer) -> bytes:
-    """Return the line of an answer, readable in any language."""
+def encode_answer(answer: Answer) -> bytes:
+    """Return the line of an answer, with the characters of any language unescaped."""
     try:
         return json.dumps(answer, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # a model's half of a character
+    except UnicodeEncodeError:  # half a character, which a model may send
         return json.dumps(answer).encode() + b"\n"
-
-
-def classify_error(error: openai.APIError) -> ErrorClass:
-    """Tell what an error means: stop the run, all wait, ask this one again, or it has failed."""
-    if "budget_exceeded" in (error.type, error.code) or isinstance(error, openai.AuthenticationError):
-        return "stop"
-    status = getattr(error, "status_code", None)
-    if status == 429:
-        return "wait"
-    if isinstance(error, StreamError):
-        return "again" if may_restart(error) else "fail"
-    if isinstance(error, openai.APIConnectionError):
-        return "again"
-    return "again" if status in {408, 409} or (status or 0) >= 500 else "fail"
-
-
-def backoff(failures: int) -> float:
-    """Return the seconds to wait where the gateway names none: half a second, doubled up to eight (the SDK's)."""
-    return min(_FIRST_DELAY * 2.0 ** (failures - 1), _MAX_DELAY)

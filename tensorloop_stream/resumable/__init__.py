@@ -1,21 +1,21 @@
-"""Streams that survive a reload, a lost connection and the replica that served them, kept in Redis while they last.
+"""Keep streams in Redis, so that they survive a reload, a lost connection and the end of the replica that served them.
 
-One process asks the gateway and writes each event to a Redis Stream; any number of readers, in any process, follow
-it from any event on:
+One process sends the request to the gateway and writes each event to a Redis Stream. Any number of readers, in any
+process, follow the stream from any event on:
 
     streams = ResumableStreams(redis.asyncio.Redis())
 
-    await streams.start(id, client, body)                    # once, whoever asks first; does not wait for the answer
+    await streams.start(id, client, body)                    # the first call starts it; no call waits for the answer
     answer = await streams.read(id, last_event_id)           # status_code, headers, and bytes when iterated
     await streams.cancel(id)                                 # a reader that leaves cancels nothing
 
-A producer that dies is known to every reader within 5 seconds. Needs Redis 6.2 or newer, not a cluster.
+Every reader notices a dead producer within 5 seconds. Redis must be 6.2 or newer, and no cluster.
 """
 
 try:
-    import redis as _redis  # noqa: F401 - only to say what is missing
+    import redis as _redis  # noqa: F401 - imported for the error message alone
 except ModuleNotFoundError:
-    _MESSAGE = 'resumable streams are kept in Redis, which needs redis-py: pip install "tensorloop_stream[redis]"'
+    _MESSAGE = 'resumable streams need redis-py, which is not installed: pip install "tensorloop_stream[redis]"'
     raise ModuleNotFoundError(_MESSAGE, name="redis") from None
 
 from ._chat import FollowedChat

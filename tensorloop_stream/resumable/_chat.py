@@ -1,14 +1,14 @@
-"""A reader of a stream, as fast or slow as it likes."""
+"""Follow one stream from any of its events on, at the reader's own speed."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Self
 
 from redis.exceptions import RedisError
 
-from ._log_format import UNAVAILABLE, Playhead, RefusedError
-from ._log_store import COUNT, entries_after, open_log
+from ._inbox import Inbox
+from ._log_format import UNAVAILABLE, LogCursor, RefusedError
+from ._log_store import READ_COUNT, entries_after, open_cursor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -17,98 +17,46 @@ if TYPE_CHECKING:
     from ._log_format import Entry
     from ._pipeline import Commands
 
-# Bytes that wait here for a reader. One that lets more come reads on from Redis, at its own pace.
-BUFFER = 256 * 1024
-
 
 class FollowedChat:
-    """A stream's answer for a browser: `status_code`, `headers`, and its bytes when iterated.
+    """The answer of a stream for a browser: `status_code`, `headers`, and its bytes when iterated.
 
-    Every event has an `id:` line, for the browser to send as `Last-Event-ID`; in a silence there is a comment now and
-    then, so that no proxy takes the connection for dead. As with `aforward_chat`, an error before the stream is a
-    status and JSON, a later one an event. A stream that is not there is a 404, a last event id that is none of its own
-    a 400, and nothing left to read a 204, which stops an `EventSource`.
-    Leaving, by `aclose()` or just so, cancels nothing.
+    Every event has an `id:` line, which the browser sends back as `Last-Event-ID`. Comments keep the connection alive
+    while the stream is silent. As with `aforward_chat`, an error before the stream is a status and JSON, and a later
+    error is an event. A stream that does not exist is a 404, and a last event id of another stream a 400. A stream
+    with nothing left to read is a 204, which stops an `EventSource`. Leaving cancels nothing, with `aclose()` or
+    without.
     """
 
     status_code: int
-    """The gateway's, or that of the error which ended the stream before it began."""
+    """The gateway's status, or that of the error which ended the stream before its first byte."""
     headers: dict[str, str]
-    """For the browser, as those of `aforward_chat`."""
+    """The headers for the browser, as those of `aforward_chat`."""
 
-    def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
-        self.key = key
-        self._hub = hub
-        self._commands = commands
-        self._playhead = Playhead(0)
-        # What came while the status was not known.
-        self._first = b""
-        # Given by the hub.
-        self._arrived: list[Entry] = []
-        self._size = 0
-        self._error: bytes | None = None
-        self._is_silent = False
-        self._wake = asyncio.Event()
-        self._is_behind = True
-        self._is_followed = False
-
-    async def open(self, last_event_id: str | None) -> Self:
-        """Find the place, and wait until the status is known."""
-        playhead = self._playhead
-        try:
-            playhead = self._playhead = await open_log(self._commands, self.key, last_event_id)
-        except RefusedError as refused:
-            self._first = playhead.fail(refused.error)
-        except RedisError:
-            self._first = playhead.fail(UNAVAILABLE)
-        while not playhead.ended and (playhead.head is None or (self._is_behind and not self._first)):
-            self._first += await self._next()
-        assert playhead.head is not None
-        self.status_code, self.headers = playhead.head.status, playhead.head.headers
-        if playhead.ended and not self._first:
+    def __init__(self, reader: LogReader, first: bytes) -> None:
+        self._reader = reader
+        # The bytes that were read together with the status.
+        self._first = first
+        head = reader.cursor.head
+        assert head is not None
+        self.status_code, self.headers = head.status, head.headers
+        if reader.cursor.ended and not first:
             self.status_code, self.headers = 204, {"Cache-Control": "no-store"}
-        return self
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Up to which entry it has everything."""
-        return self._playhead.stream, self._playhead.number
-
-    def give(self, entries: list[Entry], size: int) -> bool:
-        """Take entries from the hub; return whether to be given the next ones, too."""
-        self._wake.set()
-        self._is_followed = not self._arrived or self._size + size <= BUFFER
-        self._is_behind = not self._is_followed
-        if self._is_followed:
-            self._arrived += entries
-            self._size += size
-        return self._is_followed
-
-    def ping(self) -> None:
-        """Send a comment, unless there is something to send."""
-        self._wake.set()
-        self._is_silent = True
-
-    def fail(self, error: bytes) -> None:
-        """Take an error that ends this reading, and not the stream."""
-        self._wake.set()
-        self._error = error
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         data, self._first = self._first, b""
-        while not data and not self._playhead.ended:
-            data = await self._next()
+        while not data and not self._reader.cursor.ended:
+            data = await self._reader.read()
         if not data:
             raise StopAsyncIteration
         return data
 
     async def aclose(self) -> None:
-        """Leave; the stream goes on."""
-        self._playhead.ended = True
-        self._hub.leave(self)
+        """Stop reading; the stream continues."""
+        self._reader.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,43 +66,77 @@ class FollowedChat:
     ) -> None:
         await self.aclose()
 
-    async def _next(self) -> bytes:
+
+async def follow(hub: Hub, commands: Commands, key: str, last_event_id: str | None) -> FollowedChat:
+    """Open a log at the last event that a reader has, and wait until the status is known."""
+    reader = LogReader(hub, commands, key)
+    return FollowedChat(reader, await reader.open(last_event_id))
+
+
+class LogReader:
+    """Read one log: from Redis up to its last entry, then from the inbox that the hub fills."""
+
+    def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
+        self.cursor = LogCursor(0)
+        self._hub = hub
+        self._commands = commands
+        self._key = key
+        self._inbox = Inbox()
+        # Whether the last read from Redis reached the last entry, so that the hub can follow from there.
+        self._is_at_end = False
+
+    async def open(self, last_event_id: str | None) -> bytes:
+        """Read until the status is known, and return the bytes that were read with it."""
+        first = b""
+        cursor = self.cursor
         try:
-            data = self._playhead.take(await self._entries())
-            if not data and not self._arrived and self._error is not None:
-                data = self._playhead.fail(self._error)
-            if not data and self._is_silent:
-                data = self._playhead.ping()
-            self._is_silent = False
+            cursor = self.cursor = await open_cursor(self._commands, self._key, last_event_id)
+        except RefusedError as refused:
+            first = cursor.fail(refused.error)
         except RedisError:
-            data = self._playhead.fail(UNAVAILABLE)
+            first = cursor.fail(UNAVAILABLE)
+        while not cursor.ended and (cursor.head is None or (self._is_behind and not first)):
+            first += await self.read()
+        return first
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty if the next entries hold none."""
+        try:
+            data = self.cursor.feed(await self._entries())
+            if not data and self._inbox.error is not None:
+                data = self.cursor.fail(self._inbox.error)
+            if not data and self._inbox.has_ping:
+                data = self.cursor.ping()
+            self._inbox.has_ping = False
+        except RedisError:
+            data = self.cursor.fail(UNAVAILABLE)
         except BaseException:
-            # The browser left.
-            await self.aclose()
+            # The browser has left.
+            self.close()
             raise
-        if self._playhead.ended:
-            self._hub.leave(self)
+        if self.cursor.ended:
+            self._hub.leave(self._key, self._inbox)
         return data
 
-    async def _wait(self) -> None:
-        self._wake.clear()
-        self._hub.waiting.add(self)
-        try:
-            await self._wake.wait()
-        finally:
-            self._hub.waiting.discard(self)
+    def close(self) -> None:
+        """Stop reading."""
+        self.cursor.ended = True
+        self._hub.leave(self._key, self._inbox)
+
+    @property
+    def _is_behind(self) -> bool:
+        return not self._is_at_end and not self._inbox.is_followed
 
     async def _entries(self) -> list[Entry]:
-        while not self._arrived and self._error is None and not self._is_silent:
-            if self._is_followed:
-                await self._wait()
-            elif self._is_behind:
-                entries = await entries_after(self._commands, self.key, *self.place)
-                self._is_behind = len(entries) == COUNT
-                return entries
-            elif not self._hub.follow(self):
-                self._is_behind = True
+        inbox, position = self._inbox, (self.cursor.stream, self.cursor.number)
+        while inbox.is_empty:
+            if inbox.is_followed:
+                await self._hub.wait(inbox)
+            elif self._is_at_end:
+                self._is_at_end = False
+                inbox.is_followed = self._hub.follow(self._key, position, inbox)
             else:
-                self._is_followed = True
-        arrived, self._arrived, self._size = self._arrived, [], 0
-        return arrived
+                entries = await entries_after(self._commands, self._key, *position)
+                self._is_at_end = len(entries) < READ_COUNT
+                return entries
+        return inbox.take()

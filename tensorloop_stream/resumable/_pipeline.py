@@ -1,4 +1,4 @@
-"""The Redis commands of a process, those of all its streams together every few milliseconds."""
+"""Send the Redis commands of all streams of a process together, every few milliseconds."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ Item = TypeVar("Item")
 Reply = TypeVar("Reply")
 
 # Seconds between two batches. The first command after a pause does not wait.
-WINDOW = 0.003
-# Seconds between two attempts where a connection broke: at first, and at the most.
-FIRST_PAUSE, LAST_PAUSE = 0.01, 0.25
+BATCH_INTERVAL = 0.003
+# Seconds before the first retry after a broken connection; doubled for each further one, up to the second number.
+FIRST_DELAY, MAX_DELAY = 0.01, 0.25
 
 
-async def persist(seconds: float, run: Callable[[], Awaitable[Reply]]) -> Reply:
-    """Run what may run twice, again and again where the connection breaks; raise `TimeoutError` after so long.
+async def with_retries(seconds: float, run: Callable[[], Awaitable[Reply]]) -> Reply:
+    """Retry an idempotent call while the connection breaks; raises redis-py's `TimeoutError` after `seconds`.
 
-    The error is redis-py's. Not every client has a socket timeout, and one of `Redis.from_url` never tries again.
+    Some clients have no socket timeout, and a client of `Redis.from_url` makes no retries of its own.
     """
-    pause, broke = FIRST_PAUSE, None
+    delay, broken = FIRST_DELAY, None
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -44,22 +44,22 @@ async def persist(seconds: float, run: Callable[[], Awaitable[Reply]]) -> Reply:
                 except (AuthenticationError, AuthorizationError):
                     raise
                 except (RedisConnectionError, RedisTimeoutError) as error:
-                    broke = error
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LAST_PAUSE)
+                    broken = error
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, MAX_DELAY)
     except TimeoutError:
-        raise RedisTimeoutError(f"no answer from Redis within {seconds:.1f} s") from broke
+        raise RedisTimeoutError(f"no answer from Redis within {seconds:.1f} s") from broken
 
 
 class Batched(ABC, Generic[Item, Reply]):
-    """Sends what is posted in batches, one at a time and in order; Redis has so many seconds for each.
+    """A queue that sends items in batches, one batch at a time and in order, with a timeout for each batch.
 
-    A batch is sent again where the connection broke: none of ours does harm when it is run twice.
+    A batch is sent again after a broken connection; all items are idempotent.
     """
 
-    def __init__(self, redis: Redis, seconds: float) -> None:
+    def __init__(self, redis: Redis, timeout: float) -> None:
         self._redis = redis
-        self._patience = seconds
+        self._timeout = timeout
         self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
         self._not_before = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Batched(ABC, Generic[Item, Reply]):
         """Send a batch and return the reply to each item."""
 
     def post(self, item: Item) -> asyncio.Future[Reply]:
-        """Have an item sent; the future is its reply."""
+        """Queue an item; the future returns its reply."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
@@ -77,7 +77,7 @@ class Batched(ABC, Generic[Item, Reply]):
         return future
 
     async def aclose(self) -> None:
-        """Wait for what is under way, so that the client can be closed."""
+        """Wait until all batches are sent, so that the client can be closed."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
@@ -88,9 +88,9 @@ class Batched(ABC, Generic[Item, Reply]):
                 await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
                 batch, self._waiting = self._waiting, []
                 await self._run_batch(batch)
-                self._not_before = time.monotonic() + WINDOW
+                self._not_before = time.monotonic() + BATCH_INTERVAL
         finally:
-            # An event loop that ends cancels all its tasks: this one too, while others still have an end to write.
+            # An event loop that ends cancels all tasks, this one too, while producers still post ends of their logs.
             for _, future in batch:
                 future.cancel()
             self._task = asyncio.create_task(self._run()) if self._waiting else None
@@ -98,8 +98,8 @@ class Batched(ABC, Generic[Item, Reply]):
     async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Reply]]]) -> None:
         items = [item for item, _ in batch]
         try:
-            replies = await persist(self._patience, lambda: self._send(items))
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            replies = await with_retries(self._timeout, lambda: self._send(items))
+        except Exception as error:  # noqa: BLE001 - each future raises it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
@@ -110,19 +110,19 @@ class Batched(ABC, Generic[Item, Reply]):
 
 
 class Commands(Batched["tuple[Command, ...]", "list[Any]"]):
-    """Runs commands, as many as there are in one pipeline."""
+    """Runs Redis commands, all that are posted at a time in one pipeline."""
 
     async def run(self, *commands: Command) -> list[Any]:
-        """Run commands in this order and return their replies; raises the first error of Redis among them."""
+        """Run commands in this order and return their replies; raises the first error among the replies."""
         replies = await self.post(commands)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return replies
 
-    def tell(self, *commands: Command) -> None:
-        """Run commands after those that were posted before, whatever becomes of them."""
-        self.post(commands).add_done_callback(_seen)
+    def run_unawaited(self, *commands: Command) -> None:
+        """Queue commands and ignore their errors."""
+        self.post(commands).add_done_callback(_ignore_error)
 
     async def _send(self, items: list[tuple[Command, ...]]) -> list[list[Any]]:
         async with self._redis.pipeline(transaction=False) as pipeline:
@@ -133,6 +133,6 @@ class Commands(Batched["tuple[Command, ...]", "list[Any]"]):
         return [[next(replies) for _ in commands] for commands in items]
 
 
-def _seen(future: asyncio.Future[list[Any]]) -> None:
+def _ignore_error(future: asyncio.Future[list[Any]]) -> None:
     if not future.cancelled():
-        future.exception()
+        future.exception()  # marks it as retrieved

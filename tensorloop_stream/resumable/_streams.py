@@ -1,4 +1,4 @@
-"""Start, read and cancel, from any process."""
+"""Start, read and cancel streams from any process."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tensorloop_stream._forward.headers import request_body
 from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
 from tensorloop_stream._stream.settings import StreamSettings
 
-from ._chat import FollowedChat
+from ._chat import FollowedChat, follow
 from ._hub import Hub
 from ._log_format import CANCELLED, require_id
-from ._log_store import Log, Writer, end, is_refused, log_key, owner_of, release, send
+from ._log_store import Log, Writer, end_commands, is_refused, log_key, message_commands, owner_to_cancel, release
 from ._pipeline import Commands
 from ._producer import Producers, produce
 
@@ -30,27 +30,29 @@ if TYPE_CHECKING:
 
 
 class ResumableStreams:
-    """Streams in Redis: each is started once, and read by anybody, anywhere, from any of its events on.
+    """A set of streams in Redis: each is started once, and read by any process from any of its events on.
 
-    `redis` is a client of `redis.asyncio`, and stays the caller's to close. What came of a stream is kept for `expires`
-    seconds after its end, or after the end of its producer. A producer that has not told Redis for `lease` seconds that
-    it lives is dead, also one whose event loop is blocked for so long; its readers know an eighth of that later, at the
-    latest. Redis, too, has `lease` seconds to answer. An answer of more than `max_size` bytes ends with an error.
+    `redis` is a client of `redis.asyncio`, which the caller closes. Redis keeps a stream for `expires` seconds after
+    its end, or after the end of its producer. A producer is dead if it has not renewed its lease for `lease` seconds,
+    for example because its event loop was blocked. Its readers notice within a further eighth of `lease`. Redis, too,
+    has `lease` seconds to answer a command. An answer of more than `max_size` bytes ends with an error.
 
-    An id is 1 to 128 letters, digits, `-` and `_`; who knows it may read and cancel, so it should be as hard to guess
-    as a UUID; every method raises `ValueError` for another one. `start` and `cancel` raise the errors of redis-py where
-    Redis cannot be reached.
+    An id is 1 to 128 letters, digits, `-` and `_`; every method raises `ValueError` for another one. Everyone who knows
+    an id may read and cancel its stream, so it should be as hard to guess as a UUID. `start` and `cancel` raise the
+    errors of redis-py if Redis cannot be reached.
     """
 
     def __init__(
         self, redis: Redis, *, expires: float = 600.0, lease: float = 4.0, max_size: int = 32 * 1024 * 1024
     ) -> None:
         if isinstance(redis, SyncRedis):
-            raise TypeError("this is a sync Redis client: give one of redis.asyncio")
+            raise TypeError("redis is a sync client: give one of redis.asyncio")
         if redis.connection_pool.connection_kwargs.get("decode_responses"):
-            raise ValueError("decode_responses is set: the events are bytes, so give a Redis client without it")
+            raise ValueError("decode_responses is set, and the events are bytes: give a Redis client without it")
         if not 0 < lease < expires:
-            raise ValueError(f"lease is {lease} and expires {expires}: both are seconds, and a lease is the shorter")
+            raise ValueError(
+                f"lease is {lease} and expires is {expires}: give seconds above 0, with lease below expires"
+            )
         self._expires, self._lease = int(1000 * expires), int(1000 * lease)
         self._max_size = max_size
         self._commands, self._writer = Commands(redis, lease), Writer(redis, lease)
@@ -61,7 +63,7 @@ class ResumableStreams:
 
     async def start(
         self,
-        id: str,  # noqa: A002 - what everybody calls it
+        id: str,  # noqa: A002 - the plainest name
         client: openai.AsyncOpenAI,
         body: Mapping[str, Any],
         callbacks: Callbacks | None = None,
@@ -71,9 +73,9 @@ class ResumableStreams:
     ) -> bool:
         """Send `body` through `client`, in the background of this process, unless the id was started or cancelled.
 
-        Returns whether it was this call that started it. The answer, or its error, is for those who `read`, until it
-        expires: ask again under another id. Callbacks and timeouts are those of `aforward_chat`; what a callback raises
-        goes to the event loop's exception handler.
+        Returns whether this call started the stream. `read` returns its answer, or its error, until the stream expires;
+        a retry needs another id. Callbacks and timeouts are those of `aforward_chat`. The event loop's exception
+        handler gets what a callback raises.
         """
         require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
@@ -91,50 +93,54 @@ class ResumableStreams:
         return True
 
     async def read(self, id: str, last_event_id: str | None = None) -> FollowedChat:  # noqa: A002
-        """Return the answer from after the event with this id on, or from the start.
+        """Return the answer after the event with the id `last_event_id`, or from the start.
 
-        Waits until the gateway has answered. What a browser may get wrong, and a Redis that cannot be reached, are
-        answers with a status too.
+        Waits until the gateway has answered. A mistake of the browser, or a Redis that cannot be reached, is an answer
+        with an error status.
         """
-        return await FollowedChat(self._hub, self._commands, log_key(require_id(id))).open(last_event_id)
+        return await follow(self._hub, self._commands, log_key(require_id(id)), last_event_id)
 
     async def cancel(self, id: str) -> bool:  # noqa: A002
-        """End the stream for everybody, and its request to the gateway; return whether it was running.
+        """End the stream for all readers, and its request to the gateway; return whether it was running.
 
-        One that was not started yet is cancelled, too, for the next 30 seconds: requests overtake each other.
+        A stream that was not started yet is cancelled for the next 30 seconds: the cancel may overtake the start.
         """
         key = log_key(require_id(id))
-        found = await owner_of(self._commands, key)
+        found = await owner_to_cancel(self._commands, key)
         if found is None:
             return False
         stream, owner = found
         process = owner.partition(":")[0]
-        ended, *_ = await self._commands.post((*end(key, stream, CANCELLED, self._expires), *send(process, owner)))
+        ended, *_ = await self._commands.post(
+            (*end_commands(key, stream, CANCELLED, self._expires), *message_commands(process, owner))
+        )
         if isinstance(ended, Exception) and not is_refused(ended):
             raise ended
         return isinstance(ended, bytes)
 
     async def aclose(self) -> None:
-        """End what this process produces, with an error to its readers, and let go of what it reads."""
+        """End the streams that this process produces with an error to their readers, and stop its own readers."""
         self._is_closed = True
         await self._producers.aclose()
         await self._hub.aclose()
         await self._writer.aclose()
-        # The last, since a start that is under way gives its id back.
+        # Closed last, since a pending start releases its id.
         await self._commands.aclose()
 
     @asynccontextmanager
-    async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - given by the framework
-        """Close with an application: what Starlette and FastAPI take as `lifespan`.
+    async def lifespan(self, app: object) -> AsyncIterator[None]:  # noqa: ARG002 - the framework passes it
+        """Close with an application: the `lifespan` argument of Starlette and FastAPI.
 
-        Without it every restart looks like a crash: uvicorn lets SIGTERM end the process before its tasks can.
+        Without it, every restart looks like a crash: uvicorn ends the process at SIGTERM, before its tasks end.
         """
         async with self:
             yield
 
     def _require_open(self) -> None:
         if self._is_closed:
-            raise RuntimeError("these streams are closed: nothing can be started here any more")
+            raise RuntimeError(
+                "these streams are closed: start the stream in another process, or make new ResumableStreams"
+            )
 
     async def __aenter__(self) -> Self:
         return self

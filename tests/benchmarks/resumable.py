@@ -204,7 +204,7 @@ async def memory() -> int:
             assert log is not None
             await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream; charset=utf-8"}))
             await log.append([line] * 100)
-            await log.settle()
+            await log.flush()
             await log.end()
         return int((await redis.info("memory"))["used_memory"] - before)
 

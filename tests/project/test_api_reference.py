@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pkgutil
+import importlib
 import subprocess
 import sys
 import zlib
@@ -10,8 +10,6 @@ import pytest
 import requirements
 from test_public_names import MODULES, NEEDS, names
 
-from tensorloop_stream import prompts
-
 DOCS = Path(__file__).parents[2] / ".docs"
 # What `forward_chat` and `aforward_chat` return has no public name, and must be explained all the same; the types of
 # what the streams take have none either.
@@ -20,10 +18,6 @@ BESIDES = {
     "tensorloop_stream.Chunks",
     *(f"tensorloop_stream._forward.responses.{kind}" for kind in ("AsyncForwardedChat", "ForwardedChat")),
 }
-
-
-# The modules of a public package whose names are imported from the package.
-INSIDE = {f"tensorloop_stream.prompts.{each.name}" for each in pkgutil.iter_modules(prompts.__path__)}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +41,11 @@ def test_the_reference_holds_every_public_name_and_no_other(reference: Path) -> 
     objects = {line.split()[0] for line in listed if line.split()[1].startswith("py:")}
     public = {f"{module}.{name.path}" for module in MODULES for name in names(module)} | set(MODULES)
     besides = {name for name in objects if name.startswith(tuple(BESIDES))}
-    # A name is also listed under the private module that it is defined in.
-    elsewhere = {name for name in objects - besides if "._" in name or name.rpartition(".")[0] in INSIDE}
+    # A name is also listed under the module that defines it.
+    offered = [
+        getattr(importlib.import_module(module), name.path, None) for module in MODULES for name in names(module)
+    ]
+    elsewhere = {f"{kind.__module__}.{kind.__qualname__}" for kind in offered if isinstance(kind, type)} - public
 
     assert objects - besides - elsewhere == public
     assert besides >= BESIDES

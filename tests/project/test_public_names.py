@@ -22,21 +22,6 @@ OPTIONAL = sorted(each.name for each in pkgutil.iter_modules(tensorloop_stream._
 MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTIONAL)]
 # The modules that cannot be imported without something of an extra.
 NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
-# Spelled like public names, for the other modules of the package.
-INTERNAL = {
-    "Callbacks.require_sync",
-    "FollowedChat.fail",
-    "FollowedChat.give",
-    "FollowedChat.key",
-    "FollowedChat.open",
-    "FollowedChat.ping",
-    "FollowedChat.place",
-    "RollingLimit.seconds",
-    "SharedLimit.connect",
-    "SharedLimit.register",
-    "SharedLimit.requests",
-    "SharedLimit.seconds",
-}
 NOT_FOR_RECIPES = {
     "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",
     "Disconnect": "made by the replay",
@@ -71,7 +56,7 @@ class Name(NamedTuple):
 
 def names(module: str) -> list[Name]:
     """Return what a module promises."""
-    return [name for name in spelled(module) if name.path not in INTERNAL]
+    return list(spelled(module))
 
 
 def spelled(module: str) -> Iterator[Name]:
@@ -197,5 +182,4 @@ def test_no_exception_is_out_of_date() -> None:
     every = {name.path for module in MODULES for name in spelled(module)}
     used = {path for path in every if path.rpartition(".")[2] in recipe_words()}
 
-    assert every >= INTERNAL
     assert every - used >= set(NOT_FOR_RECIPES)

@@ -216,7 +216,7 @@ def test_a_killed_worker_frees_its_slots(dask: Client) -> None:
 
     dask.wait_for_workers(2)
     limit = SharedLimit(2, 1)
-    limit.register(dask, math.inf)
+    limit._register(dask, math.inf)
     held = Semaphore(2, limit._name, dask.scheduler, dask.loop)
     held.acquire()
     held.acquire()
@@ -248,12 +248,12 @@ def test_a_cancelled_task_frees_its_slot(dask: Client) -> None:
     from tensorloop_stream.prompts_dask import SharedLimit
 
     limit = SharedLimit(1, 3)
-    limit.register(dask, math.inf)
+    limit._register(dask, math.inf)
     held = Semaphore(1, limit._name, dask.scheduler, dask.loop)
     held.acquire()
 
     async def give_up() -> bool:
-        limit.connect(get_worker())
+        limit._connect(get_worker())
         waiting = asyncio.ensure_future(limit.__aenter__())
         await asyncio.sleep(0.2)
         waiting.cancel()
@@ -278,17 +278,17 @@ def test_the_longest_pause_holds(dask: Client) -> None:
 
     async def pause_for(*pauses: float) -> float:
         limit = SharedLimit(7, 60)
-        limit.connect(get_worker())
+        limit._connect(get_worker())
         for pause in pauses:
             await limit.pause(pause)
         return await limit._resumes_at() - time.time()
 
     submit: Any = dask.submit
-    SharedLimit(7, 60).register(dask, 50)
+    SharedLimit(7, 60)._register(dask, 50)
     killed = submit(pause_for, pure=False).result()
     first = submit(pause_for, 120, 5, pure=False).result()
     submit(pause_for, 7, pure=False).result()
-    SharedLimit(7, 60.0).register(dask, 1000)
+    SharedLimit(7, 60.0)._register(dask, 1000)
     last = submit(pause_for, pure=False).result()
 
     assert 0 < killed <= 10

@@ -311,7 +311,7 @@ async def test_pings_are_not_stored(redis: Redis, redis_port: int, name: str, mo
     """Redis does not grow with the gateway's pings, and each reader receives its own."""
     from tensorloop_stream.resumable import _hub
 
-    monkeypatch.setattr(_hub, "SILENCE", 0.1)
+    monkeypatch.setattr(_hub, "PING_INTERVAL", 0.1)
     bodies = []
     async with gateway(stall_after=3, ping=0.01) as (_, client), replicas(redis_port, lease=4.0) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
@@ -509,8 +509,8 @@ async def test_a_dead_producer_is_reported_to_every_reader(redis: Redis, redis_p
         reads += [await read(streams, name) for streams in both]
         await log.append([b"data: too late"])
         with pytest.raises(_log_store.LostError):
-            await log.settle()
-        assert await _log_store.renew(redis, [log]) == [False]
+            await log.flush()
+        assert await _log_store.renew_leases(redis, [log]) == [False]
         reads += [await read(streams, name) for streams in both]
         rest = await read(both[1], name, reads[0].ids[0])
 
@@ -533,7 +533,7 @@ async def test_a_write_that_is_sent_twice_counts_once(redis: Redis, redis_port: 
         for _ in range(2):
             log.number = 1
             await log.append([b"data: 1", b"data: 2"])
-            await log.settle()
+            await log.flush()
         for _ in range(2):
             await log.end()
 
@@ -551,14 +551,14 @@ async def test_a_stale_producer_cannot_write_into_a_new_stream(redis: Redis, red
         await redis.flushall()
         await log.append([b"data: stale"])
         with pytest.raises(_log_store.LostError):
-            await log.settle()
+            await log.flush()
         assert not await redis.keys()
         await fresh.start(name, client, GATEWAY_REQUEST)
         before = await read_some(fresh, name, 3)
         await log.append([b"data: stale"] * 9)
         with pytest.raises(_log_store.LostError):
-            await log.settle()
-        assert await _log_store.renew(redis, [log]) == [False]
+            await log.flush()
+        assert await _log_store.renew_leases(redis, [log]) == [False]
         await log.end(b"stale")
         assert len([key for key in await redis.keys() if name.encode() in key]) == 2
         after = await read_some(fresh, name, 3)
@@ -569,7 +569,7 @@ async def test_a_stale_producer_cannot_write_into_a_new_stream(redis: Redis, red
 
 async def test_a_slow_reader_does_not_delay_others(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
     """Unread events stay in Redis, and do not accumulate in the process."""
-    from tensorloop_stream.resumable import _chat
+    from tensorloop_stream.resumable import _inbox
 
     texts = [f"{number}:{'x' * 10_000}" for number in range(100)]
     path = write_cassette(tmp_path / "long.yaml", *answer_events(*texts))
@@ -578,7 +578,7 @@ async def test_a_slow_reader_does_not_delay_others(redis: Redis, redis_port: int
         slow = await both[1].read(name)
         begun = await anext(slow)
         fast = await asyncio.gather(*(read(both[1], name) for _ in range(3)))
-        waiting = slow._size
+        waiting = slow._reader._inbox._size
         rest = b"".join([data async for data in slow])
 
     assert {one.body for one in fast} == {begun + rest}
@@ -586,7 +586,7 @@ async def test_a_slow_reader_does_not_delay_others(redis: Redis, redis_port: int
         event.data for event in SSEDecoder().feed(b"".join(answer_events(*texts)))
     ][:100]
     # The events of one read may exceed it.
-    assert waiting <= _chat.BUFFER + 10_200
+    assert waiting <= _inbox.BUFFER + 10_200
 
 
 async def test_an_endless_answer_is_ended_at_max_size(redis: Redis, redis_port: int, name: str) -> None:
@@ -631,7 +631,7 @@ async def test_a_dropped_reader_is_removed(redis: Redis, redis_port: int, name: 
     async with gateway(delay=0.3) as (_, client), replicas(redis_port) as both:
         await both[0].start(name, client, GATEWAY_REQUEST)
         dropped = await both[1].read(name)
-        while not both[1]._hub._followed:
+        while not both[1]._hub._logs:
             await anext(dropped)
         del dropped
         gc.collect()
@@ -653,7 +653,7 @@ async def test_a_waiting_reader_is_not_garbage_collected(redis: Redis, redis_por
 
         await both[0].start(name, client, GATEWAY_REQUEST)
         task = asyncio.create_task(save())
-        assert await aeventually(lambda: bool(both[1]._hub._followed), TIMEOUT)
+        assert await aeventually(lambda: bool(both[1]._hub._logs), TIMEOUT)
         del task
         while both[0]._producers:
             gc.collect()
@@ -661,7 +661,7 @@ async def test_a_waiting_reader_is_not_garbage_collected(redis: Redis, redis_por
 
         assert await aeventually(lambda: bool(reads), TIMEOUT)
     assert reads[0].without_ids == HAIKU_BODY
-    assert not both[1]._hub.waiting
+    assert not both[1]._hub._waiting
 
 
 PROGRAM = """
@@ -699,14 +699,14 @@ async def test_invalid_settings_are_refused(redis_port: int) -> None:
 
     from tensorloop_stream.resumable import ResumableStreams
 
-    with pytest.raises(TypeError, match=r"a sync Redis client: give one of redis\.asyncio"):
+    with pytest.raises(TypeError, match=r"redis is a sync client: give one of redis\.asyncio"):
         ResumableStreams(SyncRedis(port=redis_port))  # type: ignore[arg-type]
     async with Redis(port=redis_port, decode_responses=True) as client:
         with pytest.raises(ValueError, match="decode_responses is set"):
             ResumableStreams(client)
     async with Redis(port=redis_port) as client:
         for lease, expires in ((0, 600), (10, 10), (-1, 5)):
-            with pytest.raises(ValueError, match=f"lease is {lease} and expires {expires}"):
+            with pytest.raises(ValueError, match=f"lease is {lease} and expires is {expires}"):
                 ResumableStreams(client, lease=lease, expires=expires)
 
 

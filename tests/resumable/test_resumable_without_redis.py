@@ -12,7 +12,7 @@ def test_importing_resumable_without_redis_py_names_the_extra() -> None:
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
 
     assert run.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: resumable streams are kept in Redis, which needs redis-py: "
+        "ModuleNotFoundError: resumable streams need redis-py, which is not installed: "
         'pip install "tensorloop_stream[redis]"'
     )
     assert "During handling" not in run.stderr

@@ -24,8 +24,8 @@ from tensorloop_stream import (
     StreamTimeoutError,
     StreamTruncatedError,
     Tensorloop,
+    _retry,
 )
-from tensorloop_stream._stream import state
 from tensorloop_stream.replay import ReplayServer
 
 # If an async timeout ends while a connection is made, the HTTP libraries may leave the socket to the garbage collector.
@@ -49,7 +49,7 @@ def server(recording: Path) -> Iterator[ReplayServer]:
 @pytest.fixture(autouse=True)
 def _short_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the back-off."""
-    monkeypatch.setattr(state, "_FIRST_DELAY", 0.01)
+    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.01)
 
 
 # Restarts
@@ -207,7 +207,7 @@ BUDGET = {
     "param": None,
     "code": "429",
 }
-EXPLANATION = "The budget of this key is spent: asking again does not help"
+EXPLANATION = "The budget of this key is spent: a retry does not help"
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def log(*events: bytes, head: Any = HEAD, end: bytes | None = b"") -> list[Any]:
     return [(b"%d-%d" % (MS, number), {kind: value}) for number, kind, value in found]
 
 
-def sent(playhead: Any, *batches: list[Any]) -> bytes:
-    return b"".join(playhead.take(batch) for batch in batches)
+def sent(cursor: Any, *batches: list[Any]) -> bytes:
+    return b"".join(cursor.feed(batch) for batch in batches)
 
 
 def code_of(error: bytes) -> str:
@@ -97,7 +97,7 @@ def test_other_event_ids_are_refused(value: str) -> None:
 def test_events_keep_their_data_and_get_the_id_of_the_log() -> None:
     """The browser receives the gateway's event with the id of the log, which replaces an id of the event."""
     decoder = SSEDecoder()
-    events = decoder.feed(sent(_log_format.Playhead(MS), log(*EVENTS)))
+    events = decoder.feed(sent(_log_format.LogCursor(MS), log(*EVENTS)))
 
     assert [(event.data, event.event, event.id) for event in events] == [
         ('{"n": 1}', "message", f"{MS}-2"),
@@ -111,26 +111,26 @@ def test_events_keep_their_data_and_get_the_id_of_the_log() -> None:
 def test_every_entry_counts_once(steps: list[tuple[int, int]]) -> None:
     """Batches of any size and repeated entries produce each event once."""
     entries = log(*EVENTS)
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     got, at = b"", 0
     for back, forward in [*steps, (0, len(entries))]:
-        got += playhead.take(entries[max(at - back, 0) : at + forward])
+        got += cursor.feed(entries[max(at - back, 0) : at + forward])
         at += forward
 
-    assert playhead.ended
-    assert got == sent(_log_format.Playhead(MS), entries)
+    assert cursor.ended
+    assert got == sent(_log_format.LogCursor(MS), entries)
 
 
 @pytest.mark.parametrize("reached", range(len(EVENTS)))
 def test_a_reader_resumes_after_any_event(reached: int) -> None:
     """The reader receives exactly the missing events."""
     entries = log(*EVENTS)
-    whole = sent(_log_format.Playhead(MS), entries)
-    before = sent(_log_format.Playhead(MS), entries[: reached + 3])
-    playhead = _log_format.Playhead(MS, reached + 2, HEAD)
+    whole = sent(_log_format.LogCursor(MS), entries)
+    before = sent(_log_format.LogCursor(MS), entries[: reached + 3])
+    cursor = _log_format.LogCursor(MS, reached + 2, HEAD)
 
-    assert before + sent(playhead, entries[reached + 3 :]) == whole
-    assert playhead.ended
+    assert before + sent(cursor, entries[reached + 3 :]) == whole
+    assert cursor.ended
 
 
 @pytest.mark.parametrize(
@@ -144,34 +144,34 @@ def test_a_reader_resumes_after_any_event(reached: int) -> None:
 )
 def test_a_gap_in_the_log_is_an_error(entries: list[Any]) -> None:
     """The reader never receives a text with a hole."""
-    playhead = _log_format.Playhead(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
-    last = SSEDecoder().feed(sent(playhead, entries))[-1]
+    cursor = _log_format.LogCursor(MS, *(() if entries[0][1].keys() == {b"c"} else (0, HEAD)))
+    last = SSEDecoder().feed(sent(cursor, entries))[-1]
 
-    assert playhead.ended
+    assert cursor.ended
     assert last.data.encode() == _log_format.GONE
 
 
 @pytest.mark.parametrize("events", [[], EVENTS[:2]], ids=["before the first event", "in the middle"])
 def test_an_error_in_the_stream_has_no_id(events: list[bytes]) -> None:
     """A reader that resumes from its last event receives the error again."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     entries = log(*events, end=_log_format.STOPPED)
-    got = sent(playhead, entries)
+    got = sent(cursor, entries)
 
     assert got.endswith(b"data: " + _log_format.STOPPED + b"\n\n")
     assert got.count(b"id: ") == len(events)
-    assert playhead.ended
+    assert cursor.ended
 
 
 @pytest.mark.parametrize("error", [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE])
 def test_an_error_before_the_stream_is_a_json_response(error: bytes) -> None:
     """The response has the status of the error, and the same JSON."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
 
-    assert sent(playhead, log(head=None, end=error)) == error
-    assert playhead.head is not None
-    assert str(playhead.head.status) == code_of(error)
-    assert playhead.head.headers["Content-Type"] == "application/json"
+    assert sent(cursor, log(head=None, end=error)) == error
+    assert cursor.head is not None
+    assert str(cursor.head.status) == code_of(error)
+    assert cursor.head.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize(
@@ -193,33 +193,35 @@ def test_comments_are_no_events(event: bytes, is_comment: bool) -> None:
 def test_a_ping_is_sent_only_in_a_running_stream() -> None:
     """Nothing is sent before the status is known, in a JSON error, or after the end."""
     refused = _log_format.Head(429, {"Content-Type": "application/json"})
-    running, ended = _log_format.Playhead(MS, 2, HEAD), _log_format.Playhead(MS, 2, HEAD, ended=True)
-    playheads = [running, ended, _log_format.Playhead(MS), _log_format.Playhead(MS, 1, refused)]
+    running, ended = _log_format.LogCursor(MS, 2, HEAD), _log_format.LogCursor(MS, 2, HEAD, ended=True)
+    cursors = [running, ended, _log_format.LogCursor(MS), _log_format.LogCursor(MS, 1, refused)]
 
-    assert [playhead.ping() for playhead in playheads] == [b": ping\n\n", b"", b"", b""]
+    assert [cursor.ping() for cursor in cursors] == [b": ping\n\n", b"", b"", b""]
 
 
 def test_a_refusal_of_the_gateway_is_sent_without_an_id() -> None:
     """The JSON of the refusal is sent unchanged."""
-    playhead = _log_format.Playhead(MS)
+    cursor = _log_format.LogCursor(MS)
     head = _log_format.Head(429, {"Content-Type": "application/json", "retry-after": "60"})
 
-    assert sent(playhead, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
-    assert playhead.head == head
+    assert sent(cursor, log(b'{"error": {}}', head=head)) == b'{"error": {}}'
+    assert cursor.head == head
 
 
 def test_a_refusal_without_a_body_is_sent_as_the_error_of_the_producer() -> None:
     """The producer may stop between the status and the body."""
     head = _log_format.Head(429, {"Content-Type": "application/json"})
 
-    assert sent(_log_format.Playhead(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
-    assert sent(_log_format.Playhead(MS), log(b"{}", head=head, end=_log_format.STOPPED)) == b"{}"
+    assert sent(_log_format.LogCursor(MS), log(head=head, end=_log_format.STOPPED)) == _log_format.STOPPED
+    assert sent(_log_format.LogCursor(MS), log(b"{}", head=head, end=_log_format.STOPPED)) == b"{}"
 
 
 def test_errors_have_the_envelope_of_the_gateway() -> None:
     """Errors have message, type, param and code; the code is a string, the message one line."""
     errors = [_log_format.STOPPED, _log_format.FAILED, _log_format.CANCELLED, _log_format.GONE, _log_format.UNAVAILABLE]
-    bodies = [json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown().error]]
+    bodies = [
+        json.loads(error)["error"] for error in [*errors, _log_format.too_large(7), _log_format.unknown_stream().error]
+    ]
 
     assert all(list(body) == ["message", "type", "param", "code"] for body in bodies)
     assert all(body["code"].isdigit() and "\n" not in body["message"] for body in bodies)
