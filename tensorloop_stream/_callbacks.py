@@ -130,12 +130,17 @@ class CallbackPlan:
         usage, on_usage = accumulation.usage, self.callbacks.on_usage
         if on_usage and usage is not None and "usage" not in self._called:
             calls.append((functools.partial(self._call, "usage", on_usage), usage))
-        if terminal and not self.is_finished:
+        if terminal is None:
+            # Nobody to call: a later end of the same stream is none.
+            self._called.add("terminal")
+        elif not self.is_finished:
             argument = accumulation.result if argument is None else argument
             calls.append((functools.partial(self._call, "terminal", terminal), argument))
         return calls
 
     def _call(self, kind: str, callback: Any, argument: Any) -> object:
         # Noted when it is called, not when it is planned: a callback before it may raise.
+        if kind in self._called:
+            return None
         self._called.add(kind)
         return callback(argument)

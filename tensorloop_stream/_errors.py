@@ -63,6 +63,11 @@ class StreamError(openai.APIError):
         return _rebuild, (type(self), self.message, context)
 
 
+def has_partial(error: StreamError) -> bool:
+    """Tell whether an error has the partial answer of a stream already."""
+    return error._partial is not None  # noqa: SLF001 - of this module
+
+
 def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> StreamError:
     return kind(message, **context)
 
@@ -81,6 +86,10 @@ class StreamTimeoutError(StreamError, openai.APITimeoutError):
 
 class StreamDecodeError(StreamError, ValueError):
     """What came is not JSON, not UTF-8, not a chunk, or an event beyond the size bound."""
+
+
+class StreamContentError(StreamDecodeError, StreamConnectionError):
+    """The compression of the response is broken: a decode error that the SDK's users catch as a connection error."""
 
 
 class StreamProviderError(StreamError):

@@ -70,11 +70,16 @@ class StreamTiming:
         }
 
     def __str__(self) -> str:
-        return _timing_chart.sparkline(self)
+        return _timing_chart.sparkline(self._figures)
+
+    @property
+    def _figures(self) -> _timing_chart.Figures:
+        rate, median_gap = self.tokens_per_second, self.gap(0.5) or 0.0
+        return _timing_chart.Figures(self.chunk_times, self.time_to_first_token, rate, self.duration, median_gap)
 
     def _repr_svg_(self) -> str:
         """Show the picture (IPython's protocol)."""
-        return _timing_chart.svg(self)
+        return _timing_chart.svg(self._figures)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
         """Show the line: the representation would bring a saved notebook thousands of numbers."""

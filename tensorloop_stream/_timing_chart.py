@@ -1,15 +1,12 @@
-"""A stream's timing drawn: an SVG of about 3 kB whatever the number of chunks, and a line of text."""
+"""Draw the timing of a stream: as an SVG of about 3 kB, whatever the number of chunks, and as a line of text."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._timing import StreamTiming
 
 # In pixels. Its own page with a border: readable in a light and in a dark theme.
 _WIDTH, _HEIGHT = 640, 140
@@ -20,19 +17,18 @@ _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#57606a}.h{font-size:13px;font-weight:600;fill:#1f2328}"
     ".w{fill:#9a6700}.s{fill:#cf222e}"
 )
-# A pause is a stall when it is long for a reader and for this stream.
+# A stall is longer than this many seconds, and than this many median gaps.
 _STALL_SECONDS, _STALL_GAPS = 0.25, 8
 _STALLS_MARKED = 8
 _BARS, _BINS = "▁▂▃▄▅▆▇█", 40
 _STEPS = [base * 10.0**power for power in range(-6, 7) for base in (1, 2, 5)]
 
 
-def svg(timing: StreamTiming) -> str:
+def svg(figures: Figures) -> str:
     """Draw the wait for the first token, a tick per chunk (at most one per three pixels) and the stalls.
 
-    A tick is the higher the more chunks it stands for.
+    A tick that stands for more chunks is higher.
     """
-    figures = _Figures.of(timing)
     words = figures.words()
     page = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
@@ -44,52 +40,60 @@ def svg(timing: StreamTiming) -> str:
     return "".join((page, _wait(figures), _stalled(figures), _ticks(figures), _axis(figures), "</svg>"))
 
 
-def sparkline(timing: StreamTiming) -> str:
-    """Return one line: how many chunks came when, a dot for none, and the main figures."""
-    figures = _Figures.of(timing)
-    counts = Counter(min(int(figures.share(moment) * _BINS), _BINS - 1) for moment in timing.chunk_times)
+def sparkline(figures: Figures) -> str:
+    """Return one line: a bar for the chunks in each fortieth of the time, a dot for none, and the main figures."""
+    counts = Counter(min(int(figures.share(moment) * _BINS), _BINS - 1) for moment in figures.chunk_times)
     most = max(counts.values(), default=0)
     bars = (_BARS[(counts[bin_] * len(_BARS) - 1) // most] if counts[bin_] else "·" for bin_ in range(_BINS))
     return f"{''.join(bars)}  {figures.words()}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """A timing and what the drawing needs to know of it, computed once."""
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a timing, in seconds since the request."""
 
-    timing: StreamTiming
-    end: float
-    stalls: list[tuple[float, float]]
+    chunk_times: tuple[float, ...]
+    time_to_first_token: float | None
+    tokens_per_second: float | None
+    duration: float
+    median_gap: float
 
-    @classmethod
-    def of(cls, timing: StreamTiming) -> _Figures:
-        times = timing.chunk_times
-        end = max(timing.duration, times[-1]) if times else timing.duration
-        least = max(_STALL_SECONDS, _STALL_GAPS * (timing.gap(0.5) or 0))
-        # The pause after the last chunk too: there a stream that timed out stalled.
-        return cls(timing, end, [pause for pause in pairwise((*times, end)) if pause[1] - pause[0] > least])
+    @cached_property
+    def end(self) -> float:
+        """The end of the time axis."""
+        return max(self.duration, self.chunk_times[-1]) if self.chunk_times else self.duration
+
+    @cached_property
+    def stalls(self) -> list[tuple[float, float]]:
+        """The pauses that are long for a reader and for this stream: their beginnings and ends."""
+        least = max(_STALL_SECONDS, _STALL_GAPS * self.median_gap)
+        # The pause after the last chunk is one, too: there a stream stalled that timed out.
+        return [pause for pause in pairwise((*self.chunk_times, self.end)) if pause[1] - pause[0] > least]
 
     def share(self, moment: float) -> float:
+        """Return the position of a moment on the time axis, from 0 to 1."""
         return moment / self.end if self.end > 0 else 0
 
     def x(self, moment: float) -> float:
+        """Return the position of a moment in the picture, in pixels."""
         return round(_LEFT + (_RIGHT - _LEFT) * self.share(moment), 1)
 
     def words(self) -> str:
-        timing, number = self.timing, len(self.timing.chunk_times)
+        """Return the main figures as a sentence."""
+        number = len(self.chunk_times)
         chunks = f"{number:,} chunk{'' if number == 1 else 's'}" if number else "no chunk"
         words = [f"{chunks} in {_seconds(self.end)}" if self.end > 0 else chunks]
-        if timing.time_to_first_token is not None:
-            words.insert(0, f"first token {_seconds(timing.time_to_first_token)}")
-        if (rate := timing.tokens_per_second) is not None:
+        if self.time_to_first_token is not None:
+            words.insert(0, f"first token {_seconds(self.time_to_first_token)}")
+        if (rate := self.tokens_per_second) is not None:
             words.append(f"{rate:,.{0 if rate >= 100 else 1}f} tokens/s")
         if self.stalls:
             words.append(f"longest stall {_seconds(max(end - start for start, end in self.stalls))}")
         return ", ".join(words)
 
 
-def _wait(figures: _Figures) -> str:
-    until = figures.timing.time_to_first_token
+def _wait(figures: Figures) -> str:
+    until = figures.time_to_first_token
     x = figures.x(figures.end if until is None else until)
     if x <= _LEFT:
         return ""
@@ -97,7 +101,7 @@ def _wait(figures: _Figures) -> str:
     return f'{_area(_LEFT, x, "#fff1c9")}<text class="w" x="{_LEFT}" y="{_TOP - 6}">{label}</text>'
 
 
-def _stalled(figures: _Figures) -> str:
+def _stalled(figures: Figures) -> str:
     longest = sorted(figures.stalls, key=lambda stall: stall[0] - stall[1])[:_STALLS_MARKED]
     drawn = []
     free = _LEFT + 90.0
@@ -114,9 +118,9 @@ def _stalled(figures: _Figures) -> str:
     return "".join(drawn)
 
 
-def _ticks(figures: _Figures) -> str:
+def _ticks(figures: Figures) -> str:
     last = (_RIGHT - _LEFT) // _COLUMN - 1
-    columns = Counter(min(int(figures.share(moment) * (last + 1)), last) for moment in figures.timing.chunk_times)
+    columns = Counter(min(int(figures.share(moment) * (last + 1)), last) for moment in figures.chunk_times)
     if not columns:
         return ""
     full, most = _BOTTOM - _TOP - 5, max(columns.values())
@@ -132,7 +136,7 @@ def _ticks(figures: _Figures) -> str:
     return f'<path d="{"".join(path)}" stroke="#0969da" stroke-width="1.6" fill="none"/>'
 
 
-def _axis(figures: _Figures) -> str:
+def _axis(figures: Figures) -> str:
     step = _STEPS[min(bisect_left(_STEPS, figures.end / 8), len(_STEPS) - 1)]
     drawn = [f'<path d="M{_LEFT} {_BOTTOM}H{_RIGHT}" stroke="#8c959f"/>']
     for number in range(int(figures.end / step) + 1):

@@ -1,4 +1,7 @@
-"""The data of an event to a chunk: as a plain mapping and as the SDK's `ChatCompletionChunk`."""
+"""Build the SDK's models: a chunk from the JSON of an event, and any model from values of any type.
+
+Touches private API: which fields a pydantic model notes as set, and the parameters of the SDK's `model_construct`.
+"""
 
 from __future__ import annotations
 

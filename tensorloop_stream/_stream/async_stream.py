@@ -25,6 +25,7 @@ from .sources import (
     BeingReadError,
     async_source_of_sdk,
     can_drain,
+    complete,
     in_time,
     is_in_use,
     is_patched,
@@ -94,8 +95,7 @@ class AsyncReader(Generic[ItemT]):
                 state.interrupted()
                 raise
             if item is None:
-                await self._close_source()
-                await self._run(state.finished())
+                await self._end()
                 break
             if state.has_item_callbacks:
                 await self._run(state.calls(item))
@@ -103,6 +103,17 @@ class AsyncReader(Generic[ItemT]):
         if state.error is not None:
             raise state.error
         return None
+
+    async def _end(self) -> None:
+        """End a stream that was read to its end."""
+        await self._close_source()
+        try:
+            calls = self.state.finished()
+        except BaseException:
+            # Ctrl-C while the result is built.
+            await self.close()
+            raise
+        await self._run(calls)
 
     async def finish(self, item: Any = None) -> Any:
         """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
@@ -176,13 +187,15 @@ class AsyncReader(Generic[ItemT]):
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         state = self.state
         is_elsewhere = not state.ended and self._task not in {None, _current_task()}
-        calls = state.abandoned()
-        if is_elsewhere:
-            # Its reader must not take this for the end of the answer, wherever it is.
-            state.interrupted()
         # Shielded, because a cancelled task must still close and call back.
         with anyio.CancelScope(shield=True):
-            await self._close_source()
+            try:
+                calls = state.abandoned()
+                if is_elsewhere:
+                    # Its reader must not take this for the end of the answer, wherever it is.
+                    state.interrupted()
+            finally:
+                await self._close_source()
             await self._run(calls)
 
     async def _drain(self) -> None:
@@ -280,10 +293,11 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
+        total_timeout: float | None = None,
         require_finish: bool = True,
         restarts: int = 0,
     ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        settings = StreamSettings(first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts)
         self._use(AsyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         # By its true type: the proxy of a tool answers for the stream that it wraps.
         inner = source if issubclass(type(source), AsyncStreamBase) else wrapped_stream(source)
@@ -308,8 +322,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         stream._use(AsyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
         stream._state.started = started
         stream._state.response = made_of["response"]
-        stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
-        stream._decoder = stream._client._make_sse_decoder()
+        complete(stream, **made_of)
         stream._reader.begin(async_source_of_sdk(stream))
         if cls.__stream__ is not AsyncStreamBase.__stream__:
             # A tool's subclass, which reads there.

@@ -12,11 +12,12 @@ class StreamSettings:
 
     first_chunk_timeout: float | None = None
     idle_timeout: float | None = None
+    total_timeout: float | None = None
     require_finish: bool = True
     restarts: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("first_chunk_timeout", "idle_timeout"):
+        for name in ("first_chunk_timeout", "idle_timeout", "total_timeout"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
@@ -35,7 +36,7 @@ class StreamSettings:
     @property
     def has_timeout(self) -> bool:
         """Whether chunks are waited for with a limit."""
-        return self.first_chunk_timeout is not None or self.idle_timeout is not None
+        return (self.first_chunk_timeout, self.idle_timeout, self.total_timeout) != (None, None, None)
 
     def over(self, other: StreamSettings) -> StreamSettings:
         """Return these settings, with those of a stream that is taken over where these say nothing."""
@@ -43,6 +44,7 @@ class StreamSettings:
             self,
             first_chunk_timeout=self.first_chunk_timeout or other.first_chunk_timeout,
             idle_timeout=self.idle_timeout or other.idle_timeout,
+            total_timeout=self.total_timeout or other.total_timeout,
             require_finish=self.require_finish and other.require_finish,
             restarts=self.restarts or other.restarts,
         )

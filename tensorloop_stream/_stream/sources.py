@@ -1,6 +1,7 @@
 """Tell apart what a stream can be made of: an SDK stream, items of any origin, or a way to open one.
 
-Touches private API: the SDK's `Stream._iterator`, httpx's `is_stream_consumed`, and `gi_running` of generators.
+Touches private API: the SDK's `Stream._iterator`, `_iter_events` and `_make_sse_decoder`, httpx's
+`is_stream_consumed`, and `gi_running` of generators.
 """
 
 from __future__ import annotations
@@ -180,6 +181,12 @@ def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     return AsyncSource("bytes", async_bytes_of(response), response, None)
 
 
+def complete(stream: Any, *, cast_to: Any, client: Any, response: Any, options: Any = None) -> None:  # noqa: ARG001 - the SDK's
+    """Give a stream what the SDK's constructor keeps: tools look at it, and the SDK's own methods need it."""
+    stream._cast_to, stream._client, stream._options = cast_to, client, options  # noqa: SLF001 - of one of our streams
+    stream._decoder = client._make_sse_decoder()  # noqa: SLF001 - as the SDK does
+
+
 def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
     """Tell whether somebody replaced a method of the SDK's class: all that read, or those named."""
     every = names or (_READ_METHODS if kind is Stream else _ASYNC_READ_METHODS)
@@ -258,8 +265,9 @@ def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
         return Alarm(source.wake)
     if is_needed:
         raise ValueError(
-            "first_chunk_timeout and idle_timeout need a connection whose reads can be woken, and this source has "
-            "none (chunks of your own, vcrpy and mock transports have none): leave them out there, or use async code"
+            "first_chunk_timeout, idle_timeout and total_timeout need a connection whose reads can be woken, and this "
+            "source has none (chunks of your own, vcrpy and mock transports have none): leave them out there, or use "
+            "async code"
         )
     return None
 

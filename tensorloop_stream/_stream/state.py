@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from .sources import Kind
 
 
+# How long a gateway may send heartbeats alone after the finish reason: usage follows within moments.
+GRACE_SECONDS = 5.0
+
+
 class StreamState:
     """The state of one stream: fed with bytes or items, it returns items, calls to make and errors."""
 
@@ -85,6 +89,7 @@ class StreamState:
         self.settings = settings
         self._idle_timeout = settings.idle_timeout
         self._first_chunk_timeout = settings.first_chunk_timeout
+        self._total_timeout = settings.total_timeout
         # Whether `wait_until` can return anything but `None`.
         self.has_timeout = settings.has_timeout
 
@@ -161,9 +166,12 @@ class StreamState:
             self.receive(data, kind)
             return self.next(typed)
         try:
-            return self._parse_event(data[:-2], typed)
+            item = self._parse_event(data[:-2], typed)
         except (ValueError, RecursionError) as error:
             raise self._bad_item(error) from error.__cause__ or error
+        if item is None:
+            self._end_after_grace()
+        return item
 
     def next(self, typed: bool) -> Any:
         """Return the next item that is there, accumulated; `None` when more must be read, or `done`.
@@ -189,7 +197,17 @@ class StreamState:
                 return self.dialect.as_item(received) if typed else mapping
             except (ValueError, RecursionError) as error:
                 raise self._bad_item(error) from error.__cause__ or error
+        self._end_after_grace()
         return None
+
+    def _end_after_grace(self) -> None:
+        """End a whole stream that sends nothing but heartbeats (bifrost#6784, cohere-python#756).
+
+        After the finish reason only usage and the end can follow.
+        """
+        if self._arrivals and self._arrival - self._arrivals[-1] > GRACE_SECONDS and self.accumulation.is_whole:
+            self.done = True
+            self._stopped = self._arrivals[-1]
 
     def _parse_event(self, event: bytes, typed: bool) -> Any:
         """Accumulate an event, without its blank line, and return its item; `None` for one that brings none."""
@@ -256,10 +274,16 @@ class StreamState:
         """
         timeout = self._idle_timeout if self._arrivals else self._first_chunk_timeout
         if timeout is None:
-            return None
+            return self._last_moment
         if self._deadline is None:
             self._deadline = self._clock() + timeout
-        return self._deadline
+        last = self._last_moment
+        return self._deadline if last is None else min(self._deadline, last)
+
+    @property
+    def _last_moment(self) -> float | None:
+        """The moment at which `total_timeout` ends the stream, restarts and all."""
+        return None if self._total_timeout is None else self.started + self._total_timeout
 
     def calls(self, item: Any) -> list[Call]:
         """Return the calls that the item just returned triggers, in order."""
@@ -277,8 +301,11 @@ class StreamState:
         return calls + self._last(self._plan.callbacks.on_finish)
 
     def abandoned(self) -> list[Call]:
-        """Return the last calls of a stream that the caller closed: finished if its finish reason had arrived."""
-        if self.ended:
+        """Return the last calls of a stream that the caller closed: finished if its finish reason had arrived.
+
+        If the calls of an earlier end were interrupted, the terminal one is among them.
+        """
+        if self._plan.is_finished:
             return []
         return self._last(self._plan.callbacks.on_finish if self.is_whole else self._plan.callbacks.on_abort)
 
@@ -290,9 +317,11 @@ class StreamState:
         return self._last(self._plan.callbacks.on_error, error)
 
     def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
+        # Noted when the calls exist: an interrupt while the result is built must not lose the terminal one.
+        calls = self._plan.for_end(self.accumulation, terminal, argument)
         self.ended = True
         self._stopped = self._stopped or self._clock()
-        return self._plan.for_end(self.accumulation, terminal, argument)
+        return calls
 
     @property
     def count(self) -> int:
@@ -331,7 +360,10 @@ class StreamState:
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for an item that did not arrive in time."""
         settings, item = self.settings, self.dialect.item_name
-        if self._arrivals:
+        last = self._last_moment
+        if last is not None and self._clock() >= last:
+            text = f"not complete within {settings.total_timeout:g} s (total_timeout), after {self._progress}"
+        elif self._arrivals:
             text = f"no {item} for {settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
         else:
             text = f"no first {item} within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
@@ -377,7 +409,9 @@ class StreamState:
         if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
             return None
         self.restarted += 1
-        return backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
+        delay = backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
+        last = self._last_moment
+        return delay if last is None or self._clock() + delay < last else None
 
     @property
     def timing(self) -> StreamTiming:

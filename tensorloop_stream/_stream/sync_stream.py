@@ -26,6 +26,7 @@ from .sources import (
     Source,
     alarm_of,
     can_drain,
+    complete,
     is_in_use,
     is_patched,
     no_source,
@@ -94,8 +95,7 @@ class SyncReader(Generic[ItemT]):
                 state.interrupted()
                 raise
             if item is None:
-                self._close_source()
-                self._run(state.finished())
+                self._end()
                 break
             if state.has_item_callbacks:
                 self._run(state.calls(item))
@@ -103,6 +103,17 @@ class SyncReader(Generic[ItemT]):
         if state.error is not None:
             raise state.error
         return None
+
+    def _end(self) -> None:
+        """End a stream that was read to its end."""
+        self._close_source()
+        try:
+            calls = self.state.finished()
+        except BaseException:
+            # Ctrl-C while the result is built.
+            self.close()
+            raise
+        self._run(calls)
 
     def finish(self, item: Any = None) -> Any:
         """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
@@ -173,11 +184,13 @@ class SyncReader(Generic[ItemT]):
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         state = self.state
         is_elsewhere = not state.ended and self._thread not in {None, get_ident()}
-        calls = state.abandoned()
-        if is_elsewhere:
-            # Its reader must not take this for the end of the answer, wherever it is.
-            state.interrupted()
-        self._close_source()
+        try:
+            calls = state.abandoned()
+            if is_elsewhere:
+                # Its reader must not take this for the end of the answer, wherever it is.
+                state.interrupted()
+        finally:
+            self._close_source()
         self._run(calls)
 
     def _drain(self) -> None:
@@ -274,10 +287,11 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
+        total_timeout: float | None = None,
         require_finish: bool = True,
         restarts: int = 0,
     ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, require_finish, restarts)
+        settings = StreamSettings(first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts)
         self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         require_sync(callbacks)
         # By its true type: the proxy of a tool answers for the stream that it wraps.
@@ -301,8 +315,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         stream._use(SyncReader(StreamState(cls._dialect, None, settings), cls.__name__))
         stream._state.started = started
         stream._state.response = made_of["response"]
-        stream._cast_to, stream._client, stream._options = made_of["cast_to"], made_of["client"], made_of.get("options")
-        stream._decoder = stream._client._make_sse_decoder()
+        complete(stream, **made_of)
         stream._reader.begin(source_of_sdk(stream), needs_alarm=False)
         if cls.__stream__ is not SyncStream.__stream__:
             # A tool's subclass, which reads there.

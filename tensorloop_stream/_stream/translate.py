@@ -8,28 +8,38 @@ import openai
 
 from tensorloop_stream._errors import (
     StreamConnectionError,
+    StreamContentError,
     StreamDecodeError,
     StreamError,
     StreamProviderError,
     StreamTimeoutError,
+    has_partial,
 )
 
 from .payload import parse_object
 
+# Errors of the HTTP libraries and of anyio's streams below them, by name.
+_CUTS = frozenset({"TransportError", "StreamClosed", "EndOfStream", "BrokenResourceError", "ClosedResourceError"})
+
 
 def translate_error(error: Exception, progress: str, **context: Any) -> Exception:
     """Return the `StreamError` for an error of the SDK or the HTTP library; other errors unchanged."""
+    if isinstance(error, StreamError) and has_partial(error):
+        # Of a stream of this package underneath.
+        return error
     if isinstance(error, StreamError):
         return type(error)(f"{error.message} (after {progress})", **context, body=error.body)
     # By name too: the SDK also runs on the older httpx, whose classes are others.
     names = {base.__name__ for base in type(error).__mro__}
     if isinstance(error, openai.APITimeoutError) or "TimeoutException" in names:
         return StreamTimeoutError(f"no byte within the client's read timeout, after {progress}", **context)
-    if isinstance(error, (openai.APIConnectionError, OSError)) or names & {"TransportError", "StreamClosed"}:
+    if "DecodingError" in names:
+        return StreamContentError(f"not decodable after {progress}: {error}", **context)
+    if isinstance(error, (openai.APIConnectionError, OSError)) or names & _CUTS:
         return StreamConnectionError(
             f"connection cut after {progress}: {str(error) or type(error).__name__}", **context
         )
-    if isinstance(error, ValueError) or "DecodingError" in names:
+    if isinstance(error, ValueError):
         return StreamDecodeError(f"not decodable after {progress}: {error}", **context)
     if isinstance(error, openai.APIError):
         return provider_error(error.body, progress, **context)

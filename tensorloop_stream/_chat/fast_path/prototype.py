@@ -1,4 +1,7 @@
-"""A chunk that is like another one but for its piece: copied, which costs less than to build it of its JSON."""
+"""Copy a chunk with another text, which costs less than to build one from JSON.
+
+Touches private API: the four slots that a pydantic model consists of.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _set_values, _set_fields_set, _set_extra, _set_private = (
 
 
 class ChunkPrototype:
-    """A chunk of one choice, of which others are copy_with with a piece of their own."""
+    """A chunk of one choice, of which others are copies with a text of their own."""
 
     __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_is_padded", "_name")
 
