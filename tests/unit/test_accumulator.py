@@ -283,7 +283,7 @@ def test_lists_in_a_delta_are_extended() -> None:
 
 
 def test_unknown_scalars_are_neither_added_nor_appended() -> None:
-    """Of an unknown scalar the last value that is not null counts."""
+    """The last value of an unknown scalar that is not null counts."""
     message = message_of(
         chunk({"token_id": 5, "tag": "x"}), chunk({"token_id": 7, "tag": "y"}), chunk({"token_id": None})
     )
@@ -357,7 +357,7 @@ def test_a_legacy_function_call_is_assembled() -> None:
 
 
 def test_audio_data_and_transcript_are_appended() -> None:
-    """Of the id and the expiry the last value counts."""
+    """The last value of the id and of the expiry counts."""
     message = message_of(
         chunk({"audio": {"id": "a1", "transcript": "He"}}),
         chunk({"audio": {"data": "QUJD", "transcript": "y"}}),
