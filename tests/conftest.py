@@ -1,4 +1,4 @@
-"""No network beyond loopback, no recording that is not played, and cassettes by name."""
+"""Fixtures and hooks: loopback alone, cassettes by name, and no unplayed interaction."""
 
 from __future__ import annotations
 
@@ -48,33 +48,33 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_guard)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell that runs the suite in the background has it ignore Ctrl-C, which some tests press.
+    # In the background of a shell the suite would ignore SIGINT, which some tests send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite on several cores, a file on each: half of it is waiting. Some of it runs in one process."""
+    """Run the whole suite in several processes, a file in each; a selection runs in one process."""
     options = config.option
     if hasattr(config, "workerinput"):
-        return  # one of those cores: it would start as many again, and so would they
+        return  # a worker must not start workers
     if config.args_source is config.ArgsSource.TESTPATHS and options.numprocesses is None:
         options.numprocesses, options.maxprocesses, options.dist = "auto", 4, "loadfile"
 
 
 def pytest_collection_finish() -> None:
-    """Set apart what was imported: where a test collects garbage, all that need not be looked at each time."""
+    """Exclude imported objects from garbage collection, because tests that collect would scan them each time."""
     gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
     if "hypothesis" not in sys.modules:
-        gc.unfreeze()  # it is imported to report, and looks then for what refers to what
+        gc.unfreeze()  # hypothesis reports at the end, and searches for referrers
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_ssl_context() -> Iterator[None]:
-    """Clients that bring none share one."""
+    """Share one SSL context between clients that bring none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpcore2.default_ssl_context", lambda **_: SSL, raising=False)
         yield
@@ -82,7 +82,7 @@ def _one_ssl_context() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_garbage() -> Iterator[None]:
-    """What a module leaves open fails its own last test, and not one of another module."""
+    """Collect garbage after each module, so that a leak fails a test of its own module."""
     yield
     pages.collect_garbage()
     gc.freeze()
@@ -90,13 +90,13 @@ def _own_garbage() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Async tests run on asyncio; those about trio say so themselves."""
+    """Run async tests on asyncio; tests of trio choose it themselves."""
     return "asyncio"
 
 
 @pytest.fixture
 def play(request: pytest.FixtureRequest) -> Iterator[Play]:
-    """Play a cassette until the test ends; an interaction that is not played fails the test."""
+    """Play a cassette until the test ends; an unplayed interaction fails the test."""
     played = request.node.stash.setdefault(_PLAYED, [])
     with ExitStack() as stack:
 
@@ -110,7 +110,7 @@ def play(request: pytest.FixtureRequest) -> Iterator[Play]:
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     result = yield
     for one in item.stash.get(_PLAYED, []):
-        # A cassette that is not there would count as played.
+        # A missing cassette would count as played.
         assert one.requests, f"{one._path} holds no interaction"
         unplayed = len(one.requests) - one.play_count
         assert unplayed <= 0, f"{unplayed} of {len(one.requests)} interactions of {one._path} were not played"

@@ -1,7 +1,7 @@
-"""What another library takes to add up ready chunks: python accumulators.py litellm|langchain-openai KIND CHUNKS
+"""Accumulate ready chunks with another library: python accumulators.py litellm|langchain-openai KIND CHUNKS
 
-Prints a label and microseconds of CPU per chunk, the median of a few runs. Run by `in_memory.py`, in an environment
-that has the library; nothing else is needed in it.
+Prints a label and microseconds of CPU per chunk, the median of a few runs. `in_memory.py` runs it in an environment
+that has the library, which needs nothing else.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Measure the recipes for many prompts against the time that a perfect scheduler needs, and print it as Markdown.
+"""Measure the recipes for many prompts against the time of a perfect scheduler, and print it as Markdown.
 
-500 prompts, each answered in 0.6 s by a replay in this process, 50 at a time: 6.0 s. The wall time is that of the
-whole program, from its start to its end; from the first request to the last line of the answers is the part that grows
-with the number of prompts. In the third row, a worker gets SIGKILL half-way.
+500 prompts, each answered in 0.6 s by a replay in this process, 50 at a time, take 6.0 s. The wall time is that of
+the whole program, from its start to its end; the time from the first request to the last line of the answers grows
+with the number of prompts. In the third row, a worker receives SIGKILL half-way.
 
 Run: `python tests/benchmarks/ask_many.py [--rounds 5] [--prompts 500]`, after
 `pip install -e .[test,prompts,dask]`.

@@ -1,26 +1,24 @@
-"""Read every odd stream with this package and with its peers, and print who gets it right, as Markdown.
+"""Read every odd stream with this package and with its peers, and print as Markdown which of them are right.
 
-Each peer reads the same bytes from the same loopback server, in a process of its own, the way its documentation
-reads a stream: `ChatStream(...).get_final_completion()`, openai's `.stream()` helper, litellm's `completion` with
+Each peer reads the same bytes from the same loopback server in its own process, the way its documentation reads a
+stream: `ChatStream(...).get_final_completion()`, openai's `.stream()` helper, litellm's `completion` with
 `stream_chunk_builder`, langchain-openai's `astream` with the chunks added up, pydantic-ai's `model_request_stream`.
-One rule for all, and where there is doubt, for the peer:
+The same rules hold for all, and in doubt they favour the peer:
 
-- A whole answer is **right** if the text, the names, arguments and ids of the tool calls and the finish reason are,
-  and with them the field that the stream is about. Arguments are equal if their JSON is; in the SDK's own form they
-  must be text. A finish reason may be told in the peer's own words, but not made up where none came; an id may be
-  made up where none came.
-- The field that the stream is about counts under whatever name and wherever the peer keeps it: its values must
-  all be found. If it is one that nobody needs for the answer or for the next turn (an id, a fingerprint, a field of
-  the gateway's own), it may also be missing, but not wrong.
-- A broken stream is **right** if the peer raises anything that speaks of it; what had arrived need not be there.
-  An error of the programming kind (`TypeError`, `IndexError`, `AssertionError` and the like) is **raises**, no error
-  is **unnoticed**.
-- Whole answers: a wrong result is **wrong**, an exception is **raises**. Longer than four seconds is **hangs**.
+- A whole answer is **right** if the text, the names, arguments and ids of the tool calls and the finish reason are
+  right, and with them the field that the stream is about. Arguments are equal if their JSON is; in the SDK's own form
+  they must be text. A peer may use its own words for a finish reason, but not invent one; it may invent a missing id.
+- The field that the stream is about counts under any name and in any place of the peer's result: all its values must
+  be found. A field that neither the answer nor the next turn needs (an id, a fingerprint, a field of the gateway's
+  own) may also be missing, but not wrong.
+- A broken stream is **right** if the peer raises any error about it; partial data need not be present. A programming
+  error (`TypeError`, `IndexError`, `AssertionError` and the like) is **raises**, no error is **unnoticed**.
+- For whole answers, a wrong result is **wrong**, an exception is **raises**. More than four seconds is **hangs**.
 
-Streams that were made by hand are left out. Run: `python tests/benchmarks/compare_peers.py`, after
+Streams that were made by hand are omitted. Run: `python tests/benchmarks/compare_peers.py`, after
 `pip install -e .[test,peers]`. A peer that cannot be imported beside the rest (litellm needs another openai) gets
-an environment of its own under `.recording/peers`, made in the first run. `--summary` prints the totals alone,
-`--reasons` also what was wrong; `--environment NAME=FOLDER` uses an environment that is there already.
+its own environment under `.recording/peers`, made in the first run. `--summary` prints the totals alone, `--reasons`
+also the faults; `--environment NAME=FOLDER` uses an existing environment.
 """
 
 from __future__ import annotations
@@ -49,10 +47,10 @@ from odd_streams import ODD_STREAMS, OddStream  # noqa: E402
 STREAMS = [odd for odd in ODD_STREAMS if not odd.seen.startswith("by hand")]
 PLAIN = OddStream("nothing odd", "", (sse(*HELLO),), {})
 HANGS_AFTER = 4
-# Some take long to be imported, and for their first answer.
+# Some take long for their import and their first answer.
 BEGINS_WITHIN = 120
 RIGHT, WRONG, RAISES, UNNOTICED, HANGS = "right", "wrong", "raises", "unnoticed", "hangs"
-# Without these a conversation cannot go on, or its answer is not what was asked for.
+# A conversation cannot continue without these, or its answer is not the requested one.
 NEEDED = {
     "annotations",
     "audio",
@@ -66,9 +64,9 @@ NEEDED = {
     "refusal",
     "thinking_blocks",
 }
-# What tells apart, not what is told.
+# Fields that distinguish, and carry no content.
 LABELS = {"type", "format", "index", "id", "bytes", "logprob", "expires_at"}
-# Of the labels, the one that must go back as it came.
+# The only such field that must be sent back unchanged.
 KEPT_LABEL = "format"
 PROGRAMMING = {"AssertionError", "AttributeError", "IndexError", "KeyError", "TypeError", "UnboundLocalError"}
 FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter", "function_call"}
@@ -77,7 +75,7 @@ OWN_WORDS = {"tool_call": "tool_calls", "function_call": "tool_calls"}
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A library, the module that tells whether it is installed, and what to install if it is not."""
+    """A library, the module that shows whether it is installed, and the packages to install otherwise."""
 
     name: str
     module: str
@@ -95,7 +93,7 @@ PEERS = (
 
 @dataclass(slots=True)
 class Reader:
-    """The process in which a peer reads, begun anew when it hangs."""
+    """The process in which a peer reads, restarted after a hang."""
 
     name: str
     python: str
@@ -106,7 +104,7 @@ class Reader:
     _answers: queue.Queue[str] = field(default_factory=queue.Queue)
 
     def read(self, url: str, odd: OddStream) -> dict[str, Any] | None:
-        """Return what the peer makes of a stream, `None` if it hangs."""
+        """Return the peer's result for a stream, or `None` if the peer hangs."""
         process = self._process or self._begun()
         self._ask(process, url, odd.idle_timeout, max(1, len(odd.expected["choices"])))
         try:
@@ -155,7 +153,7 @@ def _forward(process: subprocess.Popen[str], answers: queue.Queue[str]) -> None:
 
 
 def judge(odd: OddStream, answer: dict[str, Any] | None) -> tuple[str, str]:
-    """Return the classify_error and its reason."""
+    """Return the verdict and its reason."""
     if answer is None:
         return HANGS, f"nothing within {HANGS_AFTER} s"
     error = answer.get("error")
@@ -164,7 +162,7 @@ def judge(odd: OddStream, answer: dict[str, Any] | None) -> tuple[str, str]:
             return UNNOTICED, f"no error, text {answer['text']!r}, finish reason {answer.get('finish_reason')!r}"
         return (RAISES, told(answer)) if error in PROGRAMMING else (RIGHT, "")
     if error is not None:
-        # Of an answer that says itself that it is broken, both are to be understood: to hand it out and to raise.
+        # For an answer that reports itself as broken, returning it and raising are both right.
         says_so = bool(odd.expected["choices"]) and odd.expected["choices"][0]["finish_reason"] == "error"
         return (RIGHT, "") if says_so and error not in PROGRAMMING else (RAISES, told(answer))
     reasons = [reason for check in CHECKS for reason in check(odd, answer)]
@@ -188,7 +186,7 @@ def check_choices(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
 
 def check_tool_calls(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
     wanted = [called(call) for call in odd.expected["choices"][0]["message"].get("tool_calls", ())]
-    # Some peers hold them in two forms, as they came and as they are read: either may be right.
+    # Some peers keep them raw and parsed: either may be right.
     forms = [answer[form] for form in ("tool_calls", "parsed_calls") if form in answer]
     got = [[(known and str(known), name, as_json(text)) for known, name, text in form] for form in forms]
     if not any(agree(wanted, form) for form in got or [[]]):
@@ -196,7 +194,7 @@ def check_tool_calls(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]:
 
 
 def agree(wanted: list[tuple[Any, ...]], got: list[tuple[Any, ...]]) -> bool:
-    """Tell whether the calls are the same; an id may be made up where none came."""
+    """Tell whether the calls are equal; a peer may invent a missing id."""
     fair = [(known[0] or one[0], *known[1:]) for known, one in zip(wanted, got, strict=False)]
     return len(wanted) == len(got) and fair == got
 
@@ -207,7 +205,7 @@ def called(call: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 
 def as_json(arguments: Any) -> Any:
-    """Return arguments as their value, if they have one; none are the same as empty ones."""
+    """Return the value of arguments that are JSON; missing arguments equal empty ones."""
     if not isinstance(arguments, str):
         return "" if arguments is None else arguments
     try:
@@ -223,7 +221,7 @@ def check_finish_reason(odd: OddStream, answer: dict[str, Any]) -> Iterator[str]
         return
     fair = {wanted, OWN_WORDS.get(wanted, wanted)}
     if choice["message"].get("tool_calls"):
-        # Without streaming, the same service says so.
+        # The same service sends it without streaming, too.
         fair.add("tool_calls")
     if choice["message"].get("refusal"):
         fair.add("content_filter")
@@ -260,7 +258,7 @@ def counts(usage: Any) -> list[Any] | None:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """Yield the values in a structure that say something."""
+    """Yield the values in a structure that are not empty."""
     if isinstance(value, dict):
         for name, item in value.items():
             if name not in LABELS:
@@ -273,7 +271,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def named(value: Any, name: str) -> Iterator[Any]:
-    """Yield the values under a name, wherever it is in a structure."""
+    """Yield the values under a name anywhere in a structure."""
     if isinstance(value, dict):
         for key, item in value.items():
             if key == name:
@@ -308,7 +306,7 @@ def python_for(peer: Peer, environments: dict[str, str]) -> str:
         print(f"making {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         subprocess.run([folder / "bin/python", "-m", "pip", "--quiet", "install", peer.requirement], check=True)
-        # Written last, so that an installation that was broken off is begun again.
+        # Written last, so that an interrupted installation is repeated.
         ready.write_text(peer.requirement)
     return str(folder / "bin/python")
 

@@ -1,11 +1,11 @@
-"""Measure what forwarding costs, and how fast a browser that leaves is noticed, and print it as Markdown.
+"""Measure the cost of forwarding, and the detection of a browser that leaves, and print both as Markdown.
 
-- **Added latency**: a gateway writes the time into each chunk, one every 10 ms; a browser reads it directly and through
-  each recipe under its server, and notes how old it is. The difference of the medians is what the forwarder adds.
+- **Added latency**: a gateway writes the time into each chunk, one every 10 ms; a browser reads it directly and
+  through each recipe under its server, and records the age. The difference of the medians is the forwarder's latency.
 - **Leaving**: milliseconds from the browser's close to the moment the gateway sees it, median and worst of some
   rounds. While the SDK waits to retry there is no connection to close: the browser leaves 20 ms before the retry is
-  due, and the cell tells how often the gateway was asked again.
-- **At once**: so many browsers read a stream of 30 ms chunks each through one process; every answer must be whole.
+  due, and the cell shows the number of further requests.
+- **At once**: many browsers read a stream of 30 ms chunks each through one process; every answer must be whole.
 
 Run: `python tests/benchmarks/forward_latency.py [--rounds 10] [--streams 400] [SITE ...]`, after
 `pip install -e .[test,starlette,fastapi,django,flask]`.
@@ -73,7 +73,7 @@ def row(name: str, direct: float, rounds: int) -> str:
 
 
 def ages(ask_at: Callable[[int], int], port: int = 0) -> list[float]:
-    """Return how old each chunk is when it is read, in milliseconds."""
+    """Return the age of each chunk when it is read, in milliseconds."""
     with socket.create_server(("127.0.0.1", port)) as listener:
         port = listener.getsockname()[1]
         thread = threading.Thread(target=answer_once, args=(listener,))
@@ -153,7 +153,7 @@ def at_once(name: str, streams: int) -> str:
 
 
 async def read_all(port: int, streams: int) -> list[bool]:
-    """Tell of each stream whether all of its events came."""
+    """Return for each stream whether all of its events arrived."""
 
     async def read() -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

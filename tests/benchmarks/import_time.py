@@ -1,6 +1,6 @@
-"""What importing the package costs beyond `import openai`: python tests/benchmarks/import_time.py
+"""Measure the time to import the package after `import openai`: python tests/benchmarks/import_time.py
 
-Each run is a process of its own with its bytecode cached; the first is not counted.
+Each run is a new process with cached bytecode; the first does not count.
 """
 
 from __future__ import annotations

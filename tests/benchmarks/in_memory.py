@@ -2,11 +2,11 @@
 
 Every way of reading takes the same bytes through the same SDK client and a transport in memory. The runs are
 interleaved and the median counts, because machines are noisy: compare the ratios of one run, not its figures with
-those of another. `--kinds` measures other streams than text too, and three lengths each; `--svg` draws the first
-table. Other libraries' ways of adding up ready chunks are measured by `accumulators.py` beside this, in processes of
-their own, where they are installed or `compare_peers.py` has made their environments.
+those of another. `--kinds` also measures streams other than text, at three lengths each; `--svg` draws the first
+table. `accumulators.py` measures other libraries' accumulation of ready chunks in separate processes, if they are
+installed or `compare_peers.py` has made their environments.
 
-`--guard` measures text alone, in a few runs, and fails at half of what is claimed: wide enough for any machine.
+`--guard` measures text alone, in a few runs, and fails at half of the claimed ratios: wide enough for any machine.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from streams_by_kind import KINDS, chunks_of
 from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
 
 RUNS = 7
-# Seconds for another library to add up 2,000 chunks a few times; some are quadratic.
+# The seconds that another library may take to accumulate 2,000 chunks a few times; some are quadratic.
 PATIENCE = 100
 BASE = "The SDK's documented loop"
 # Made by compare_peers.py.
 ENVIRONMENTS = Path(__file__).parents[2] / ".recording/peers"
-# How many times less CPU than the SDK's loop, on text: what the README claims, not the best that was seen.
+# The ratio of the SDK loop's CPU on text: the README's claim, not the best measured value.
 CLAIMED = {"iterating": 18, "text_stream": 40, "final": 40, "async_iterating": 16}
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A stream of this kind, one event a read."""
+    """A stream of this kind, one event per read."""
 
     def __init__(self, kind: str, chunks: int) -> None:
         self.chunks = chunks_of(kind, chunks)
@@ -66,7 +66,7 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 class Bench:
-    """The ways of reading one stream; each reads it whole."""
+    """The ways of reading one stream to its end."""
 
     def __init__(self, body: Body) -> None:
         def answer(_: httpx2.Request) -> httpx2.Response:
@@ -166,7 +166,7 @@ class Bench:
 
 def measure(bench: Bench, ways: list[Callable[[], None]]) -> dict[str, float]:
     """Return the median CPU of each way, in microseconds per chunk."""
-    # What the benchmark itself holds is no part of what a way costs.
+    # The benchmark's own objects are no part of the cost.
     gc.collect()
     gc.freeze()
     spent: dict[str, list[float]] = {way.__name__: [] for way in ways}
@@ -185,7 +185,7 @@ def base_of(way: str) -> str:
 
 
 def peers(kind: str, size: int) -> dict[str, float]:
-    """Return what other libraries take to add up ready chunks, where they are installed and ever get done."""
+    """Return the time of other libraries to accumulate ready chunks, if they are installed and finish."""
     found = {}
     for name, module in (("litellm", "litellm"), ("langchain-openai", "langchain_core")):
         python = ENVIRONMENTS / name / "bin/python"
@@ -270,7 +270,7 @@ def draw(medians: dict[str, float], bench: Bench) -> str:
 
 
 def guard(bench: Bench) -> None:
-    """Fail if a way costs more than twice of what is claimed."""
+    """Fail if a way costs more than twice the claimed time."""
     ways = [way for way in bench.ways if way.__name__ in {*CLAIMED, *map(base_of, CLAIMED)}]
     medians = measure(bench, ways)
     slow = []

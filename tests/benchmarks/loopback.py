@@ -1,14 +1,14 @@
-"""Many streams at once over loopback, the server in a process of its own: python tests/benchmarks/loopback.py
+"""Many streams at once over loopback, with the server in its own process: python tests/benchmarks/loopback.py
 
-For 1, 20, 200 and 1,000 streams in one event loop, and for 20 in threads: how many chunks a second one core of the
-client takes (of its own CPU time, so neither the server nor other work of the machine counts), how old a chunk is when
-it reaches the caller's loop, what a request costs, and how much memory an open stream holds. Every text is compared
-with what was sent.
+The benchmark runs 1, 20, 200 and 1,000 streams in one event loop, and 20 in threads. It measures the chunks per
+second that one core of the client takes (of its own CPU time, so neither the server nor other work counts), the age
+of a chunk when it reaches the caller's loop, the cost of a request, and the memory of an open stream. Every text is
+compared with the sent one.
 
-"Paced" means that every event is a read of its own: a stream gets its next event when the last has reached the loop.
-"Bursts" are ten at once. The ages are those of the first chunks, which come at even distances, 500 a second of all
-streams together. The runs are interleaved and medians count, because machines are noisy: compare the ratios of one run,
-not its figures with those of another. Each way holds a thousand streams once, in a process of its own.
+"Paced" means one event per read: a stream gets its next event when the last has reached the loop. "Bursts" are ten at
+once. The ages are those of the first chunks, which arrive at even distances, 500 a second of all streams together.
+The runs are interleaved and medians count, because machines are noisy: compare the ratios of one run, not its
+figures with those of another. Each way holds a thousand streams once, in a separate process.
 
 Run `pip install "tensorloop_stream[aiohttp]" uvloop` before. `--streams 20` measures only that, `--svg` draws it.
 """
@@ -42,7 +42,7 @@ BURST = 10
 
 @dataclass
 class Server:
-    """The other process."""
+    """The server process."""
 
     path: str
     port: int
@@ -64,7 +64,7 @@ def serving() -> Iterator[Server]:
 
 
 def measured(way: Way, server: Server, streams: int, burst: int = 1) -> Figures:
-    # The slow ones, and a thousand of all streams, but of each at least ten.
+    # The slow chunks and a thousand of all streams, but at least ten of each.
     chunks = -(-SLOW_CHUNKS // streams) + max(1000 // streams, 10)
     run = Run(server.board, server.port, streams, chunks, burst)
     way(run)
@@ -72,7 +72,7 @@ def measured(way: Way, server: Server, streams: int, burst: int = 1) -> Figures:
 
 
 def measured_alone(way: Way, server: Server, streams: int) -> Figures:
-    """Measure in a process of its own, whose memory nobody else has used before."""
+    """Measure in a new process, whose memory is unused."""
     command = [sys.executable, __file__, "--alone", way.name, server.path, str(server.port), str(streams)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     figures: Figures = json.loads(done.stdout)
@@ -120,7 +120,7 @@ BARS = {
 
 
 def draw(found: dict[Way, Figures]) -> str:
-    """Return the rows that matter as a plain SVG of bars."""
+    """Return the important rows as a plain SVG of bars."""
     values = {way.name: 1e6 / median(each["chunk"]) for way, each in found.items()}
     longest, height = max(values.values()), 48 + 34 * len(BARS) + 12
     rows = []
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--svg", type=Path, help="draw the table of 20 streams into this file")
     parser.add_argument("--alone", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    # Each stream is a descriptor, here and in the server.
+    # Each stream takes a descriptor here and in the server.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if arguments.alone:
         alone(*arguments.alone)

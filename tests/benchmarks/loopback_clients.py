@@ -1,4 +1,4 @@
-"""The ways of `loopback.py` to read many streams at once; each notes when a chunk reached its loop."""
+"""The ways in `loopback.py` to read many streams at once; each records the time of every chunk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def asked(number: int) -> dict[str, Any]:
     return {"model": str(number), "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
 
 
-# What a caller writes; `opened` is passed when all streams are open.
+# The code of a caller; `opened` is passed when all streams are open.
 
 
 async def sdk_loop(client: openai.AsyncOpenAI, number: int, run: Run, opened: asyncio.Barrier) -> str:
@@ -117,7 +117,7 @@ def thread_text_stream(client: openai.OpenAI, number: int, run: Run, opened: thr
     return "".join(texts)
 
 
-# The limits: the same bytes, and nothing done with them
+# The limits: the same bytes, unprocessed
 
 
 class Bare(asyncio.Protocol):
@@ -178,7 +178,7 @@ def checked(got: bytes, number: int, run: Run) -> str:
 
 @dataclass(frozen=True)
 class Way:
-    """What a caller writes, and what it runs on."""
+    """Code of a caller, and the loop or threads that run it."""
 
     read: Callable[..., Any]
     library: str = ""
@@ -201,7 +201,7 @@ class Way:
             tasks = []
             for number in range(run.streams):
                 tasks.append(group.create_task(self.read(client, number, run, opened)))
-                # All at once would keep the loop busy for longer than the SDK waits for a connection.
+                # Starting all at once would block the loop for longer than the SDK's connect timeout.
                 await asyncio.sleep(0)
             await opened.wait()
             for _ in run.steps():

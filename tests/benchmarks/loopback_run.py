@@ -1,4 +1,4 @@
-"""One run of `loopback.py`: its phases, and what they cost this process."""
+"""One run of `loopback.py`: its phases, and their cost to this process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from loopback_server import Board, word
 
-# So slowly come the first chunks, whose age counts, that the slowest way has time for them. The others, whose cost
-# counts, come as fast as they are taken.
+# The first chunks, whose age counts, arrive so slowly that the slowest way has time for them. The others, whose cost
+# counts, arrive as fast as they are read.
 SLOW_CHUNKS, RATE = 100, 500
 
 # Each may be measured several times.
@@ -20,27 +20,27 @@ Figures = dict[str, list[float]]
 
 @dataclass
 class Run:
-    """So many streams at once, and what they cost."""
+    """A run with this number of streams, and its cost."""
 
     board: Board
     port: int
     streams: int
     chunks: int
     burst: int = 1
-    # Seconds of this process's CPU to open and end all streams and to read what came fast, and the bytes of its
+    # CPU seconds of this process to open and end all streams and to read the fast chunks, and the bytes of its
     # memory that they hold while they are open.
     requests: float = 0.0
     reading: float = 0.0
     memory: int = 0
 
     def begin(self) -> None:
-        """The streams are opened now."""
+        """Start the phase in which streams are opened."""
         self.board.reset(self.streams, self.chunks)
         gc.collect()
         self._bytes, self._seconds = resident(), time.process_time()
 
     def steps(self) -> Iterator[None]:
-        """Go on when all streams are open, and wait a moment at each yield."""
+        """Continue when all streams are open, and wait a moment at each yield."""
         self.requests = self._spent()
         self.board.allow(self.slow, rate=RATE)
         while not self._all_have(self.slow):
@@ -54,7 +54,7 @@ class Run:
         self.board.allow(self.chunks + 1)
 
     def end(self, texts: list[str]) -> None:
-        """All streams have ended; raises `AssertionError` if one lost something."""
+        """Finish the run; raise `AssertionError` if a stream lost anything."""
         self.requests += self._spent()
         for number, text in enumerate(texts):
             expected = "".join(word(number, chunk) for chunk in range(self.chunks))
@@ -70,12 +70,12 @@ class Run:
 
     @property
     def slow(self) -> int:
-        """How many chunks of each stream come slowly."""
+        """Return how many chunks of each stream arrive slowly."""
         return -(-SLOW_CHUNKS // self.streams)
 
     @property
     def figures(self) -> Figures:
-        """Microseconds per chunk, milliseconds per request, kilobytes per stream, and the chunks' ages."""
+        """Return microseconds per chunk, milliseconds per request, kilobytes per stream, and the chunks' ages."""
         ages = []
         for first in range(0, self.streams * self.chunks, self.chunks):
             places = slice(first, first + self.slow)
@@ -94,6 +94,6 @@ class Run:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process has in use; 0 where the system does not tell."""
+    """Return the bytes of memory that this process uses; 0 if the system does not report it."""
     path = Path("/proc/self/statm")
     return int(path.read_text().split()[1]) * 4096 if path.exists() else 0

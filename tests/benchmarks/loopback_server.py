@@ -1,8 +1,8 @@
-"""The server of `loopback.py`, in a process of its own: a bare asyncio protocol that speaks chunked HTTP/1.1.
+"""The server of `loopback.py` in its own process: a bare asyncio protocol that speaks chunked HTTP/1.1.
 
-What the two processes have to tell each other stands in a file that both map, so no byte and no wake-up comes on top
-of those of the streams. The client notes there when each chunk reached its loop, and the server waits for that: then
-every event is a read of its own, however fast or slow the machine is.
+The two processes share a mapped file, so no byte and no wake-up is added to those of the streams. The client records
+there when each chunk reached its loop, and the server waits for that: every event is then its own read on a machine
+of any speed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAP = 0.0005
 
 
 class Board:
-    """What both processes see: what is to be sent, and when each chunk was sent and taken, in nanoseconds."""
+    """The shared state: the chunks to send, and when each was sent and received, in nanoseconds."""
 
     def __init__(self, path: Path) -> None:
         size = (SETTINGS + 2 * CAPACITY) * 8
@@ -37,22 +37,22 @@ class Board:
         self.taken = cells[SETTINGS + CAPACITY :]
 
     def reset(self, streams: int, chunks: int) -> None:
-        """Begin with so many streams of so many chunks each; for now they may send nothing."""
+        """Begin with this number of streams and chunks; none may be sent yet."""
         self._settings[:] = memoryview(array("q", [streams, chunks, 0, 0, 0]))
         self.sent[:] = self.taken[:] = memoryview(bytearray(8 * CAPACITY)).cast("q")
 
     def allow(self, chunks: int, *, burst: int = 1, rate: int = 0) -> None:
-        """Let each stream come to so many chunks; one more than it has lets it end.
+        """Allow each stream this number of chunks; one more than it has permits its end.
 
-        So many go into one write, as soon as the last were taken, or, with a rate, so many a second of all streams
-        together, at even distances, taken or not.
+        A write has this many chunks, and follows as soon as the last were received. With a rate, this many chunks a
+        second of all streams together are sent at even distances, received or not.
         """
         self._settings[3:] = memoryview(array("q", [burst, rate]))
         self._settings[2] = chunks
 
     @property
     def settings(self) -> list[int]:
-        """How many streams, chunks of each, chunks of each that are allowed, the burst, the rate."""
+        """The number of streams, the chunks of each, the allowed chunks of each, the burst, the rate."""
         return self._settings.tolist()
 
 
@@ -62,7 +62,7 @@ def word(stream: int, number: int) -> str:
 
 
 def event(number: int, *, last: bool) -> bytes:
-    """Return a chunk as LiteLLM sends it, in an HTTP chunk of its own."""
+    """Return a chunk as LiteLLM sends it, in its own HTTP chunk."""
     choice = {"index": 0, "delta": {"content": word(0, number)}, **({"finish_reason": "stop"} if last else {})}
     return framed(b"data: " + json.dumps({**ENVELOPE, "choices": [choice]}, separators=(",", ":")).encode() + b"\n\n")
 
@@ -77,7 +77,7 @@ END = framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 def part(stream: int, first: int, after: int, chunks: int) -> bytes:
-    """Return these chunks of a stream as bytes; behind the last is its end."""
+    """Return these chunks of a stream as bytes, and after the last its end."""
     if first == chunks:
         return END
     if after == first + 1 < chunks:
@@ -89,7 +89,7 @@ def part(stream: int, first: int, after: int, chunks: int) -> bytes:
 
 
 class Answer(asyncio.Protocol):
-    """One connection, whose request names the number of its stream as its model."""
+    """One connection, whose request has the number of its stream as the model."""
 
     def __init__(self, streams: dict[int, Answer]) -> None:
         self._streams = streams
@@ -111,7 +111,7 @@ class Answer(asyncio.Protocol):
 
 
 class Sender:
-    """Sends what the board allows."""
+    """A sender of the chunks that the board allows."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -134,7 +134,7 @@ class Sender:
             await asyncio.sleep(0 if sent else NAP)
 
     def _send_what_is_awaited(self, allowed: int, burst: int, chunks: int) -> int:
-        """Send each stream its next chunks, if its last were taken."""
+        """Send each stream its next chunks if it received the last ones."""
         taken, sent = self._board.taken, 0
         for number, answer in list(self.streams.items()):
             if answer.next < allowed and (not answer.next or taken[number * chunks + answer.next - 1]):
@@ -158,7 +158,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Answer(sender.streams), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
-    # The client holds the other end: however it ends, so does this.
+    # The client holds the other end, so this process ends with it.
     loop.add_reader(sys.stdin, sys.exit)
     await sender.run()
 

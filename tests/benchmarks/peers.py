@@ -1,9 +1,9 @@
 # mypy: disable-error-code="import-not-found"
-# The peers are seldom installed where types are checked.
-"""Read odd streams with one peer: run in the peer's own environment, a JSON object a line in and out.
+# The peers are seldom installed in the environment of the type checker.
+"""Read odd streams with one peer: runs in the peer's environment, a JSON object per line in and out.
 
-In: the base URL of a stream, the seconds that a chunk may take, how many choices were asked for. Out: what the peer
-made of it, in words that `compare_peers` can judge. Nothing of this project is imported, except for itself.
+Input: the base URL of a stream, the seconds that a chunk may take, and the number of requested choices. Output: the
+peer's result in a form that `compare_peers` can judge. Only the peer itself is imported.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def openai(url: str, timeout: float | None, count: int) -> dict[str, Any]:
         with client.chat.completions.stream(model=MODEL, messages=MESSAGES, n=count) as stream:
             return of_completion(stream.get_final_completion())
     except (sdk.LengthFinishReasonError, sdk.ContentFilterFinishReasonError) as error:
-        # It tells in this way that the answer was cut.
+        # The peer reports a truncated answer in this way.
         return of_completion(getattr(error, "completion", None))
 
 
@@ -140,10 +140,10 @@ def pydantic_ai(url: str, timeout: float | None, count: int) -> dict[str, Any]:
 
 
 def of_completion(completion: Any) -> dict[str, Any]:
-    """Return what a completion in the SDK's form says."""
+    """Return the content of a completion in the SDK's form."""
     if completion is None:
         return {"text": "", "dump": {}}
-    # Without warnings: a peer may leave values that its own types do not foresee.
+    # Without warnings: a peer may leave values outside its own types.
     dump = completion.model_dump(warnings=False)
     used, choices = dump.get("usage") or {}, dump.get("choices") or []
     first = choices[0] if choices else {"message": {}}
@@ -180,7 +180,7 @@ def main() -> None:
         "langchain-openai": langchain_openai,
         "pydantic-ai": pydantic_ai,
     }[name]
-    # What a library prints must not come between the lines.
+    # Output of a library must not mix with the lines.
     answers, sys.stdout = sys.stdout, sys.stderr
     distribution = "pydantic-ai-slim" if name == "pydantic-ai" else name
     try:

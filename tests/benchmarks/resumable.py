@@ -1,17 +1,17 @@
-"""Measure what it costs that a stream survives its reader and its web process, and print it as Markdown.
+"""Measure the cost of streams that survive their reader and their web process, and print it as Markdown.
 
-- **Added latency**: a gateway writes the time into each chunk; a browser notes how old each is when it is read,
-  directly and through the recipes. The difference of the medians is what the way through Redis adds.
-- **At once**: so many streams of 30 ms chunks, begun one after the other, and measured while all of them run. Falling
-  behind shows in the chunks that come in a second, where the gateway sends 33 a stream, and in their age. Gateway,
-  browsers, web processes and Redis share the machine's cores; a web process is one thread.
+- **Added latency**: a gateway writes the time into each chunk; a browser records its age when it is read, directly
+  and through the recipes. The difference of the medians is the latency of Redis and the web processes.
+- **At once**: many streams of 30 ms chunks, begun one after the other, and measured while all of them run. Falling
+  behind shows in the chunks per second, of which the gateway sends 33 a stream, and in their age. Gateway, browsers,
+  web processes and Redis share the machine's cores; a web process is one thread.
 - **Redis**: the memory of 1,000 streams of 100 events, until they expire.
 - **A killed producer**: `kill -9` of the web process that streams; seconds until the last of 20 readers elsewhere
-  knows.
+  has the error.
 - **A cancel**: by another web process; milliseconds until the gateway sees it.
 
-Run: `python tests/benchmarks/resumable.py [--streams 200] [--rounds 5]`, after `pip install -e .[test,redis,starlette]`
-and with a `redis-server` on the path.
+Run: `python tests/benchmarks/resumable.py [--streams 200] [--rounds 5]`, after
+`pip install -e .[test,redis,starlette]` and with a `redis-server` on the path.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def web(recipe: str) -> Iterator[int]:
 
 @dataclass
 class Measured:
-    """The ages of the chunks, in milliseconds, that came between two moments."""
+    """The ages in milliseconds of the chunks that arrived between two moments."""
 
     since: float = 0.0
     until: float = float("inf")
@@ -174,7 +174,7 @@ async def ask(port: int, method: str, path: str) -> tuple[asyncio.StreamReader, 
 
 
 async def be_gateway(port: float, chunks: float, pace: float) -> None:
-    """Answer every request with so many chunks at this pace, each with the time at which it was sent."""
+    """Answer every request with this number of chunks at this pace, each with its sending time."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -193,7 +193,7 @@ async def be_gateway(port: float, chunks: float, pace: float) -> None:
 
 
 async def memory() -> int:
-    """Return how many bytes 1,000 streams of 100 events take in Redis."""
+    """Return the bytes that 1,000 streams of 100 events take in Redis."""
     async with Redis(port=REDIS) as redis, ResumableStreams(redis) as streams:
         await redis.flushall()
         before = (await redis.info("memory"))["used_memory"]
@@ -210,7 +210,7 @@ async def memory() -> int:
 
 
 def killed() -> float:
-    """Return the seconds from the end of a web process to the moment at which all readers elsewhere know."""
+    """Return the seconds from the end of a web process until all readers elsewhere have the error."""
     haiku = cassette.FOLDER / "chat/haiku.yaml"
     with ReplayServer(haiku, port=GATEWAY, stall_after=5), web("forward_resumable") as other:
         port = unused_port()
@@ -226,7 +226,7 @@ async def until_known(port: int, other: int, doomed: subprocess.Popen[bytes]) ->
     others = [await ask(other, "GET", path) for _ in range(20)]
     for each, _ in others:
         await each.readuntil(b"data: ")
-    # At any moment between two heartbeats.
+    # A random moment between two heartbeats.
     await asyncio.sleep(time.monotonic_ns() % 10**9 / 1e9)
     doomed.kill()
     began = time.monotonic()
@@ -239,7 +239,7 @@ async def until_known(port: int, other: int, doomed: subprocess.Popen[bytes]) ->
 
 
 def cancels(rounds: int) -> list[float]:
-    """Return the milliseconds from a DELETE to the moment at which the gateway sees its client leave."""
+    """Return the milliseconds from a DELETE until the gateway sees its client leave."""
     took = []
     haiku = cassette.FOLDER / "chat/haiku.yaml"
     with web("forward_resumable") as one, web("forward_resumable") as other:
@@ -251,7 +251,7 @@ def cancels(rounds: int) -> list[float]:
 
 
 def left(gateway: ReplayServer) -> float:
-    """Return when the gateway saw its client leave."""
+    """Return the time at which the gateway saw its client leave."""
     if not eventually(lambda: len(gateway.disconnects) == 1, TIMEOUT):
         raise SystemExit(f"the gateway was not left within {TIMEOUT} s")
     return gateway.disconnects[0].time

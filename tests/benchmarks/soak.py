@@ -1,4 +1,4 @@
-"""Thousands of streams with random faults through one process: nothing of them may stay behind.
+"""Read thousands of streams with random faults in one process, and check that nothing of them stays behind.
 
 python -m tensorloop_stream.replay cassettes/chat --delay 0 -- python tests/benchmarks/soak.py 10000
 """
@@ -43,7 +43,7 @@ THREADS, TASKS = 16, 64
 
 
 class LeftError(Exception):
-    """What a caller's own code raises."""
+    """The exception of a caller's own code."""
 
 
 def asked(dice: random.Random) -> dict[str, Any]:
@@ -143,11 +143,11 @@ def report(when: str, done: int, begun: float) -> None:
 async def main(count: int) -> None:
     each, seed, begun = count // 12, 0, time.monotonic()
     results: Counter[str] = Counter()
-    # Once before the first figure: what is loaded late and pooled for good.
+    # One round before the first figure loads late imports and fills pools.
     for when, rounds in (("start", 0.1), ("middle", 2), ("end", 2)):
         for _ in range(max(int(rounds), 1)):
             size = each if rounds >= 1 else max(int(each * rounds), 1)
-            # In this thread, as a synchronous program would; the loop has nothing else to do.
+            # In this thread, as in a synchronous program; the loop has no other work.
             results += sync_round(size, seed)
             for make in (httpx2.AsyncClient, openai.DefaultAioHttpClient):
                 results += await async_round(size, seed + 1, make())

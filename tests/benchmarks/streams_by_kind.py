@@ -1,10 +1,10 @@
-"""The chunks that the benchmarks in memory read, as LiteLLM sends them; needs no library."""
+"""The chunks of the benchmarks in memory, as LiteLLM sends them; needs no library."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# As in cassettes/chat/long.yaml.
+# The envelope of cassettes/chat/long.yaml.
 ENVELOPE = {
     "id": "chatcmpl-N7D2YuYgJuZtLsDNXa9cs8G0Jq5T1ExJ",
     "created": 1795359264,
@@ -35,13 +35,13 @@ KINDS = ("text", "text, padded", "tool arguments", "logprobs, top 5", "reasoning
 
 
 def chunks_of(kind: str, size: int) -> list[dict[str, Any]]:
-    """Return so many chunks of a kind and the last."""
+    """Return this number of chunks of a kind, and the last one."""
     choices = [choices_of(kind, number) for number in range(size)]
     ends = range(4 if kind == "n = 4" else 1)
     choices.append([{"index": index, "delta": {}, "finish_reason": "stop"} for index in ends])
     chunks = [{**ENVELOPE, "choices": each} for each in choices]
     if kind == "text, padded":
-        # OpenAI's, against traffic analysis, which LiteLLM passes on.
+        # OpenAI's padding against traffic analysis, which LiteLLM forwards.
         for number, chunk in enumerate(chunks):
             chunk["obfuscation"] = "aB3dE5gH7jK9"[: number % 12 + 1]
     return chunks

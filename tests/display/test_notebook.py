@@ -115,7 +115,7 @@ def test_a_note_stands_outside_an_open_code_block() -> None:
         (anyio.BrokenResourceError("<b>"), "Broken off: this is what had come. BrokenResourceError: <b>"),
     ],
 )
-def test_a_note_says_what_happened(error: BaseException, note: str) -> None:
+def test_a_note_names_the_error(error: BaseException, note: str) -> None:
     """The note stands below the partial answer, as safe Markdown and as plain text."""
     markdown, plain = answer(text("Hel")).last(error)
 
@@ -538,7 +538,7 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["copied out of the clone", "without the extra"],
 )
-def test_the_recipe_says_what_it_needs(
+def test_the_recipe_names_its_requirements(
     folder: Path | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the remedies, and the reason why the replay server cannot start."""

@@ -1,9 +1,9 @@
-"""Look for bytes that break an invariant: python tests/fuzz/fuzz.py --inputs 10000000 [--seed N]
+"""Search for bytes that break an invariant: python tests/fuzz/fuzz.py --inputs 10000000 [--seed N]
 
-Guided by coverage (atheris, from the extra `fuzz`). Begins with the cassettes' bodies and the odd streams, as they
-are and with short envelopes or none, changes bytes, wire tokens, events and single JSON values, and keeps under
-`.fuzz/corpus` what reaches new code. A finding is made as short as it gets, saved under `.fuzz/` and printed as a line
-to copy. `tests/stream/test_fuzz.py` is the short form.
+Coverage guides the search (atheris, from the extra `fuzz`). It begins with the cassettes' bodies and the odd streams,
+with their own envelopes, short ones and none, and changes bytes, wire tokens, events and single JSON values. It keeps
+inputs that reach new code under `.fuzz/corpus`. A finding is shortened, saved under `.fuzz/` and printed as a line to
+copy. `tests/stream/test_fuzz.py` is the short form.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ with atheris.instrument_imports(include=["tensorloop_stream"]):
 from odd_streams import ODD_STREAMS  # noqa: E402 - beside the tests
 
 FOUND = ROOT / ".fuzz"
-# What reached new code, in this run and those before it.
+# The inputs that reached new code, in this run and earlier ones.
 CORPUS = FOUND / "corpus"
 # Long enough for a handful of chunks, short enough for thousands of inputs in a second.
 MAX_LENGTH = 600
-# Every input is read in pieces. What takes several readings, or clients, is done with one in so many.
+# Every input is read in several reads. Checks that take several reads, or clients, run for one input in so many.
 COMPARED, TYPED, CLIENTS = 32, 12, 1024
-# As short as may be: a chunk without them is none that the SDK's types allow.
+# The shortest values: the SDK's types require these fields.
 ENVELOPE = {"id": "c", "created": 1, "model": "m", "object": "chat.completion.chunk"}
 TOKENS = (
     b"\n\n", b"\r\n", b"\r", b"\n", b"data: ", b"data:", b"event: error\n", b"id: 7\n", b"retry: 5\n", b": ping\n\n",
@@ -66,7 +66,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def seeds() -> Iterator[bytes]:
-    """Yield the bodies of cassettes and odd streams, in pieces of a few events, with long, short and no envelopes."""
+    """Yield the bodies of cassettes and odd streams, a few events at a time, with long, short and no envelopes."""
     bodies = [b"".join(part for part in odd.reads if isinstance(part, bytes)) for odd in ODD_STREAMS]
     for path in sorted(ROOT.glob("cassettes/**/*.yaml")):
         interactions = yaml.safe_load(path.read_text("utf-8"))["interactions"]
@@ -96,7 +96,7 @@ def line(chunk: Any) -> bytes:
 
 
 def changed(data: bytes, limit: int, seed: int) -> bytes:
-    """Return the input changed once or a few times, by this file or by libFuzzer, which knows what reached new code."""
+    """Return the input after a few changes, by this file or by libFuzzer, which knows the coverage."""
     rng = random.Random(seed)
     if rng.random() < 0.3:
         return bytes(atheris.Mutate(data, limit))
@@ -168,7 +168,7 @@ CHANGES = (insert_token, cut_out, move_event, other_line_ends, change_value, cha
 
 
 def check(data: bytes, *, everything: bool = False) -> None:
-    """Check the invariants; the costly ones on a part of the inputs, always the same."""
+    """Check the invariants, the costly ones for a fixed part of the inputs."""
     chance = zlib.crc32(data)
     places = [chance >> shift & 0x3FF for shift in (12, 21)]
     check_read(data, places, typed=chance % 4 == 0)
@@ -190,13 +190,13 @@ def same_finding(data: bytes, where: str) -> bool:
 
 
 def place_of(error: BaseException) -> str:
-    """Name a finding by the kind of the error and the line that raised it."""
+    """Name a finding by the class of the error and the line that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"
 
 
 def shortest(data: bytes, holds: Callable[[bytes], bool]) -> bytes:
-    """Leave out pieces, ever smaller ones, as long as the finding stays the same."""
+    """Remove parts of decreasing size while the finding stays the same."""
     size = len(data) // 2
     while size:
         at = 0
@@ -211,7 +211,7 @@ def shortest(data: bytes, holds: Callable[[bytes], bool]) -> bytes:
 
 
 class Run:
-    """Counts inputs and findings, and ends the process after so many."""
+    """A counter of inputs and findings, which ends the process after the given number."""
 
     def __init__(self, inputs: int) -> None:
         self.inputs = inputs
@@ -231,7 +231,7 @@ class Run:
             rate = self.done / (time.monotonic() - self.began)
             print(f"{self.done:,} inputs, {len(self.found)} findings, {rate:,.0f} a second", flush=True)
         if self.done >= self.inputs:
-            # libFuzzer would end the process with a status of its own.
+            # libFuzzer would end the process with its own status.
             os._exit(1 if self.found else 0)
 
 
@@ -254,7 +254,7 @@ def main() -> None:
         for path in arguments.saved:
             check(path.read_bytes(), everything=True)
         return
-    # An error made inside, which the state replaces by one with all facts, would cost more than reading the input.
+    # Building an inner error, which the state replaces, would cost more than reading the input.
     StreamError.__init__.__kwdefaults__ = dict.fromkeys(("request_id", "body")) | {
         "partial": EMPTY_COMPLETION,
         "request": REQUEST,
@@ -263,7 +263,7 @@ def main() -> None:
     for seed in seeds():
         (CORPUS / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
     settings = [f"-seed={arguments.seed}", f"-max_len={MAX_LENGTH}", "-len_control=0", "-reload=0", "-verbosity=0"]
-    # What kills or hangs the process is saved by libFuzzer.
+    # libFuzzer saves inputs that kill or hang the process.
     settings += ["-timeout=10", f"-artifact_prefix={FOUND}/"]
     atheris.Setup([sys.argv[0], *settings, str(CORPUS)], Run(arguments.inputs), custom_mutator=changed)
     atheris.Fuzz()

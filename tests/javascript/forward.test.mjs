@@ -1,5 +1,5 @@
-// The Next.js route and the edge handler are functions of a Request: run against gateways that behave as they are
-// named (GATEWAYS: name -> base URL), with ROUTE and EDGE as the modules' addresses.
+// Tests of the Next.js route and the edge handler, which are functions of a Request, against gateways with the faults
+// of their names (GATEWAYS: name -> base URL); ROUTE and EDGE are the addresses of the modules.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -63,7 +63,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
   const ask = (gateway, body = HAIKU, options) => forward(asked(body, options), GATEWAYS[gateway], "tl_none");
 
   describe(name, () => {
-    test("passes the gateway's bytes on, as they come", async () => {
+    test("forwards the gateway's bytes as they arrive", async () => {
       const response = await ask("whole");
       const { reads, text } = await readAll(response);
 
@@ -72,7 +72,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       assert.ok(reads > 10, `${reads} reads`);
     });
 
-    test("chooses the headers of a stream", async () => {
+    test("sends the headers of a stream", async () => {
       const response = await ask("whole");
       await response.body.cancel();
 
@@ -88,7 +88,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
     });
 
     for (const status of [401, 429]) {
-      test(`passes ${status} on, with its body`, async () => {
+      test(`forwards ${status} with its body`, async () => {
         const response = await ask(`${status}`);
 
         assert.equal(response.status, status);
@@ -98,7 +98,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       });
     }
 
-    test("makes a cut visible, behind the bytes before it", async () => {
+    test("reports a connection error after the forwarded bytes", async () => {
       const { text } = await readAll(await ask("cut"));
       const events = text.split("\n\n").filter(Boolean);
 
@@ -106,7 +106,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       assert.equal(JSON.parse(events[7].slice("data: ".length)).error.code, "502");
     });
 
-    test("leaves an error inside the stream and an unfinished end as they are", async () => {
+    test("forwards an error event and an unfinished end unchanged", async () => {
       const [failed, ended] = await Promise.all([readAll(await ask("failing")), readAll(await ask("ending"))]);
 
       assert.match(failed.text, /\n\ndata: {"error": {"message": "litellm.APIConnectionError[^\n]*\n\n$/);
@@ -127,7 +127,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       t.diagnostic(`a silent model: ${(noticed.noticed * 1000 - left).toFixed(1)} ms`);
     });
 
-    // A server tells of it in one of two ways, or in both.
+    // A server reports the disconnect by a signal, by the body, or by both.
     for (const way of ["signal", "body", "signal and body"]) {
       test(`ends the request when the browser leaves in mid-stream: ${way}`, async (t) => {
         const before = await statsOf("stalling");
@@ -156,7 +156,7 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       assert.ok(pulls < 5, `${pulls} reads`);
     });
 
-    test("decides itself what is sent", async (t) => {
+    test("sends only messages of the browser", async (t) => {
       const fetched = t.mock.method(globalThis, "fetch", async () => new Response("data: [DONE]\n\n"));
       await ask("whole", { messages: [{ role: "user", content: "Hello?", name: "root" }] });
       const [url, sent] = fetched.mock.calls[0].arguments;
@@ -191,14 +191,14 @@ for (const [name, forward] of Object.entries(FORWARDERS)) {
       });
     }
 
-    test("says that a gateway cannot be reached", async () => {
+    test("reports an unreachable gateway", async () => {
       const response = await forward(asked(HAIKU), "http://127.0.0.1:9/v1", "tl_none");
 
       assert.equal(response.status, 502);
       assert.equal((await response.json()).error.type, "upstream_error");
     });
 
-    test("says that there is no key", async () => {
+    test("reports a missing key", async () => {
       const response = await forward(asked(HAIKU), GATEWAYS.whole, "");
 
       assert.equal(response.status, 500);

@@ -1,4 +1,4 @@
-// What recipes/javascript/raw_fetch.mjs offers to copy, on bytes cut by hand (RECIPE: the path of that file).
+// Tests of the function to copy in recipes/javascript/raw_fetch.mjs, on bytes split by hand (RECIPE: its path).
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -40,7 +40,7 @@ async function chunksOf(stream = streamChat({}, ASKED)) {
 }
 
 describe("streamChat", () => {
-  test("sends the body, streamed, with the key", async (t) => {
+  test("sends the body with stream and the key", async (t) => {
     const { fetch } = answerWith(t, [DONE]);
     await chunksOf(streamChat({ model: "gpt-4o-mini", own_field: [1] }, ASKED));
     const [url, { method, headers, body }] = fetch.mock.calls[0].arguments;
@@ -51,7 +51,7 @@ describe("streamChat", () => {
   });
 
   for (const [name, lineEnd] of Object.entries({ LF: "\n", CRLF: "\r\n", CR: "\r" })) {
-    test(`does not care where reads cut: ${name}`, async (t) => {
+    test(`reads the same for any cut: ${name}`, async (t) => {
       const text = `\ufeff: ping\n\nretry: 5\nid: 1\ndata:\n\n${sse(...HELLO)}${DONE}`.replaceAll("\n", lineEnd);
       const bytes = new TextEncoder().encode(text);
       for (let size = 1; size <= 40; size++) {
@@ -63,7 +63,7 @@ describe("streamChat", () => {
       }
     });
 
-    test(`gives a chunk as soon as it is there: ${name}`, async (t) => {
+    test(`yields a chunk as soon as it is complete: ${name}`, async (t) => {
       answerWith(t, [sse(HELLO[0]).replaceAll("\n", lineEnd)], { end: null });
       const { value } = await streamChat({}, ASKED).next();
 
@@ -77,14 +77,14 @@ describe("streamChat", () => {
     assert.deepEqual(await chunksOf(), [{ choices: [] }]);
   });
 
-  test("ends at [DONE], though the connection stays open", async (t) => {
+  test("ends at [DONE] while the connection stays open", async (t) => {
     const answer = answerWith(t, [sse(...HELLO) + DONE], { end: null });
 
     assert.deepEqual(await chunksOf(), HELLO);
     assert.ok(answer.cancelled);
   });
 
-  test("closes the connection when the loop is left", async (t) => {
+  test("closes the connection when the loop ends early", async (t) => {
     const answer = answerWith(t, [sse(...HELLO)], { end: null });
     for await (const chunk of streamChat({}, ASKED)) if (chunk) break;
 

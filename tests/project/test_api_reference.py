@@ -1,3 +1,5 @@
+"""The API reference: every public name, and links in docstrings."""
+
 from __future__ import annotations
 
 import importlib
@@ -11,8 +13,8 @@ import requirements
 from test_public_names import MODULES, NEEDS, names
 
 DOCS = Path(__file__).parents[2] / ".docs"
-# What `forward_chat` and `aforward_chat` return has no public name, and must be explained all the same; the types of
-# what the streams take have none either.
+# The results of `forward_chat` and `aforward_chat` have no public names, but must be documented; the types of the
+# streams' sources have none either.
 BESIDES = {
     "tensorloop_stream.AsyncOpened",
     "tensorloop_stream.Chunks",
@@ -36,7 +38,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_reference_holds_every_public_name_and_no_other(reference: Path) -> None:
-    """A name that is not in it is not public, and what is in it is promised."""
+    """A name outside of the reference is not public, and every name in it is promised."""
     listed = zlib.decompress((reference / "objects.inv").read_bytes().split(b"\n", 4)[4]).decode().splitlines()
     objects = {line.split()[0] for line in listed if line.split()[1].startswith("py:")}
     public = {f"{module}.{name.path}" for module in MODULES for name in names(module)} | set(MODULES)
@@ -52,7 +54,7 @@ def test_the_reference_holds_every_public_name_and_no_other(reference: Path) -> 
 
 
 def test_names_in_docstrings_are_links(reference: Path) -> None:
-    """The docstrings name things in single backticks, as people read them."""
+    """Docstrings name things in single backticks, for readers of the source."""
     page = (reference / "index.html").read_text("utf-8")
 
     assert 'href="#tensorloop_stream.StreamTruncatedError"' in page

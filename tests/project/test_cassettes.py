@@ -1,4 +1,4 @@
-"""Every cassette is readable, says where it is from, and holds nothing that it should not."""
+"""The cassettes: readable, of known origin, and without private data."""
 
 import re
 from functools import cache
@@ -37,13 +37,13 @@ def interactions(path: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_cassettes() -> None:
-    """Else the tests below pass for nothing."""
+    """The tests below would pass without any."""
     assert len(FILES) >= 35
 
 
 @each_cassette
-def test_it_holds_whole_interactions(path: Path) -> None:
-    """The structure that vcrpy and the replay server read."""
+def test_a_cassette_has_whole_interactions(path: Path) -> None:
+    """vcrpy and the replay server read this structure."""
     recorded = interactions(path)
 
     assert recorded
@@ -54,8 +54,8 @@ def test_it_holds_whole_interactions(path: Path) -> None:
 
 
 @each_cassette
-def test_the_readme_says_where_it_is_from(path: Path) -> None:
-    """A recording that nobody can make again proves little."""
+def test_the_readme_says_where_a_cassette_is_from(path: Path) -> None:
+    """A recording proves little if it cannot be repeated."""
     name = path.relative_to(cassette.FOLDER).as_posix()
 
     assert f"]({name})" in README
@@ -63,16 +63,16 @@ def test_the_readme_says_where_it_is_from(path: Path) -> None:
 
 
 @each_cassette
-def test_writing_it_again_changes_no_byte(path: Path) -> None:
-    """Nobody edited it, and nothing in it is lost in YAML."""
+def test_serializing_a_cassette_again_changes_no_byte(path: Path) -> None:
+    """The file was not edited, and YAML loses nothing."""
     text = path.read_bytes().decode()
 
     assert cassette.Serializer.serialize(cassette.Serializer.deserialize(text)) == text
 
 
 @each_cassette
-def test_scrubbing_it_again_changes_nothing(path: Path) -> None:
-    """It was recorded with the rules of today."""
+def test_scrubbing_a_cassette_again_changes_nothing(path: Path) -> None:
+    """The recording followed the present rules."""
     for interaction in interactions(path):
         response = interaction["response"]
         body = {"string": response["body"]["string"].encode()}
@@ -81,35 +81,35 @@ def test_scrubbing_it_again_changes_nothing(path: Path) -> None:
 
 
 @each_cassette
-def test_it_holds_nothing_private(path: Path) -> None:
-    """Keys, tokens, cookies, and what tells of the machine it was recorded on."""
+def test_a_cassette_has_no_private_data(path: Path) -> None:
+    """Private are keys, tokens, cookies, and names of the recording machine."""
     text = path.read_bytes().decode()
 
     assert {what: found[0] for what, pattern in PRIVATE.items() if (found := re.search(pattern, text))} == {}
 
 
 @each_cassette
-def test_it_was_asked_of_the_service(path: Path) -> None:
-    """Cassettes replay under the address that people use."""
+def test_the_requests_of_a_cassette_have_the_services_address(path: Path) -> None:
+    """Cassettes replay under the address that users have."""
     service = urlsplit(cassette.SERVICE)
 
     for interaction in interactions(path):
-        asked = urlsplit(interaction["request"]["uri"])
-        assert (asked.scheme, asked.netloc) == (service.scheme, service.netloc)
+        url = urlsplit(interaction["request"]["uri"])
+        assert (url.scheme, url.netloc) == (service.scheme, service.netloc)
         api = "responses" if path.parent.name == "responses" else "chat/completions"
-        assert asked.path == f"{service.path}/{api}"
+        assert url.path == f"{service.path}/{api}"
 
 
 @each_cassette
-def test_it_has_only_headers_that_somebody_reads(path: Path) -> None:
-    """An allow-list, in requests down to the content type."""
+def test_a_cassette_has_only_allowed_headers(path: Path) -> None:
+    """Requests keep their content type alone."""
     for interaction in interactions(path):
         assert {name.lower() for name in interaction["request"]["headers"]} == {"content-type"}
         assert all(cassette.KEPT_HEADERS.fullmatch(name) for name in interaction["response"]["headers"])
 
 
 def test_no_two_cassettes_answer_the_same_request() -> None:
-    """A folder can be served as one: which answer is meant is then plain."""
+    """A folder can be served as one, because the answer to a request is unique."""
     bodies = [interaction["request"]["body"] for path in FILES for interaction in interactions(path)]
 
     assert len(set(bodies)) == len(bodies)

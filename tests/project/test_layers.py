@@ -1,4 +1,4 @@
-"""The house: which part of the package may import which, and which parts do no I/O."""
+"""The layers of the package: allowed imports between its parts, and the parts without I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorloop_stream
 PACKAGE = Path(tensorloop_stream.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# Each part, and the parts that it may import beside those that these may import. A part is a folder or a module.
+# Each part, and the parts that it may import directly. A part is a folder or a module.
 ALLOWED: dict[str, set[str]] = {
     "_errors": set(),
     "_timing_chart": set(),
@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "prompts_dask": {"prompts", "_client"},
     "resumable": {"_forward"},
 }
-# What waits, listens, reads files or variables belongs to the edge.
+# Modules that wait, listen, or read files or variables belong to the edge.
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
 PURE = (
     "_callbacks",
@@ -85,7 +85,7 @@ NAMES = {name_of(path): path for path in MODULES}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Yield the dotted name of each module that a module imports, `tensorloop_stream` and all; for types too."""
+    """Yield the dotted name of each module that a module imports, from `tensorloop_stream` on, also for types."""
     package = ["tensorloop_stream", *path.relative_to(PACKAGE).parent.parts]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -98,7 +98,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def ours(path: Path) -> set[str]:
-    """Return which modules of the package a module imports."""
+    """Return the modules of the package that a module imports."""
     found = set()
     for name in imports(path):
         inside = name.partition("tensorloop_stream")[2].strip(".") if name.startswith("tensorloop_stream") else None
@@ -110,12 +110,12 @@ def ours(path: Path) -> set[str]:
 
 
 def part_of(name: str) -> str:
-    """Return the part that a module belongs to: itself where it has rules of its own, else its folder."""
+    """Return the part of a module: itself if it has its own rules, else its folder."""
     return name if name in ALLOWED else name.partition(".")[0]
 
 
 def reachable(part: str) -> set[str]:
-    """Return the parts that a part may import, directly or through those that it may import."""
+    """Return the parts that a part may import, directly or through others."""
     found = set(ALLOWED[part])
     for other in ALLOWED[part]:
         found |= reachable(other)
@@ -124,7 +124,7 @@ def reachable(part: str) -> set[str]:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name])
 def test_a_module_imports_only_parts_below_its_own(name: str) -> None:
-    """Arrows run one way, as the folders say."""
+    """Imports between parts run in one direction."""
     part = part_of(name)
     entered = {part_of(other) for other in ours(NAMES[name])} - {part}
 
@@ -160,13 +160,13 @@ def test_a_module_says_that_it_touches_private_api(name: str) -> None:
 
 
 def test_the_top_level_is_small() -> None:
-    """A reader meets at most twelve modules beside the packages."""
+    """The package has at most twelve modules beside its folders."""
     assert len(list(PACKAGE.glob("*.py"))) <= 13  # with `__init__`
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_what_decides_does_no_io(name: str) -> None:
-    """Decisions are made without sockets, event loops, threads, files or variables; sync and async share them."""
+def test_a_pure_module_does_no_io(name: str) -> None:
+    """Sync and async code share decisions, which use no sockets, event loops, threads, files or variables."""
     tree = ast.parse(NAMES[name].read_text("utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -178,7 +178,7 @@ def test_what_decides_does_no_io(name: str) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, (ast.Await, ast.AsyncFor, ast.AsyncWith))]
 
 
-def test_the_replay_shares_no_code_with_what_it_tests() -> None:
+def test_the_replay_shares_no_code_with_the_clients() -> None:
     """A server that tests clients must not agree with them by construction."""
     for path in sorted(PACKAGE.glob("replay/*.py")):
         names = {name.partition(".")[0] for name in imports(path)}
@@ -187,8 +187,8 @@ def test_the_replay_shares_no_code_with_what_it_tests() -> None:
         assert all(part_of(name) == "replay" for name in ours(path)), path.name
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
-    """`__all__` is the public interface, and nothing else is in the package's top."""
+def test_the_public_names_are_sorted_and_documented() -> None:
+    """`__all__` is the public interface of the package's top."""
     constants = [name for name in tensorloop_stream.__all__ if name.isupper()]
     others = [name for name in tensorloop_stream.__all__ if not name.isupper()]
 

@@ -1,3 +1,5 @@
+"""Public names: documented, typed, and used in a recipe."""
+
 from __future__ import annotations
 
 import ast
@@ -20,7 +22,7 @@ PACKAGE = Path(tensorloop_stream.__file__).parent
 RECIPES = Path(__file__).parents[2] / "recipes"
 OPTIONAL = sorted(each.name for each in pkgutil.iter_modules(tensorloop_stream.__path__) if each.name[0] != "_")
 MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTIONAL)]
-# The modules that cannot be imported without something of an extra.
+# The modules that need an extra.
 NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
 NOT_FOR_RECIPES = {
     "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",
@@ -47,7 +49,7 @@ NOT_FOR_RECIPES = {
 
 
 class Name(NamedTuple):
-    """A public name: where it stands, what is said of it, and whether its types are."""
+    """A public name: its path, its docstring, and whether it is typed."""
 
     path: str
     doc: str | None
@@ -55,12 +57,12 @@ class Name(NamedTuple):
 
 
 def names(module: str) -> list[Name]:
-    """Return what a module promises."""
+    """Return the public names of a module."""
     return list(spelled(module))
 
 
 def spelled(module: str) -> Iterator[Name]:
-    """Yield what is spelled like a public name: what a module offers, and the members of its classes."""
+    """Yield the names without an underscore: those of a module, and the members of its classes."""
     if module in NEEDS:
         requirements.module(*NEEDS[module])
     offers = importlib.import_module(module)
@@ -76,7 +78,7 @@ def spelled(module: str) -> Iterator[Name]:
 
 
 def members(kind: type, public: set[type]) -> Iterator[Name]:
-    """Yield the public members of a class; not the SDK's, and not those that another public class gave it."""
+    """Yield the public members of a class, without those of the SDK or of another public class."""
     found: dict[str, Name] = {}
     of_others: set[str] = set()
     for base in reversed(kind.__mro__):
@@ -123,7 +125,7 @@ def is_signed(function: ast.AST) -> bool:
 
 
 def text_of(node: ast.AST) -> str | None:
-    """Return the text of a string that stands alone: what is said of the assignment before it."""
+    """Return the text of a string that stands alone, which documents the assignment before it."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return node.value.value
     return None
@@ -138,7 +140,7 @@ def constant_doc(name: str) -> str | None:
 
 
 def words(code: str) -> Iterator[str]:
-    """Yield the names that a program imports, reads from something, or gives an argument by."""
+    """Yield the names that a program imports, reads as attributes, or gives as keywords."""
     for node in ast.walk(compile(code, "recipe", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)):
         if isinstance(node, ast.alias):
             yield node.name
@@ -158,19 +160,19 @@ def recipe_words() -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_documented(module: str) -> None:
-    """Names, methods, properties and attributes say what they are, in a sentence."""
+    """Names, methods, properties and attributes have a docstring."""
     assert [name.path for name in names(module) if not (name.doc or "").strip().partition("\n")[0]] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_typed(module: str) -> None:
-    """Also where mypy could infer it: another type checker may infer something else."""
+    """Another type checker may infer another type than mypy does."""
     assert [name.path for name in names(module) if not name.is_typed] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_name_is_used_in_a_recipe(module: str) -> None:
-    """What no recipe needs need not be public; a member counts wherever its name is read."""
+    """A name that no recipe needs should not be public; a member counts wherever a recipe reads its name."""
     used = recipe_words()
     unused = {name.path for name in names(module) if name.path.rpartition(".")[2] not in used}
 
@@ -178,7 +180,7 @@ def test_every_public_name_is_used_in_a_recipe(module: str) -> None:
 
 
 def test_no_exception_is_out_of_date() -> None:
-    """A name that went, or that a recipe came for, leaves the lists."""
+    """The lists of exceptions contain no removed name, and none that a recipe uses."""
     every = {name.path for module in MODULES for name in spelled(module)}
     used = {path for path in every if path.rpartition(".")[2] in recipe_words()}
 

@@ -1,3 +1,5 @@
+"""The README: its commands, links, tables and examples."""
+
 from __future__ import annotations
 
 import re
@@ -26,19 +28,19 @@ def block(marker: str) -> str:
 
 
 def test_the_example_is_the_recipe() -> None:
-    """What the README shows is what the tests run."""
+    """The tests run the code that the README shows."""
     assert block("recipes/stream.py") == (ROOT / "recipes/stream.py").read_text("utf-8")
 
 
 def test_the_output_is_the_recorded_one() -> None:
-    """What the README says the first command prints is what it prints."""
+    """The README shows the output of the first command."""
     haiku = recorded.text("chat/haiku")
 
     assert block("output of the first command") == f"{haiku}\n--- final ({len(haiku)} chars) ---\n"
 
 
 def test_the_two_commands_stand_at_the_top() -> None:
-    """A fresh machine needs no more."""
+    """A new machine needs only these commands."""
     top = README[: README.index("\n## ")]
 
     assert (
@@ -47,15 +49,15 @@ def test_the_two_commands_stand_at_the_top() -> None:
     assert 'pip install -e ".[test]" && pytest' in top
 
 
-def test_every_file_that_it_names_is_there() -> None:
-    """Links and commands point at files of the repository."""
+def test_every_named_file_exists() -> None:
+    """Links and commands name files of the repository."""
     named = re.findall(r"(?:\]\(|python |`)((?:tests|recipes|cassettes|\.ci)/[\w./-]+)", README)
 
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
-def test_every_anchor_and_picture_is_there() -> None:
+def test_every_anchor_and_picture_exists() -> None:
     """A link within the page ends at a heading, a picture at a file."""
     prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     headings = {
@@ -70,8 +72,8 @@ def test_every_anchor_and_picture_is_there() -> None:
     assert not [picture for picture in pictures if not (ROOT / picture).exists()]
 
 
-def test_the_comparison_is_of_all_odd_streams() -> None:
-    """Each stream that was seen in the wild has its row, and the sums are those of the rows."""
+def test_the_comparison_has_a_row_per_odd_stream() -> None:
+    """Each stream from a real gateway has its row, and the totals are those of the rows."""
     names = [odd.name for odd in ODD_STREAMS if not odd.seen.startswith("by hand")]
     table = README[README.index("Stream by stream") : README.index("</details>")]
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in re.findall(r"(?m)^\|.*$", table)]
@@ -87,8 +89,8 @@ def test_the_comparison_is_of_all_odd_streams() -> None:
     assert f"[{len(names) - int(right[1])} of {len(names)} streams](#who-gets-it-right)" in README
 
 
-def test_the_cassette_that_is_shown_plays(tmp_path: Path) -> None:
-    """A cassette can be written by hand as the README says."""
+def test_the_shown_cassette_plays(tmp_path: Path) -> None:
+    """A cassette can be written by hand as the README shows."""
     found = re.search(r"```yaml\n(.*?)```\n", README, re.DOTALL)
     assert found
     path = tmp_path / "hello.yaml"
@@ -104,13 +106,13 @@ def test_the_cassette_that_is_shown_plays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted(path.name for path in ROOT.glob("recipes/*.py")))
 def test_every_recipe_is_in_the_table(recipe: str) -> None:
-    """A recipe that nobody finds answers no question."""
+    """A reader finds recipes by this table."""
     assert f"](recipes/{recipe})" in README
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
 def test_every_block_of_python_runs(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What can be copied works, against recorded answers."""
+    """The shown code runs against recorded answers."""
     with ReplayServer(cassette.FOLDER) as server:
         monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
         monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
@@ -126,14 +128,14 @@ def extras() -> set[str]:
 
 
 def test_every_extra_is_in_the_table() -> None:
-    """An extra that nobody finds installs nothing."""
+    """A reader finds extras by this table."""
     install = README[README.index("## Install") : README.index("## Recipes")]
 
     assert set(re.findall(r"`([a-z]+)`", install)) >= extras() - {"fuzz", "peers"}
 
 
 def test_every_recipe_names_its_extra() -> None:
-    """What it imports beyond the package and what that brings is installed by the extra in its row."""
+    """The extra in a recipe's row installs every import beyond the package and its dependencies."""
     brought = {*sys.stdlib_module_names, "tensorloop_stream", "openai", "httpx2", "pydantic", "jiter", "dotenv"}
     rows = dict(re.findall(r"\]\(recipes/(\w+\.py)\) \| ?(?:`([a-z,]+)` )?\|", README))
     for path in ROOT.glob("recipes/*.py"):

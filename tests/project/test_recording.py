@@ -1,4 +1,4 @@
-"""What the recording is made of, as far as it can be tried without a model and a proxy."""
+"""The parts of the recording that need no model and no proxy."""
 
 import json
 import sys
@@ -69,7 +69,7 @@ def payloads(stream: bytes) -> list[Any]:
 
 
 def test_a_request_keeps_its_content_type_and_a_readable_body() -> None:
-    """Keys, user agents and what the SDK tells of the machine are nobody's business."""
+    """Keys, user agents and details of the machine are removed."""
     scrubbed = cassette.scrub_request(a_request(model="gpt-4o-mini", stream=True))
 
     assert dict(scrubbed.headers) == {"Content-Type": "application/json"}
@@ -77,7 +77,7 @@ def test_a_request_keeps_its_content_type_and_a_readable_body() -> None:
 
 
 def test_scrubbing_a_request_twice_changes_nothing() -> None:
-    """The hooks run again when a cassette is loaded."""
+    """vcrpy calls the hooks again when it loads a cassette."""
     once = cassette.scrub_request(a_request(content="🌊 Zürich"))
     body, headers = once.body, dict(once.headers)
 
@@ -86,8 +86,8 @@ def test_scrubbing_a_request_twice_changes_nothing() -> None:
     assert (twice.body, dict(twice.headers)) == (body, headers)
 
 
-def test_only_headers_that_somebody_reads_are_kept() -> None:
-    """An allow-list: a header that nobody thought of is dropped."""
+def test_only_allowed_headers_are_kept() -> None:
+    """A list names the allowed headers, so an unexpected header is removed."""
     response = a_response(
         set_cookie="session=1", Content_Type="text/event-stream", x_ratelimit_remaining_requests="59", server="uvicorn"
     )
@@ -99,7 +99,7 @@ def test_only_headers_that_somebody_reads_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("message", "kept"),
     [
         ("Received API Key = sk-...9999, Key Hash", "Received API Key = [key], Key Hash"),
         ("for api_key: tl_.... Limit type", "for api_key: [key]. Limit type"),
@@ -109,16 +109,16 @@ def test_only_headers_that_somebody_reads_are_kept() -> None:
         ("a risk-averse sk- and desk-...", "a risk-averse sk- and desk-..."),
     ],
 )
-def test_nothing_is_left_of_a_key_in_an_error(said: str, kept: str) -> None:
-    """Gateways echo keys: whole, shortened with dots or stars, or hashed."""
-    once = cassette.scrub_response(a_response(said))
+def test_every_form_of_a_key_in_an_error_is_removed(message: str, kept: str) -> None:
+    """Gateways repeat keys: whole, shortened with dots or stars, or hashed."""
+    once = cassette.scrub_response(a_response(message))
 
     assert once["body"]["string"].decode() == kept
     assert cassette.scrub_response(once) == once
 
 
-def test_the_recording_host_is_written_down_as_the_service(tmp_path: Path) -> None:
-    """A cassette replays under the address that people use."""
+def test_the_recording_host_is_recorded_as_the_service(tmp_path: Path) -> None:
+    """A cassette replays under the address that users have."""
     recorder = cassette.cassettes("once", recorded_at=LOOPBACK)
     request = a_request(f"{LOOPBACK}/chat/completions", model="gpt-4o-mini")
 
@@ -131,7 +131,7 @@ def test_the_recording_host_is_written_down_as_the_service(tmp_path: Path) -> No
 
 
 def test_another_host_is_not_taken_for_the_service() -> None:
-    """In replay nothing is rewritten, so that a request to a wrong host finds no answer."""
+    """A replay rewrites nothing, so a request to a wrong host finds no answer."""
     replay = cassette.cassettes("none")
 
     with replay.use_cassette(cassette.FOLDER / "chat" / "haiku.yaml") as tape:
@@ -143,7 +143,7 @@ def test_another_host_is_not_taken_for_the_service() -> None:
 
 
 def test_an_event_is_a_line_of_the_cassette() -> None:
-    """No folding and no escapes, however long the line and whatever the script."""
+    """Lines of any length and script are neither folded nor escaped."""
     events = [f"data: {'é' * 500}", 'data: {"content":"it\'s \\"日本語\\" 🌊 # : - "}', "data: [DONE]"]
 
     written = cassette.Serializer.serialize(on_one_request("".join(f"{event}\n\n" for event in events)))
@@ -153,7 +153,7 @@ def test_an_event_is_a_line_of_the_cassette() -> None:
 
 @pytest.mark.parametrize("separator", ["\x85", "\u2028", "\u2029", "\ufeff", "\x7f", "\t", "\r\n"])
 def test_separators_survive_and_keep_one_line_per_event(separator: str) -> None:
-    """YAML 1.1 takes some of them for line breaks, YAML 1.2 does not: they are written as escapes."""
+    """Line breaks of YAML 1.1, which YAML 1.2 does not have, are written as escapes."""
     body = f'data: a{separator}b 🌊\n\n data: \\{separator}"c\n\ndata: [DONE]\n\n'
 
     written = cassette.Serializer.serialize(on_one_request(body))
@@ -167,14 +167,14 @@ def test_separators_survive_and_keep_one_line_per_event(separator: str) -> None:
     "body", ["", "\n", " \n x", "a \nb", "{}", '{"a":1}\n', "\n\na", "- a: b\n", "null", "---\n..."]
 )
 def test_any_body_survives(body: str) -> None:
-    """Empty ones, ones with spaces at the ends of lines, and ones that look like YAML."""
+    """A body may be empty, have spaces at line ends, or look like YAML."""
     written = cassette.Serializer.serialize(on_one_request(body))
 
     assert text_of(written) == body
 
 
-def test_cassettes_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
-    """vcrpy's own persister takes the encoding of the machine."""
+def test_cassettes_are_utf_8_in_every_locale(tmp_path: Path) -> None:
+    """vcrpy's own persister uses the encoding of the locale."""
     recorder = cassette.cassettes("once")
 
     with recorder.use_cassette(tmp_path / "new.yaml") as tape:
@@ -203,8 +203,8 @@ def test_the_anthropic_script_names_its_events() -> None:
     )
 
 
-def test_the_upstream_streams_what_the_script_says(server: Upstream) -> None:
-    """The arguments of the call come in pieces that add up."""
+def test_the_upstream_streams_its_script(server: Upstream) -> None:
+    """The deltas of the arguments make the whole arguments."""
     *chunks, end = payloads(answer(server, PROMPT, stream=True))
 
     calls = [call for chunk in chunks for call in json.loads(chunk)["choices"][0]["delta"].get("tool_calls", [])]
@@ -212,14 +212,14 @@ def test_the_upstream_streams_what_the_script_says(server: Upstream) -> None:
     assert end == "[DONE]"
 
 
-def test_the_upstream_answers_whole_where_no_stream_is_wanted(server: Upstream) -> None:
-    """The twin of a streamed cassette comes from the same script."""
+def test_the_upstream_answers_whole_without_stream(server: Upstream) -> None:
+    """The twin of a streamed cassette has the same script."""
     message = json.loads(answer(server, PROMPT, stream=False))["choices"][0]["message"]
 
     assert message["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": '{"city":"Zürich"}'}
 
 
-def test_the_upstream_cuts_where_the_script_says_so(server: Upstream) -> None:
+def test_the_upstream_cuts_the_connection_by_its_script(server: Upstream) -> None:
     """The last chunk of the transfer is missing, as when a host dies."""
     with pytest.raises(IncompleteRead) as cut:
         answer(server, "Stop.", stream=True)
@@ -229,19 +229,19 @@ def test_the_upstream_cuts_where_the_script_says_so(server: Upstream) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"), [("forced_call", '{"city":"Zürich"}'), ("mid_stream_cut", "Caches remember")]
+    ("script", "text"), [("forced_call", '{"city":"Zürich"}'), ("mid_stream_cut", "Caches remember")]
 )
-def test_a_script_speaks_the_responses_api(script: str, said: str) -> None:
-    """The same pieces under its names, each event numbered; what is cut has no end."""
+def test_a_script_speaks_the_responses_api(script: str, text: str) -> None:
+    """The deltas have the names of this API, events are numbered, and a truncated script has no end."""
     events = [json.loads(event.decode().split("\n")[1][6:]) for event in response_events(SCRIPTS[script])]
 
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    assert "".join(event["delta"] for event in events if event["type"].endswith(".delta")) == said
+    assert "".join(event["delta"] for event in events if event["type"].endswith(".delta")) == text
     assert any(event["type"].endswith((".done", ".completed")) for event in events) == (script == "forced_call")
 
 
-def test_the_catalogue_and_the_scripts_fit_together() -> None:
-    """Prompts tell the upstream which script is wanted, so no two scripts may share one."""
+def test_each_script_has_its_own_prompt() -> None:
+    """The upstream chooses the script by the prompt."""
     scripted = [one for one in CATALOGUE if one.script in SCRIPTS]
     by_prompt = {(one.prompt, one.script) for one in scripted}
 
@@ -251,7 +251,7 @@ def test_the_catalogue_and_the_scripts_fit_together() -> None:
 
 
 def test_the_readme_has_the_tables_of_these_cassettes() -> None:
-    """They are written with the cassettes, so they differ only if somebody edited either."""
+    """The recording writes both, so a difference means that a person edited one."""
     recorded = {
         path.relative_to(cassette.FOLDER).with_suffix("").as_posix() for path in cassette.FOLDER.rglob("*.yaml")
     }

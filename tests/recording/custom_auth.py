@@ -1,9 +1,9 @@
-"""Which keys the recorded proxy knows; runs in the proxy's environment, in place of LiteLLM's database."""
+"""The keys of the recorded proxy; runs in the proxy's environment in place of LiteLLM's database."""
 
 from typing import Any
 
 # mypy: disable-error-code="import-not-found"
-# What is imported here is installed in the proxy's environment alone.
+# These imports are installed in the proxy's environment alone.
 from fastapi import Request
 from litellm.proxy._types import ProxyErrorTypes, ProxyException, UserAPIKeyAuth
 from litellm.proxy.auth.auth_checks import virtual_key_max_budget_check
@@ -22,7 +22,7 @@ KEYS: dict[str, dict[str, Any]] = {
 
 
 async def verify(request: Request, api_key: str) -> UserAPIKeyAuth:
-    """Take the keys above; refuse others in the words of LiteLLM's own look-up."""
+    """Accept the keys above, and refuse others with the message of LiteLLM's own check."""
     # Not at the top: the proxy is being imported when it imports this module.
     from litellm.proxy.proxy_server import proxy_logging_obj
 
@@ -35,6 +35,6 @@ async def verify(request: Request, api_key: str) -> UserAPIKeyAuth:
             code=401,
         )
     key = UserAPIKeyAuth(api_key=api_key, **KEYS[api_key])
-    # LiteLLM leaves this one check to its own look-up.
+    # LiteLLM makes this check only in its own look-up.
     await virtual_key_max_budget_check(key, proxy_logging_obj)
     return key

@@ -8,7 +8,7 @@ STREAMED: dict[str, Any] = {"stream": True}
 
 
 class Origin(Enum):
-    """Who made the answer that the proxy passed on."""
+    """The component that made the answer."""
 
     MODEL = "real model"
     SCRIPT = "scripted upstream"
@@ -17,10 +17,10 @@ class Origin(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One cassette: what is asked, and how to come by the answer.
+    """One cassette: its request, and the way to record the answer.
 
-    ``sent_before`` says how often the request is sent unrecorded first, to use up the limit of the key;
-    ``on_service``, whether the service can be asked for the same.
+    ``sent_before`` is the number of unrecorded requests that use up the limit of the key; ``on_service`` tells whether
+    the service can be asked for the same.
     """
 
     name: str
@@ -36,22 +36,22 @@ class Recording:
 
     @property
     def prompt(self) -> str:
-        """The last thing that is said, by which the scripted upstream knows what to answer."""
+        """The last text of the request, by which the scripted upstream chooses its answer."""
         return str(self.request.get("input") or self.request["messages"][-1]["content"])
 
 
 def ask(prompt: str, **settings: Any) -> dict[str, Any]:
-    """A request as most people write it."""
+    """Return a request as most people write it."""
     return {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]} | settings
 
 
 def respond(prompt: str, **settings: Any) -> dict[str, Any]:
-    """The same to the Responses API."""
+    """Return a request to the Responses API."""
     return {"model": "gpt-4o-mini", "input": prompt} | settings
 
 
 def twins(recording: Recording) -> tuple[Recording, Recording]:
-    """The same request streamed and not."""
+    """Return the same request, streamed and not."""
     return (
         replace(recording, request=recording.request | STREAMED),
         replace(

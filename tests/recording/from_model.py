@@ -1,4 +1,4 @@
-"""What the real model answers."""
+"""Recordings of the real model."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ _PERSON = {
     "additionalProperties": False,
 }
 _PERSON_FORMAT = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": _PERSON}}
-# What recipes/structured_output.py sends: the schema of a pydantic model.
+# The request of recipes/structured_output.py: the schema of a pydantic model.
 _BOOK = {
     "type": "object",
     "title": "Book",
@@ -103,7 +103,7 @@ FROM_MODEL = (
         ask("What is a cache, in one sentence?", temperature=0.2, max_tokens=80, stream=True),
         follow_ups=("Now explain it to a child.",),
     ),
-    # What recipes/conversation.py sends, when it has left out what came before.
+    # The request of recipes/conversation.py, after it removed the earlier turns.
     _model(
         "conversations/system_message",
         "two turns under a system message",

@@ -1,4 +1,4 @@
-"""What the proxy answers by itself, before it asks anybody."""
+"""Recordings of answers that the proxy gives by itself."""
 
 from typing import Any
 

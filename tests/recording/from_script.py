@@ -1,4 +1,4 @@
-"""What the scripted upstream answers, each with the script of its name unless another is named."""
+"""Recordings of the scripted upstream, each with the script of its name unless another is given."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ _WEATHER = _function("get_weather", "The weather in a city, now.", "city")
 _TIME = _function("get_time", "The time of day in a time zone.", "time_zone")
 
 
-# What recipes/tool_loop.py sends: pydantic's schema of a function, and later the message and the results.
+# The requests of recipes/tool_loop.py: pydantic's schema of a function, and later the message and the results.
 _RAIN = "Is it raining in Zürich and in Tokyo?"
 _RAIN_TOOL = {
     "type": "function",
@@ -69,7 +69,7 @@ _RESULTS = [
     _returned("call_zurich", "12 °C and rain in Zürich"),
     _returned("call_tokyo", "12 °C and rain in Tokyo"),
 ]
-# And recipes/keep_partial_text.py, when `errors/mid_stream_error` has broken.
+# The request of recipes/keep_partial_text.py after `errors/mid_stream_error`.
 _CONTINUE = [
     {"role": "user", "content": "Stream a haiku about errors."},
     {"role": "assistant", "content": "Caches forget"},

@@ -1,4 +1,4 @@
-"""The tables in cassettes/README.md, made from the catalogue and from what each cassette says of itself."""
+"""The tables in cassettes/README.md, made from the catalogue and from the metadata of each cassette."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ SOFTWARE = ("litellm", "xllamacpp", "weights", "openai", "vcrpy")
 
 
 def write_tables() -> None:
-    """Put the tables between the two marks of the README."""
+    """Write the tables between the two marks of the README."""
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     README.write_bytes((before + BEGIN + tables() + END + after).encode())
 
 
 def tables() -> str:
-    """What each cassette shows and where it is from, and with which software that was."""
+    """Return the tables: the contents of each cassette, its source, and the software of the recording."""
     recorded = [one for one in CATALOGUE if _file(one.name).exists()]
     metadata = {one.name: _metadata(one.name) for one in recorded}
     rows = [

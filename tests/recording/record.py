@@ -36,7 +36,7 @@ def main() -> None:
         for one in chosen:
             print(f"{one.name:40} {one.origin.value}")
         return
-    # The end of the terminal or of a CI job stops what was started, as Ctrl-C does.
+    # The end of the terminal or of a CI job stops the stack, as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     if options.service:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def record_from_stack(chosen: Sequence[Recording]) -> None:
-    """Record from a model, a scripted upstream and a proxy of our own."""
+    """Record from a local model, a scripted upstream and a local proxy."""
     environments = prepare(WORK)
     scripts = {one.prompt: SCRIPTS[one.script] for one in CATALOGUE if one.script in SCRIPTS}
     versions = {
@@ -62,7 +62,7 @@ def record_from_stack(chosen: Sequence[Recording]) -> None:
 
 
 def record_from_service(chosen: Sequence[Recording], key: str | None) -> None:
-    """Record from the service what it can be asked for."""
+    """Record the cassettes that the service can answer."""
     if not key:
         raise SystemExit("TENSORLOOP_KEY is not set")
     for one in chosen:
@@ -74,7 +74,7 @@ def record_from_service(chosen: Sequence[Recording], key: str | None) -> None:
 
 
 def record(recording: Recording, base_url: str, key: str, provenance: dict[str, str]) -> None:
-    """Make one cassette anew; what was there stays until the new one is whole."""
+    """Record one cassette again; the old one stays until the new one is complete."""
     fresh = WORK / "cassettes" / f"{recording.name}.yaml"
     fresh.unlink(missing_ok=True)
     vcr = cassette.cassettes("once", recorded_at=base_url)
@@ -113,18 +113,18 @@ def _ask(client: openai.OpenAI, request: dict[str, Any]) -> Any:
     try:
         return (client.responses if "input" in request else client.chat.completions).create(**request)
     except openai.APIStatusError as error:
-        # An answer like any other here: which one is wanted is checked when it is in the cassette.
+        # Errors are answers, too: the status is checked after the recording.
         return error
 
 
 def _check(recording: Recording, tape: dict[str, Any], base_url: str) -> None:
     statuses = [interaction["response"]["status"]["code"] for interaction in tape["interactions"]]
-    wanted = [recording.status] * (1 + len(recording.follow_ups))
-    # The service has its own mind on which error it is.
-    if base_url == cassette.SERVICE and min(*statuses, *wanted) >= 400:
+    expected = [recording.status] * (1 + len(recording.follow_ups))
+    # The service may choose another error status.
+    if base_url == cassette.SERVICE and min(*statuses, *expected) >= 400:
         return
-    if statuses != wanted:
-        raise RuntimeError(f"{recording.name}: answered with {statuses} instead of {wanted}")
+    if statuses != expected:
+        raise RuntimeError(f"{recording.name}: answered with {statuses} instead of {expected}")
 
 
 def _options() -> argparse.Namespace:

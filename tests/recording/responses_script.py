@@ -1,4 +1,4 @@
-"""A script's answer as OpenAI's Responses API streams it: LiteLLM passes it on."""
+"""A script's answer as OpenAI's Responses API streams it; LiteLLM forwards it."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _RESPONSE: dict[str, Any] = {
 
 
 def response_events(script: Script) -> Iterator[bytes]:
-    """The stream of a script that says one text or calls one function, one event at a time."""
+    """Yield the events of a script that sends one text or calls one function."""
     for number, payload in enumerate(_payloads(script)):
         data = json.dumps({"sequence_number": number} | payload, ensure_ascii=False)
         yield f"event: {payload['type']}\ndata: {data}\n\n".encode()
@@ -37,7 +37,7 @@ def _payloads(script: Script) -> Iterator[dict[str, Any]]:
     calls = [call for delta in script.deltas for call in delta.get("tool_calls", ())]
     said = _call(*calls) if calls else _text(*(delta["content"] for delta in script.deltas))
     *payloads, item = said
-    # What ends an item comes in one go, and not at all if the stream is cut.
+    # The events that end an item are sent together, and not at all if the stream is cut.
     yield from (payload for payload in payloads if script.end == "done" or not payload["type"].endswith(".done"))
     if script.end == "done":
         yield {"type": "response.output_item.done", "output_index": 0, "item": item}

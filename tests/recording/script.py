@@ -1,4 +1,4 @@
-"""How the scripted upstream says something."""
+"""Scripts of the scripted upstream."""
 
 import json
 import time
@@ -20,7 +20,7 @@ class Script:
     error: Mapping[str, Any] = field(default_factory=dict)
 
     def events(self) -> Iterator[bytes]:
-        """The stream, one event at a time, up to where ``end`` lets it go."""
+        """Yield the stream, one event at a time, up to the place where ``end`` stops it."""
         if self.end == "nothing":
             return
         *first, last = self.deltas
@@ -35,7 +35,7 @@ class Script:
             yield b"data: [DONE]\n\n"
 
     def whole(self) -> bytes:
-        """The same answer to a request without ``stream``."""
+        """Return the answer to the same request without ``stream``."""
         message = {"role": "assistant", "content": None} | dict(self.message)
         choice = {"index": 0, "message": message, "finish_reason": self.finish_reason}
         usage = {"prompt_tokens": 20, "completion_tokens": len(self.deltas), "total_tokens": 20 + len(self.deltas)}
@@ -62,5 +62,5 @@ def _event(payload: Mapping[str, Any]) -> bytes:
 
 
 def _json(payload: Mapping[str, Any]) -> bytes:
-    # Unescaped, as most hosts send it: U+2028 and the like reach the client raw.
+    # Unescaped, as most hosts send it: U+2028 and similar characters reach the client unchanged.
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()

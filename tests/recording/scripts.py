@@ -1,4 +1,4 @@
-"""What the scripted upstream answers: what hosts really send and the small model cannot be made to."""
+"""The scripts of the scripted upstream: answers of real hosts that the small model cannot be made to give."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

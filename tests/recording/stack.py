@@ -1,4 +1,4 @@
-"""The stack that is recorded: model, scripted upstream and proxy on loopback, and gone again afterwards."""
+"""The stack for recording: model, scripted upstream and proxy on loopback, which end with the block."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ from script import Script
 from upstream import upstream
 
 HERE = Path(__file__).parent
-# With these LiteLLM opens no connection to the outside.
+# These settings keep LiteLLM from connecting to other hosts.
 QUIET_PROXY = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
@@ -24,13 +24,13 @@ QUIET_PROXY = {
     "NO_DOCS": "True",
     "DISABLE_ADMIN_UI": "True",
 }
-# Found by trying: the documented request becomes a short poem that is not cut.
+# Found by trying: the documented request gives a short poem that is not truncated.
 SEED = 5
 
 
 @contextmanager
 def stack(environments: Environments, scripts: Mapping[str, Script], *, model: bool) -> Iterator[str]:
-    """Run the stack, without the model if nothing is asked of it, and give the proxy's base URL."""
+    """Run the stack, without the model if no recording needs it, and yield the proxy's base URL."""
     with ExitStack() as running:
         scripted = running.enter_context(upstream(scripts)).url
         model_port, proxy_port = _free_port(), _free_port()
@@ -48,7 +48,7 @@ def stack(environments: Environments, scripts: Mapping[str, Script], *, model: b
             "SCRIPTED_ANTHROPIC_URL": scripted,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        # LiteLLM silently takes another port if this one is in use: hence the question at this very address.
+        # LiteLLM silently uses another port if this one is in use, so this address is checked.
         running.enter_context(_process("proxy", command, environments, f"{url}/health/liveliness", settings))
         yield f"{url}/v1"
 
@@ -63,7 +63,7 @@ def _process(
 ) -> Iterator[None]:
     log = environments.folder / f"{name}.log"
     with log.open("wb") as output:
-        # In a group of its own, so that Ctrl-C reaches this program alone, which then ends the whole group.
+        # In its own process group, so that Ctrl-C reaches this program alone, which then ends the group.
         process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
@@ -98,7 +98,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # The second round is for what does not listen, and for children that outlived the first.
+    # The second round kills processes that ignored the first signal, and surviving children.
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

@@ -15,7 +15,7 @@ from script import Script
 
 
 class Upstream(ThreadingHTTPServer):
-    """Answers by the text of the last message, so that requests look like anybody's."""
+    """A server that answers by the text of the last message, so that requests look ordinary."""
 
     daemon_threads = True
 
@@ -69,14 +69,14 @@ class _Handler(BaseHTTPRequestHandler):
         for event in events:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
         if cut:
-            # What the proxy has not yet passed on would be lost with the connection.
+            # The end of the connection would discard data that the proxy has not forwarded.
             time.sleep(0.2)
             self.connection.shutdown(socket.SHUT_RDWR)
         else:
             self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, *args: object) -> None:
-        """Say nothing: the proxy's log has it all."""
+        """Print nothing: the proxy's log has everything."""
 
 
 @contextmanager

@@ -859,7 +859,7 @@ def test_requests_may_arrive_in_any_reads() -> None:
     assert in_one_read.next_request() is None
 
 
-def test_the_parser_names_what_it_refuses() -> None:
+def test_the_parser_shows_the_line_that_it_refuses() -> None:
     """The message shows the beginning of the line."""
     parser = RequestParser()
     parser.feed(b"\x16\x03\x01 TLS\r\n")

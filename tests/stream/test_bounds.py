@@ -264,7 +264,7 @@ KINDS = ("text", "choices", "calls", "cut calls", "one call", "after the finish"
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "logprobs"])
-def test_the_work_is_linear_in_the_number_of(kind: str) -> None:
+def test_the_work_is_linear_in_the_number_of_chunks(kind: str) -> None:
     """A delta of any kind finds its place without a search through earlier ones, with all callbacks set."""
     listening = Callbacks(on_text=len, on_reasoning=len, on_refusal=len, on_tool_call=repr)
 

@@ -271,7 +271,7 @@ def test_an_empty_upstream_is_an_empty_answer(streamed: Any) -> None:
     assert outcome.stream.text == ""
 
 
-def test_a_conversation_of_two_turns(play: Play, tensorloop: Tensorloop) -> None:
+def test_a_conversation_continues_with_the_streamed_message(play: Play, tensorloop: Tensorloop) -> None:
     """The second request contains the message that the first one streamed."""
     play("conversations/two_turns")
     first, second = (json.loads(one["request"]["body"]) for one in interactions("conversations/two_turns"))

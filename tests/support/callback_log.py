@@ -13,7 +13,7 @@ NAMES = list(Callbacks.__dataclass_fields__)
 
 
 class CallbackLog:
-    """Callbacks that write down what they are told."""
+    """Callbacks that record their names and arguments."""
 
     def __init__(self, *names: str, raising: str = "", is_async: bool = False) -> None:
         self.calls: list[tuple[str, Any]] = []

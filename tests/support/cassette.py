@@ -1,4 +1,4 @@
-"""How cassettes are recorded, written and replayed: the settings that the recording and the tests share."""
+"""Settings for recording, writing and replaying cassettes, shared by the recording and the tests."""
 
 import json
 import re
@@ -21,15 +21,15 @@ KEPT_HEADERS = re.compile(
     r"|x-litellm-(call-id|model-id|version|key-spend|key-max-budget)|x-ratelimit-.+",
     re.IGNORECASE,
 )
-# What LiteLLM and OpenAI echo of a key: whole, shortened with dots or stars, or as its SHA-256.
+# The forms of a key that LiteLLM and OpenAI repeat: whole, shortened with dots or stars, or as its SHA-256.
 _KEY = re.compile(rb"(?<![A-Za-z0-9])(?:tl_|sk-)(?:[A-Za-z0-9_-]*(?:\.{3}|\*+)[A-Za-z0-9]{0,4}|[A-Za-z0-9_-]{8,})")
 _KEY_HASH = re.compile(rb"\b[0-9a-f]{64}\b")
-# The one in C is thirty times as fast; not every PyYAML is built with it.
+# The loader in C is thirty times as fast; not every PyYAML has it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Request(Protocol):
-    """The part of vcrpy's request that is read and changed here."""
+    """The part of vcrpy's request that this module reads and changes."""
 
     uri: str
     headers: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Serializer:
 
 
 class Persister:
-    """Cassettes as UTF-8 files with LF; vcrpy's own persister takes the encoding of the locale."""
+    """Cassettes as UTF-8 files with LF; vcrpy's own persister uses the encoding of the locale."""
 
     @staticmethod
     def load_cassette(path: str, serializer: Serializer) -> Any:
@@ -67,7 +67,7 @@ class Persister:
 
 
 class _ReadableDumper(yaml.SafeDumper):
-    """Literal blocks where YAML can hold the text unchanged, else quotes; both with one line per line."""
+    """A dumper that writes literal blocks if YAML can hold the text unchanged, else quotes, one line per line."""
 
     def write_double_quoted(self, text: str, split: bool = True) -> None:
         self.write_indicator('"', need_whitespace=True)
@@ -99,7 +99,7 @@ _ReadableDumper.add_representer(str, _represent_text)
 
 
 def scrub_request(request: Request) -> Request:
-    """Keep the content type and the body, laid out to be read."""
+    """Keep the content type and the body, indented."""
     request.headers = {name: value for name, value in request.headers.items() if name.lower() == "content-type"}
     if request.body:
         request.body = json.dumps(json.loads(request.body), ensure_ascii=False, indent=2).encode()
@@ -107,14 +107,14 @@ def scrub_request(request: Request) -> Request:
 
 
 def scrub_response(response: dict[str, Any]) -> dict[str, Any]:
-    """Keep the headers that somebody reads, and the body without what it says of the key."""
+    """Keep the allowed headers, and remove every form of the key from the body."""
     headers = {name.lower(): value for name, value in response["headers"].items() if KEPT_HEADERS.fullmatch(name)}
     body = _KEY_HASH.sub(b"[hash]", _KEY.sub(b"[key]", response["body"]["string"]))
     return response | {"headers": headers, "body": {"string": body}}
 
 
 def cassettes(record_mode: str, *, recorded_at: str = SERVICE) -> vcr.VCR:
-    """Make the VCR for this record mode; the base URL ``recorded_at`` is written down as the service's."""
+    """Return the VCR for this record mode; it records the base URL ``recorded_at`` as the service's."""
 
     def scrub(request: Request) -> Request:
         if request.uri.startswith(recorded_at):

@@ -1,4 +1,4 @@
-"""Chunks and events by hand, and what an accumulator makes of them."""
+"""Chunks and events by hand, and the accumulated result of chunks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def text(content: str, **more: Any) -> dict[str, Any]:
     return chunk({"content": content}, **more)
 
 
-def tool(*pieces: Any, **more: Any) -> dict[str, Any]:
-    return chunk({"tool_calls": list(pieces)}, **more)
+def tool(*deltas: Any, **more: Any) -> dict[str, Any]:
+    return chunk({"tool_calls": list(deltas)}, **more)
 
 
 def finish(reason: str = "stop", **more: Any) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def message_of(*chunks: Any) -> dict[str, Any]:
 
 
 def deep_state(value: Any) -> Any:
-    """Return all of a model that a caller could see."""
+    """Return everything in a model that a caller could observe."""
     if isinstance(value, pydantic.BaseModel):
         fields = {name: deep_state(item) for name, item in value.__dict__.items()}
         return type(value), fields, deep_state(value.model_extra), value.model_fields_set, value.__pydantic_private__

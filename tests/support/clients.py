@@ -1,4 +1,4 @@
-"""Clients that answer with streams made by hand, and both ways of reading them."""
+"""Clients that answer with streams made by hand, and the three modes of reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SSL = ssl.create_default_context()
 
 
 class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A response body that comes in the given parts; an exception among them is raised."""
+    """A response body of the given parts; an exception among them is raised."""
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = parts
@@ -43,7 +43,7 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for number, part in enumerate(self):
-            # Of thousands, most are there already: a turn of the loop costs more than to read a byte.
+            # Yielding to the loop costs more than reading a byte, so of many parts few wait.
             if number < 20 or number % 20 == 0:
                 await anyio.lowlevel.checkpoint()
             yield part
@@ -56,7 +56,7 @@ class Body(httpx2.SyncByteStream, httpx2.AsyncByteStream):
 
 
 def responding_with(*bodies: Body | httpx2.Response) -> Handler:
-    """Return a handler that answers each request with the next body, the last again and again."""
+    """Return a handler that answers each request with the next body; the last one repeats."""
     left = list(bodies)
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -89,7 +89,7 @@ def _async_client(handle: Handler) -> openai.AsyncOpenAI:
 
 @dataclass
 class Outcome:
-    """What came of reading a stream to its end."""
+    """The items and the error of a stream that was read to its end."""
 
     stream: ChatStream | AsyncChatStream
     items: list[Any] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Outcome:
 def read(
     kind: str, parts: Iterable[Part], mode: Mode = "chunks", callbacks: Callbacks | None = None, **kw: Any
 ) -> Outcome:
-    """Read a stream that comes in `parts`, with either kind of client, in one of the three ways."""
+    """Read a stream of these `parts` with either kind of client in one of the three modes."""
     _NEXT[0] = Body(parts if isinstance(parts, list) else list(parts))
     if kind == "sync":
         created = _shared_client().chat.completions.create(**_ASK)
@@ -112,7 +112,7 @@ def read(
     return _loop().run_until_complete(run())
 
 
-# The clients and the loop of `read`: to make them, and a request of messages, costs more than most streams do.
+# The clients and the loop of `read`: making them, or a request with messages, costs more than most streams.
 _ASK = {**CHAT, "messages": []}
 _NEXT = [Body([])]
 

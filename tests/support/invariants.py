@@ -1,4 +1,4 @@
-"""What must hold of any bytes whatever: the hypothesis tests and the long-running fuzzer check the same."""
+"""Invariants for any bytes, which the hypothesis tests and the fuzzer check."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
-# Small enough that a fuzzer finds it.
+# Small, so that a fuzzer reaches it.
 SMALL_EVENT = 64
-# The completions read on the way, of one stream.
+# The maximum number of completions that are read between the chunks of one stream.
 MAX_SNAPSHOTS = 4
-# Given to errors, which would make one each.
+# Given to errors, which would otherwise build one each.
 EMPTY_COMPLETION = ChatCompletion.construct(choices=[])
 REQUEST = httpx2.Request("POST", "https://gateway.test/v1/chat/completions")
 
@@ -32,7 +32,7 @@ def split_at(stream: bytes, places: Sequence[int]) -> list[bytes]:
 
 
 def split_events(stream: bytes) -> list[bytes]:
-    """Return the stream as gateways send it: each event a read of its own."""
+    """Return the stream as gateways send it: one event per read."""
     parts = stream.split(b"\n\n")
     return [part + b"\n\n" for part in parts[:-1]] + parts[-1:]
 
@@ -41,14 +41,14 @@ def split_events(stream: bytes) -> list[bytes]:
 
 
 def check_decoder(stream: bytes, places: Sequence[int]) -> None:
-    """The decoder raises its own error or none, and cuts change neither that nor the events."""
+    """Check that the decoder raises no error but its own, and that cuts change neither error nor events."""
     for size in (SMALL_EVENT, 1 << 26):
         whole, in_reads = decode([stream], size), decode(split_at(stream, places), size)
         assert whole == in_reads, f"events of up to {size} bytes depend on the cut: {whole} {in_reads}"
 
 
 def decode(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str]:
-    """Return the events and the error of the decoder; any other exception than its own passes."""
+    """Return the events and the error of the decoder; exceptions other than its own propagate."""
     decoder = SSEDecoder(max_event_size=max_event_size)
     found: list[Any] = []
     try:
@@ -64,7 +64,7 @@ def decode(reads: Sequence[bytes], max_event_size: int) -> tuple[list[Any], str]
 
 
 class StateWithoutPartials(StreamState):
-    """A state whose errors do not carry what had arrived, since building it costs more than all the rest."""
+    """A state whose errors have no partial completion, because building it takes most of the time."""
 
     @property
     def _error_context(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class StateWithoutPartials(StreamState):
 
 
 def check_read(stream: bytes, places: Sequence[int], *, typed: bool) -> None:
-    """Reading raises an error of the family or none, and what is handed out is the text."""
+    """Check that reading raises no error outside the family, and that the deltas make the text."""
     state = StateWithoutPartials(CHAT, None, StreamSettings())
     read_state(split_at(stream, places) if sum(places) % 4 == 0 else split_events(stream), state=state, typed=typed)
 
 
 def check_state(stream: bytes, places: Sequence[int]) -> None:
-    """Neither cuts nor reading on the way changes what comes of a stream."""
+    """Check that neither cuts nor reading the completion between chunks changes the result."""
     whole = outcome([stream])
 
     for reads in (split_at(stream, places), split_events(stream)):
@@ -87,7 +87,7 @@ def check_state(stream: bytes, places: Sequence[int]) -> None:
 
 
 def check_typed(stream: bytes) -> None:
-    """Building chunk objects changes nothing."""
+    """Check that building chunk objects changes nothing."""
     untyped = outcome([stream])
 
     for reads in ([stream], split_events(stream)):
@@ -96,7 +96,7 @@ def check_typed(stream: bytes) -> None:
 
 
 def outcome(reads: Sequence[bytes], *, typed: bool = False, looks: bool = False) -> Any:
-    """Feed the state, and return all that can be seen of it; `looks` reads completions on the way."""
+    """Feed the state, and return everything that can be observed; `looks` also reads completions between chunks."""
     read: list[tuple[ChatCompletion, str]] = []
 
     def look(completion: ChatCompletion) -> None:
@@ -118,7 +118,7 @@ def read_state(
     typed: bool = False,
     look: Callable[[ChatCompletion], None] | None = None,
 ) -> tuple[StreamState, list[str], list[str], StreamError | None]:
-    """Feed the state as the streams do; any other exception than a `StreamError` passes."""
+    """Feed the state as the streams do; exceptions other than a `StreamError` propagate."""
     state = state or StreamState(CHAT, None, StreamSettings())
     accumulation = state.accumulation
     texts: list[str] = []
@@ -133,14 +133,14 @@ def read_state(
                 look(accumulation.result)
     except StreamError as raised:
         error = raised
-    # A chunk that is half a chunk is not handed out; what it brought is in the partial.
+    # The stream does not deliver a partly valid chunk; the partial completion contains its valid fields.
     assert is_joined(texts, accumulation.text, whole=error is None), f"{texts} are not {accumulation.text!r}"
     assert is_joined(reasoning, accumulation.reasoning, whole=error is None), f"{reasoning}: {accumulation.reasoning!r}"
     return state, texts, reasoning, error
 
 
 def chunks_of(state: StreamState, reads: Sequence[bytes], *, typed: bool, ends: bool = True) -> Iterator[Any]:
-    """Yield the chunks of these reads, asking the state as the streams do."""
+    """Yield the chunks of these reads, calling the state as the streams do."""
     for data in reads:
         if state.done:
             return
@@ -155,7 +155,7 @@ def chunks_of(state: StreamState, reads: Sequence[bytes], *, typed: bool, ends: 
 
 
 def is_joined(deltas: Sequence[str], text: str, *, whole: bool) -> bool:
-    """Tell whether the deltas are the text, of which a last half of a character may be held back."""
+    """Tell whether the deltas make the text, of which a final half character may be missing."""
     joined = "".join(deltas)
     if not text.startswith(joined):
         return False
@@ -164,39 +164,39 @@ def is_joined(deltas: Sequence[str], text: str, *, whole: bool) -> bool:
 
 
 def dump(completion: ChatCompletion) -> str:
-    """Return all that a completion says; as text, because NaN is not equal to itself."""
+    """Return the fields of a completion as text, because NaN is not equal to itself."""
     try:
         return repr(completion.to_dict(warnings=False))
     except ValueError:
-        # Deeper than pydantic goes.
+        # It is deeper than pydantic's maximum.
         return repr(completion)
 
 
 def describe_error(error: StreamError | None) -> Any:
-    """Return what an error says; asking it raises nothing."""
+    """Return the attributes of an error; reading them raises nothing."""
     if error is None:
         return None
     return type(error).__name__, str(error), error.code, error.type, getattr(error, "status_code", None)
 
 
 def check_completion(completion: ChatCompletion) -> None:
-    """A completion is of the documented form, whatever came, and can be told as JSON where JSON can say it."""
+    """Check that a completion has the documented form, and can be serialized if JSON can represent it."""
     assert completion.object == "chat.completion"
     indices = [choice.index for choice in completion.choices]
     assert indices == sorted(set(indices)), indices
     for choice in completion.choices:
-        # Whatever the SDK's types promise.
+        # The SDK's type is narrower.
         reason: Any = choice.finish_reason
         assert reason is None or (isinstance(reason, str) and reason)
         assert choice.message.role
     try:
         completion.model_dump_json(warnings=False)
     except ValueError:
-        assert not can_be_json(completion), "this is JSON, and could not be told"
+        assert not can_be_json(completion), "this is JSON, and could not be serialized"
 
 
 def can_be_json(completion: ChatCompletion) -> bool:
-    """Tell whether JSON in UTF-8 can say it: no half characters, and not deeper than pydantic goes."""
+    """Tell whether JSON in UTF-8 can represent a completion: no half characters, and not deeper than pydantic reads."""
     try:
         json.dumps(completion.to_dict(warnings=False), ensure_ascii=False).encode()
     except ValueError:
@@ -210,7 +210,7 @@ TERMINAL = ("on_finish", "on_error", "on_abort")
 
 
 def check_clients(stream: bytes, places: Sequence[int]) -> None:
-    """Sync and async streams agree in all that they hand out, call and raise, and call one terminal callback."""
+    """Check that sync and async streams give the same items, callbacks and error, with one terminal callback."""
     reads = split_at(stream, places)
     first, second = read_through("sync", reads), read_through("async", reads)
 
@@ -218,7 +218,7 @@ def check_clients(stream: bytes, places: Sequence[int]) -> None:
 
 
 def read_through(kind: str, reads: list[bytes]) -> Any:
-    """Return what was handed out, called and raised, after a look at each."""
+    """Return the items, callbacks and error of a stream, after checks on each."""
     calls, callbacks = recording_callbacks()
     seen = clients.read(kind, reads, callbacks=callbacks)
     error = seen.error
@@ -244,7 +244,7 @@ def read_through(kind: str, reads: list[bytes]) -> Any:
 
 
 def recording_callbacks() -> tuple[list[tuple[str, Any]], Callbacks]:
-    """Return a list, and callbacks that write into it."""
+    """Return a list, and callbacks that append to it."""
     calls: list[tuple[str, Any]] = []
 
     def noting(name: str) -> Callable[[Any], None]:

@@ -1,4 +1,4 @@
-"""A loopback server that answers with odd streams, each at an address of its own."""
+"""A loopback server that answers with odd streams, each at its own address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from odd_streams import OddStream, Silence
 
 
 class OddServer(ThreadingHTTPServer):
-    """Serves `streams` at `/0`, `/1`, ...; an exception among the parts cuts the connection."""
+    """A server of `streams` at `/0`, `/1`, ...; an exception among the parts cuts the connection."""
 
     daemon_threads = True
     block_on_close = False
@@ -24,7 +24,7 @@ class OddServer(ThreadingHTTPServer):
         self.leaving = threading.Event()
 
     def url(self, number: int) -> str:
-        """Return the base URL under which a client finds the stream."""
+        """Return the base URL of the stream with this number."""
         return f"http://127.0.0.1:{self.server_address[1]}/{number}"
 
     def __enter__(self) -> Self:
@@ -39,7 +39,7 @@ class OddServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that left."""
+        """Ignore clients that left."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""Runs recipes in this process, unedited."""
+"""Recipes that run unedited in this process."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_recipe(recipe: str, name: str = "__main__") -> dict[str, Any]:
-    """Run a recipe as if by its command, and return its names."""
+    """Run a recipe as by its command, and return its names."""
     with closing_clients():
         return runpy.run_path(str(ROOT / f"recipes/{recipe}.py"), run_name=name)
 
 
 @contextmanager
 def closing_clients() -> Iterator[None]:
-    """Close what a page leaves to the end of its process, which here goes on."""
+    """Close the clients that a recipe leaves to the end of its process, which continues here."""
     made = []
-    begin = httpx2.Client.__init__
+    original = httpx2.Client.__init__
 
-    def noted(client: httpx2.Client, *arguments: Any, **settings: Any) -> None:
-        begin(client, *arguments, **settings)
+    def recording_init(client: httpx2.Client, *arguments: Any, **settings: Any) -> None:
+        original(client, *arguments, **settings)
         made.append(client)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx2.Client, "__init__", noted)
+        patch.setattr(httpx2.Client, "__init__", recording_init)
         try:
             yield
         finally:
             for client in made:
                 client.close()
     with warnings.catch_warnings():
-        # An async client goes with its event loop, which the page has ended.
+        # An async client cannot outlive its event loop, which the recipe has ended.
         warnings.simplefilter("ignore", ResourceWarning)
         collect_garbage()
 
 
 def shorten_timeouts(patch: pytest.MonkeyPatch, times: float) -> None:
-    """Make the timeouts that pages give to streams so many times shorter."""
+    """Divide the timeouts that recipes give to streams by this number."""
 
-    def shortened(begin: Callable[..., None]) -> Callable[..., None]:
-        def begun(stream: object, *arguments: Any, **settings: Any) -> None:
+    def shortened(original: Callable[..., None]) -> Callable[..., None]:
+        def init(stream: object, *arguments: Any, **settings: Any) -> None:
             for name in settings.keys() & {"first_chunk_timeout", "idle_timeout"}:
                 settings[name] = settings[name] and settings[name] / times
-            begin(stream, *arguments, **settings)
+            original(stream, *arguments, **settings)
 
-        return begun
+        return init
 
     for kind in (ChatStream, AsyncChatStream):
         patch.setattr(kind, "__init__", shortened(kind.__init__))
 
 
 def collect_garbage() -> None:
-    """Collect garbage, and what the finalizers of that had still held."""
+    """Collect garbage until finalizers leave no more."""
     while gc.collect():
         pass

@@ -1,4 +1,4 @@
-"""What the cassettes hold, read without the package."""
+"""The contents of cassettes, read without the package."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def interactions(name: str) -> list[dict[str, Any]]:
 
 
 def request(name: str) -> dict[str, Any]:
-    """Return the recorded request as the keyword arguments that send it again."""
+    """Return the recorded request as keyword arguments of `create`."""
     body: dict[str, Any] = json.loads(interactions(name)[0]["request"]["body"])
-    # The gateway's own, which the SDK does not know by name.
+    # The gateway's own field, which `create` does not accept by name.
     extra = {field: body.pop(field) for field in ("thinking",) if field in body}
     return {**body, "extra_body": extra} if extra else body
 
@@ -38,7 +38,7 @@ def text(name: str) -> str:
 
 
 def cassette_with_body(name: str, folder: Path, body: bytes) -> Path:
-    """Write a cassette in which another stream answers what a recorded request asks, and return its path."""
+    """Write a cassette in which another stream answers a recorded request, and return its path."""
     interaction = copy.deepcopy(interactions(name)[0])
     interaction["response"]["body"]["string"] = body.decode()
     path = folder / f"{Path(name).name}.yaml"

@@ -1,4 +1,4 @@
-"""What some tests need beyond Python: they skip without it, and where everything is required they fail."""
+"""Programs and modules that some tests need: a test without them is skipped, or fails if everything is required."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import shutil
 
 import pytest
 
-# Set by .ci/run, which installs everything: a skip would hide a test that no longer runs, and there is time for more.
+# Set by .ci/run, which installs everything: a skip would hide a test that never runs, and CI has time for more.
 REQUIRE_ALL = bool(os.environ.get("TENSORLOOP_STREAM_REQUIRE_ALL"))
 
 
 def scaled(number: int) -> int:
-    """Return how many examples, chunks or clients a test tries: all where everything is required, else a quarter."""
+    """Return the number of examples, chunks or clients of a test: a quarter unless everything is required."""
     return number if REQUIRE_ALL else number // 4
 
 
 def program(*names: str) -> str:
-    """Return the path of the first of these programs that is installed; skip the test, or fail it, without any."""
+    """Return the path of the first of these programs that is installed; skip or fail the test without any."""
     for name in names:
         if path := shutil.which(name):
             return path
@@ -26,7 +26,7 @@ def program(*names: str) -> str:
 
 
 def module(name: str, extra: str) -> None:
-    """Skip the test, or fail it, where a module of an extra is not installed."""
+    """Skip or fail the test if a module of an extra is not installed."""
     if importlib.util.find_spec(name) is None:
         unmet(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
 

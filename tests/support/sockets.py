@@ -1,4 +1,4 @@
-"""Streams on real sockets, for the tests: what a server plays, clients of every kind, what a process holds."""
+"""Streams on real sockets: servers, clients of every kind, and the resources of the process."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from clients import SSL, Mode, Outcome, drain_async, drain_sync
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream
 from tensorloop_stream.replay import ReplayServer
 
-# One event each: the role, two pieces of text, the finish reason, the usage, [DONE].
+# One event each: the role, two texts, the finish reason, the usage, [DONE].
 EVENTS = [*map(event, (chunk({"role": "assistant", "content": ""}), text("Hel"), text("lo"), finish(), usage())), DONE]
 # Much longer than any test waits.
 NEVER = 30.0
-# What the machine's other work may cost; everything that is timed here takes at most a tenth of a second.
+# The delay that other work on the machine may cause; every timed step takes at most a tenth of a second.
 SLACK = 1.0
 
 
@@ -57,7 +57,7 @@ def write_cassette(path: Path, **streams: list[bytes]) -> Path:
 
 
 def chat(faults: str = "", *, prompt: str = "hello") -> dict[str, Any]:
-    """Return what `create` is to be given, with the faults that the server is to show."""
+    """Return the arguments of `create`, with faults for the server."""
     model = f"gpt-4o-mini?{faults}" if faults else "gpt-4o-mini"
     return {"model": model, "messages": [{"role": "user", "content": prompt}], "stream": True}
 
@@ -94,7 +94,7 @@ def read(
     client_settings: Any = None,
     **settings: Any,
 ) -> Outcome:
-    """Read a stream to its end with either kind of client; one that cannot be opened is an outcome, too."""
+    """Read a stream to its end with any kind of client; an error while opening is an outcome, too."""
     if kind == "sync":
         with sync_client(url, **client_settings or {}) as client:
             return drain_sync(ChatStream(lambda: client.chat.completions.create(**asked), callbacks, **settings), mode)
@@ -111,7 +111,7 @@ def read(
 def program_on_server(
     recording: Path, source: str, *options: str
 ) -> Iterator[tuple[ReplayServer, subprocess.Popen[str]]]:
-    """Start a program beside a server, whose address it is given; it runs while the tests of a module wait."""
+    """Start a program with the address of a new server; it runs beside the tests of a module."""
     with ReplayServer(recording) as server:
         command = [sys.executable, *options, "-c", source, server.base_url]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -122,18 +122,18 @@ def program_on_server(
 
 
 def run_in_threads(work: Callable[..., Any], several: Sequence[Any]) -> list[Any]:
-    """Return what comes of each, done at the same time in threads of their own: most of it is waiting."""
+    """Return the result of each call; the calls run in threads, because most of their time is waiting."""
     with ThreadPoolExecutor(len(several)) as pool:
         return list(pool.map(work, several))
 
 
 def open_descriptors() -> int:
-    """Return how many file descriptors this process holds."""
+    """Return the number of open file descriptors of this process."""
     return len(list(Path("/dev/fd").iterdir()))
 
 
 def eventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
-    """Tell whether something comes true; it is left at once when it does."""
+    """Tell whether a condition becomes true within the seconds; return as soon as it does."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
@@ -143,7 +143,7 @@ def eventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
 
 
 async def aeventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool:
-    """The same without stopping the event loop."""
+    """Tell whether a condition becomes true within the seconds, without blocking the event loop."""
     with anyio.move_on_after(seconds):
         while not holds():  # noqa: ASYNC110 - what is waited for happens in other threads
             await anyio.sleep(0.002)
@@ -151,12 +151,12 @@ async def aeventually(holds: Callable[[], bool], seconds: float = SLACK) -> bool
 
 
 def saw_disconnects(server: ReplayServer, count: int = 1) -> bool:
-    """Tell whether the server sees that so many clients have left."""
+    """Tell whether the server sees exactly this number of disconnects."""
     return eventually(lambda: len(server.disconnects) >= count) and len(server.disconnects) == count
 
 
 class TLSRelay:
-    """Terminates TLS in front of a server, as a load balancer does before a gateway."""
+    """A relay that terminates TLS in front of a server, as a load balancer does."""
 
     def __init__(self, port: int, certificate: Path) -> None:
         self._upstream = port
@@ -185,10 +185,10 @@ class TLSRelay:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream, to_upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
-        await asyncio.gather(_pass_on(reader, to_upstream), _pass_on(upstream, writer))
+        await asyncio.gather(_copy(reader, to_upstream), _copy(upstream, writer))
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while data := await reader.read(65536):
             writer.write(data)

@@ -1,4 +1,4 @@
-"""Recipes that serve the web, for the tests: as processes of their own, and browsers of a few lines."""
+"""Recipes that serve the web, as processes, and minimal browsers."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from clients import SSL
 ROOT = Path(__file__).parents[2]
 HAIKU = recorded.text("chat/haiku")
 HAIKU_BODY = recorded.interactions("chat/haiku")[0]["response"]["body"]["string"]
-# What a browser sends, and what the recipes must make of it.
+# The request of a browser, and the request that the recipes must make of it.
 BROWSER_REQUEST: dict[str, Any] = {"messages": recorded.request("chat/haiku")["messages"]}
 GATEWAY_REQUEST = recorded.request("chat/haiku")
-# As long as anything may take on a busy machine.
+# The longest time that any step takes on a busy machine.
 TIMEOUT = 15.0
 # Chromium without a network, a screen or a profile.
 CHROMIUM_FLAGS = [
@@ -52,7 +52,7 @@ def unused_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A recipe under a server: its command, and the modules of the extra that it needs."""
+    """A recipe under a server: its command, and the modules that it needs."""
 
     recipe: str
     modules: tuple[str, ...]
@@ -63,7 +63,7 @@ class Site:
         return "starlette" if self.recipe == "forward_eventsource" else self.recipe.removeprefix("forward_")
 
     def command(self, port: int) -> list[str]:
-        """Return the command: the one of the recipe's first line, or that of a server of its own."""
+        """Return the command of the recipe's first line, or that of another server."""
         if not self.server:
             return [sys.executable, str(ROOT / f"recipes/{self.recipe}.py")]
         return [sys.executable, "-m", *(part.format(port=port, app=f"{self.recipe}:app") for part in self.server)]
@@ -86,7 +86,7 @@ SITES = {
 
 @contextmanager
 def serve_recipe(name: str, gateway_port: int) -> Iterator[RunningRecipe]:
-    """Run a recipe, unedited, until the end of the block."""
+    """Run a recipe unedited until the end of the block."""
     site = SITES[name]
     for module in site.modules:
         requirements.module(module, "web" if module in {"hypercorn", "granian"} else site.extra)
@@ -109,12 +109,12 @@ def serve_recipe(name: str, gateway_port: int) -> Iterator[RunningRecipe]:
 def run_server(
     command: Sequence[str], port: int, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the end of the block, which begins when it listens."""
+    """Run a server until the end of the block, which begins when the server listens."""
     process = subprocess.Popen(
         command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
     said: list[bytes] = []
-    # Read all the while, since a full pipe would stop the server.
+    # A thread reads the output, because a full pipe would block the server.
     reader = threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True)
     reader.start()
     try:
@@ -125,7 +125,7 @@ def run_server(
             time.sleep(0.02)
         yield process
     finally:
-        # With its workers, which are in its group.
+        # The process group includes the workers.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, 9)
         process.wait()
@@ -144,7 +144,7 @@ def _listens(port: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class BrowserResponse:
-    """An answer as it came: its parts, and when, in seconds since the first."""
+    """A response as a browser received it: its parts, and their times in seconds since the first."""
 
     status: int
     headers: Mapping[str, str]
@@ -162,11 +162,11 @@ class BrowserResponse:
 
 @dataclass(slots=True)
 class RunningRecipe:
-    """A recipe that runs."""
+    """A recipe that runs as a server."""
 
     port: int
     process: subprocess.Popen[bytes] | None = None
-    # A connection for each request: some servers close one after an error without saying so.
+    # Each request has its own connection: some servers close one after an error without announcing it.
     client: httpx2.Client = field(
         default_factory=lambda: httpx2.Client(
             verify=SSL, timeout=TIMEOUT, limits=httpx2.Limits(max_keepalive_connections=0)
@@ -181,7 +181,7 @@ class RunningRecipe:
         return self._arrival("GET", path, headers=headers)
 
     def ask(self, asked: Any = BROWSER_REQUEST, **headers: str) -> BrowserResponse:
-        """Read an answer to its end."""
+        """Post a chat request, and read the response to its end."""
         content = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
         return self._arrival("POST", "/chat", content=content, headers={"content-type": "application/json", **headers})
 
@@ -197,7 +197,7 @@ class RunningRecipe:
         self.process.wait()
 
     def memory(self) -> int:
-        """Return how many bytes of memory the recipe and its workers hold."""
+        """Return the bytes of memory that the recipe and its workers use."""
         assert self.process is not None
         own = str(self.process.pid)
         total = 0
@@ -209,7 +209,7 @@ class RunningRecipe:
 
 
 class RawBrowser:
-    """A browser that may leave at any time, and read as slowly as it likes."""
+    """A browser that may leave at any time, and read at any pace."""
 
     def __init__(self, port: int, *, path: str = "/chat", method: str = "POST", buffer: int | None = None) -> None:
         body = json.dumps(BROWSER_REQUEST).encode() if method == "POST" else b""
@@ -233,7 +233,7 @@ class RawBrowser:
             self.read()
 
     def leave(self) -> float:
-        """Close the connection, and return when."""
+        """Close the connection, and return the time."""
         left = time.monotonic()
         self.socket.close()
         return left
@@ -248,7 +248,7 @@ class RawBrowser:
 
 
 def write_cassette(path: Path, *events: bytes) -> Path:
-    """Write a cassette in which the events are the answer to what the recipes send for `BROWSER_REQUEST`."""
+    """Write a cassette in which the events answer the recipes' request for `BROWSER_REQUEST`."""
     interaction = {
         "request": {
             "method": "POST",
@@ -266,13 +266,13 @@ def write_cassette(path: Path, *events: bytes) -> Path:
     return path
 
 
-def answer_events(*pieces: str) -> list[bytes]:
-    """Return the events of a whole answer of these pieces of text."""
-    return [*(event(text(piece)) for piece in pieces), sse(finish())]
+def answer_events(*texts: str) -> list[bytes]:
+    """Return the events of a complete answer of these texts."""
+    return [*(event(text(one)) for one in texts), sse(finish())]
 
 
 class EndlessGateway:
-    """Answers every request with text without an end, as fast as it is read, and counts the bytes it got rid of."""
+    """A gateway that sends endless text as fast as it is read, and counts the bytes that it sent."""
 
     def __init__(self, port: int = 0) -> None:
         self.port = port
@@ -289,14 +289,14 @@ class EndlessGateway:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        # A blocked accept or send is woken by a shutdown, not by a close.
+        # A shutdown interrupts a blocked accept or send; a close does not.
         for each in (self._listener, *self._connections):
             with suppress(OSError):  # the other side may be gone
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
     def is_stalled(self, seconds: float) -> bool:
-        """Tell whether nothing goes out for some time."""
+        """Tell whether nothing is sent for this time."""
         sent = self.sent
         time.sleep(seconds)
         return self.sent == sent
@@ -305,7 +305,7 @@ class EndlessGateway:
         try:
             while True:
                 connection, _ = self._listener.accept()
-                # As much as the system likes would wait there: then the answer so far is most of a forwarder's memory.
+                # A larger buffer would hold so much that the answer so far were most of a forwarder's memory.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
                 self._connections.append(connection)
                 threading.Thread(target=self._answer, args=(connection,), daemon=True).start()

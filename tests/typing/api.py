@@ -1,5 +1,5 @@
 # pyright: strict
-"""Public use, as type checkers must accept it; nothing here is run."""
+"""Public use that type checkers must accept; this file does not run."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from typing import Any, assert_type
@@ -57,7 +57,7 @@ def drop_in(client: openai.OpenAI, streamed: bool) -> None:
 
 
 async def async_drop_in(client: openai.AsyncOpenAI, key: Callable[[], Awaitable[str]]) -> None:
-    """So is an async one."""
+    """An async client of the package is an async client of the SDK."""
     stream = await client.chat.completions.create(model="m", messages=messages, stream=True)
     assert_type(stream, openai.AsyncStream[ChatCompletionChunk])
     assert_type(await client.chat.completions.create(model="m", messages=messages), ChatCompletion)
@@ -66,7 +66,7 @@ async def async_drop_in(client: openai.AsyncOpenAI, key: Callable[[], Awaitable[
 
 
 def clients(client: Tensorloop, other: AsyncTensorloop) -> None:
-    """What copies a client keeps its class; the SDK's other ways to ask are the SDK's."""
+    """Copies of a client keep its class, and the SDK's other methods keep their types."""
     assert_type(client.with_options(timeout=5), Tensorloop)
     assert_type(client.copy(max_retries=0), Tensorloop)
     assert_type(other.with_options(timeout=5), AsyncTensorloop)
@@ -79,7 +79,7 @@ def clients(client: Tensorloop, other: AsyncTensorloop) -> None:
 
 
 def sync(client: Tensorloop) -> None:
-    """The sync stream, from each kind of source."""
+    """The sync stream accepts each kind of source."""
     created = client.chat.completions.create(model="m", messages=messages, stream=True)
     with ChatStream(created, idle_timeout=30, first_chunk_timeout=60, require_finish=False) as stream:
         assert_type(stream, ChatStream)
@@ -108,7 +108,7 @@ def sync(client: Tensorloop) -> None:
 def other_sources(
     chunks: list[ChatCompletionChunk], mappings: list[dict[str, Any]], generator: Generator[ChatCompletionChunk]
 ) -> None:
-    """Any iterable of chunks, or of their mappings."""
+    """Iterables of chunks, or of their mappings, are sources."""
     ChatStream(chunks, Callbacks(on_text=print))
     ChatStream(iter(chunks))
     ChatStream(mappings)
@@ -119,7 +119,7 @@ def other_sources(
 
 
 async def asynchronous(client: AsyncTensorloop) -> None:
-    """The async stream, awaited or not."""
+    """The async stream accepts a source that is awaited or not."""
     async with AsyncChatStream(client.chat.completions.create(model="m", messages=messages, stream=True)) as stream:
         assert_type(stream, AsyncChatStream)
         assert_type(await anext(stream), ChatCompletionChunk)
@@ -139,7 +139,7 @@ async def asynchronous(client: AsyncTensorloop) -> None:
 
 
 async def async_sources(chunks: AsyncIterator[ChatCompletionChunk], mappings: AsyncIterator[dict[str, Any]]) -> None:
-    """Async generators, and functions that return them."""
+    """Async generators, and functions that return them, are sources."""
     AsyncChatStream(chunks)
     AsyncChatStream(mappings)
     AsyncChatStream(lambda: mappings)
@@ -150,7 +150,7 @@ async def store(completion: ChatCompletion) -> None:
 
 
 def callbacks() -> None:
-    """Each may return anything, which is ignored, and be an `async def`."""
+    """A callback may return anything, which is ignored, and be an `async def`."""
     texts: list[str] = []
     finished: list[ChatCompletion] = []
     Callbacks(on_text=texts.append, on_reasoning=texts.append, on_refusal=texts.append)
@@ -161,7 +161,7 @@ def callbacks() -> None:
 
 
 def forwarding(client: openai.OpenAI, body: Mapping[str, object]) -> None:
-    """With the SDK's client or the package's; the body is any mapping."""
+    """Forwarding accepts the SDK's client or the package's, and any mapping as the body."""
     with forward_chat(client, body, Callbacks(on_text=print)) as answer:
         assert_type(answer.status_code, int)
         assert_type(answer.headers, dict[str, str])
@@ -172,7 +172,7 @@ def forwarding(client: openai.OpenAI, body: Mapping[str, object]) -> None:
 
 
 async def async_forwarding(client: openai.AsyncOpenAI, body: dict[str, Any]) -> None:
-    """And as an ASGI application."""
+    """An ASGI application is accepted, too."""
     async with await aforward_chat(client, body) as answer:
         assert_type(answer.status_code, int)
         assert_type([data async for data in answer], list[bytes])
@@ -181,7 +181,7 @@ async def async_forwarding(client: openai.AsyncOpenAI, body: dict[str, Any]) -> 
 
 
 async def shown(client: Tensorloop, other: AsyncTensorloop) -> None:
-    """In a terminal and in a notebook."""
+    """Streams are displayed in a terminal and in a notebook."""
     created = client.chat.completions.create(model="m", messages=messages, stream=True)
     assert_type(print_stream(created), ChatCompletion)
     assert_type(print_stream(ChatStream(created)), ChatCompletion)
@@ -191,7 +191,7 @@ async def shown(client: Tensorloop, other: AsyncTensorloop) -> None:
 
 
 def errors(stream: ChatStream) -> None:
-    """Each clause knows what it caught; the SDK's clauses catch them too."""
+    """Each clause knows the class of its error; the SDK's clauses catch the errors, too."""
     try:
         stream.until_done()
     except StreamProviderError as error:
@@ -212,7 +212,7 @@ def errors(stream: ChatStream) -> None:
 
 
 def parts(accumulator: ChatAccumulator, decoder: SSEDecoder, timing: StreamTiming, chunk: ChatCompletionChunk) -> None:
-    """The parts that are used alone."""
+    """Parts of the package can be used alone."""
     accumulator.add(chunk)
     accumulator.add({"choices": []})
     assert_type(accumulator.completion, ChatCompletion)
@@ -230,7 +230,7 @@ def parts(accumulator: ChatAccumulator, decoder: SSEDecoder, timing: StreamTimin
 
 
 def replayed() -> None:
-    """In tests of one's own."""
+    """A user's own tests can use the replay server."""
     with ReplayServer("cassettes", cut_after=7, delay=0.1) as server:
         assert_type(server.base_url, str)
         assert_type(server.requests, list[ReceivedRequest])

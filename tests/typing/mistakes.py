@@ -1,5 +1,5 @@
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
-"""Wrong use, which type checkers must refuse: an ignore that nothing needs is an error. Nothing here is run."""
+"""Wrong use that type checkers must refuse: an unnecessary ignore is an error. This file does not run."""
 
 import openai
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
@@ -25,7 +25,7 @@ messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello
 
 
 def sources(client: Tensorloop, async_client: AsyncTensorloop, opened: openai.AsyncStream[ChatCompletionChunk]) -> None:
-    """What is not streamed, and what has to be awaited."""
+    """An unstreamed answer, and a source that must be awaited, are refused."""
     ChatStream(client.chat.completions.create(model="m", messages=messages))  # type: ignore[arg-type]
     ChatStream(opened)  # type: ignore[arg-type]
     ChatStream(async_client.chat.completions.create(model="m", messages=messages, stream=True))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def settings(chunks: list[ChatCompletionChunk]) -> None:
 
 
 async def reading(stream: ChatStream, other: AsyncChatStream) -> None:
-    """Sync and async are not to be mixed up."""
+    """Sync and async reading are separate."""
     async for _ in stream:  # type: ignore[attr-defined]
         pass
     for _ in other:  # type: ignore[attr-defined]
@@ -59,7 +59,7 @@ async def reading(stream: ChatStream, other: AsyncChatStream) -> None:
 
 
 def callbacks() -> None:
-    """By name, of what they take, and never to be changed."""
+    """Callbacks have names and parameter types, and cannot be changed."""
     Callbacks(print)  # type: ignore[call-arg]
     Callbacks(on_test=print)  # type: ignore[call-arg]
     Callbacks(on_text=lambda: None)  # type: ignore[misc, arg-type]
@@ -68,7 +68,7 @@ def callbacks() -> None:
 
 
 async def forwarding(client: openai.OpenAI, async_client: openai.AsyncOpenAI, body: dict[str, object]) -> None:
-    """Each with the client of its kind."""
+    """Each form takes a client of its kind."""
     forward_chat(async_client, body)  # type: ignore[arg-type]
     await aforward_chat(client, body)  # type: ignore[arg-type]
     ForwardApp(client, body)  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ async def forwarding(client: openai.OpenAI, async_client: openai.AsyncOpenAI, bo
 
 
 def parts(accumulator: ChatAccumulator, timing: StreamTiming, event: ServerSentEvent, error: StreamError) -> None:
-    """Values are not to be changed, and are of their types."""
+    """Values are read-only and typed."""
     accumulator.add("text")  # type: ignore[arg-type]
     accumulator.text = "mine"  # type: ignore[misc]
     timing.duration = 0.0  # type: ignore[misc]

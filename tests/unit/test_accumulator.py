@@ -99,7 +99,7 @@ def test_add_raises_a_value_error_for_a_malformed_mapping(bad: dict[str, object]
 # Chunks as gateways really send them
 
 
-def test_usage_in_a_last_chunk_without_choices() -> None:
+def test_usage_of_a_last_chunk_without_choices_counts() -> None:
     """The last chunk carries the usage, as the API documents `include_usage`."""
     accumulator = accumulate(*HELLO, usage(9))
 
@@ -125,7 +125,7 @@ def test_the_last_usage_that_is_not_empty_counts() -> None:
     assert accumulator.usage.total_tokens == 9
 
 
-def test_a_leading_chunk_without_choices() -> None:
+def test_fields_of_a_leading_chunk_without_choices_are_kept() -> None:
     """Azure's filter results in a first chunk are kept (openai-python#1677, litellm#32519)."""
     filters = {**ENVELOPE, "id": "", "model": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]}
     accumulator = accumulate(filters, *HELLO)
@@ -168,7 +168,7 @@ def test_choices_are_ordered_by_index() -> None:
     ]
 
 
-def test_two_choices_in_one_chunk() -> None:
+def test_choices_may_share_a_chunk() -> None:
     """Several choices may share a chunk, and `.text` is the text of choice 0."""
     both = {**ENVELOPE, "choices": [{"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}]}
     accumulator = accumulate(both, both)
@@ -283,7 +283,7 @@ def test_lists_in_a_delta_are_extended() -> None:
 
 
 def test_unknown_scalars_are_neither_added_nor_appended() -> None:
-    """Of an unknown scalar the last value that is not null counts."""
+    """The last value of an unknown scalar that is not null counts."""
     message = message_of(
         chunk({"token_id": 5, "tag": "x"}), chunk({"token_id": 7, "tag": "y"}), chunk({"token_id": None})
     )
@@ -357,7 +357,7 @@ def test_a_legacy_function_call_is_assembled() -> None:
 
 
 def test_audio_data_and_transcript_are_appended() -> None:
-    """Of the id and the expiry the last value counts."""
+    """The last value of the id and of the expiry counts."""
     message = message_of(
         chunk({"audio": {"id": "a1", "transcript": "He"}}),
         chunk({"audio": {"data": "QUJD", "transcript": "y"}}),

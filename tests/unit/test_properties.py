@@ -158,7 +158,7 @@ def test_any_bytes_decode_or_raise_one_error(reads: list[bytes]) -> None:
 @given(chunks)
 @quick
 def test_validation_and_construction_build_the_same_chunk(one: Any) -> None:
-    """For valid chunks both ways give the same fields, types, extras and fields set."""
+    """Both ways give a valid chunk the same fields, types, extras and fields set."""
     data = wire(one)
     fast, slow = typed_chunk(data, parse_object(data)), construct_chunk(json.loads(data))
 

@@ -1,4 +1,4 @@
-"""Odd but real streams: what gateways send, where it was seen, and what must come of it."""
+"""Odd but real streams: the bytes that gateways send, their sources, and the expected results."""
 
 from __future__ import annotations
 

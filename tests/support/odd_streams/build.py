@@ -1,4 +1,4 @@
-"""The form of an odd stream, and what the streams are built from."""
+"""The form of an odd stream, and helpers to build one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARIS = '{"city":"Paris"}'
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The service says nothing more for so many seconds; with `pings`, it keeps the connection alive meanwhile."""
+    """A silence of this number of seconds; with `pings`, comments keep the connection alive."""
 
     seconds: float
     pings: bool = False
@@ -23,11 +23,11 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class OddStream:
-    """A stream as a service sends it, read by read, and what must come of it.
+    """A stream as a service sends it, read by read, and the expected result.
 
-    `seen` names the thread, the capture or the service; "by hand" what follows from the standard or a source alone.
-    `expected` is the completion, or what had arrived of it before `error`: `choices` and `usage` as a whole, of the
-    other fields those that the stream is about. `about` names the fields whose loss is the point, beside text,
+    `seen` names the thread, the capture or the service; "by hand" marks a stream that follows from a standard or a
+    source alone. `expected` is the completion, or the partial completion of `error`: `choices` and `usage` are compared
+    as a whole, of other fields those that are given. `about` names the fields that a reader must not lose, beside text,
     calls and finish reason.
     """
 
@@ -43,12 +43,12 @@ class OddStream:
 
     @property
     def reads(self) -> tuple[bytes | Exception, ...]:
-        """What comes, without the silence."""
+        """The reads without the silences."""
         return tuple(part for part in self.parts if not isinstance(part, Silence))
 
     @property
     def is_silent(self) -> bool:
-        """Whether it needs a connection that stays open."""
+        """Whether the stream needs a connection that stays open."""
         return len(self.reads) < len(self.parts)
 
     @property
@@ -89,7 +89,7 @@ def call(call_id: str | None, name: str, arguments: str, **more: Any) -> dict[st
 
 
 def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
-    """Return a piece of a tool call, with the fields that are given."""
+    """Return a delta of a tool call with the given fields."""
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
     return {**more, "function": function}
 
@@ -99,12 +99,12 @@ def joined_lines(*lines: str) -> bytes:
 
 
 def streamed(*chunks: Any, done: bool = True) -> tuple[bytes, ...]:
-    """Return each chunk as a read of its own, as a slow model sends them."""
+    """Return each chunk as its own read, as a slow model sends them."""
     return (*map(event, chunks), *((DONE,) if done else ()))
 
 
 def litellm(*deltas: Any, **more: Any) -> tuple[dict[str, Any], ...]:
-    """Return chunks with the envelope of LiteLLM's captures, which leaves out what is null."""
+    """Return chunks with the envelope of LiteLLM's captures, which has no null fields."""
     return tuple({**ENVELOPE, "system_fingerprint": "fp_stub0001", "choices": [delta], **more} for delta in deltas)
 
 
