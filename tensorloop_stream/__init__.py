@@ -1,4 +1,15 @@
-"""Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast."""
+"""Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast.
+
+A map of the package, from the edge to the core:
+
+- `_client`: the SDK's clients for Tensorloop; `_stream_classes`: the streams that the SDK makes for them
+- `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
+- `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
+- `_sse`, `_errors`, `_callbacks`, `_timing`: server-sent events, the errors, the callbacks, the arrival times
+- `_retry`: which errors merit another request, and when
+- `_forward/`: to a browser; `_display/`, `notebook`: to terminals and notebooks
+- `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
+"""
 
 from ._callbacks import Callbacks
 from ._chat.accumulator import ChatAccumulator

@@ -85,7 +85,7 @@ class StreamTimeoutError(StreamError, openai.APITimeoutError):
 
 
 class StreamDecodeError(StreamError, ValueError):
-    """What came is not JSON, not UTF-8, not a chunk, or an event beyond the size bound."""
+    """The data are not JSON, not UTF-8, not a chunk, or an event beyond the size bound."""
 
 
 class StreamContentError(StreamDecodeError, StreamConnectionError):

@@ -27,7 +27,7 @@ class ServerSentEvent:
     id: str = ""
     """The last event id seen, of this event or of one before it."""
     retry: int | None = None
-    """How long to wait before connecting again, in milliseconds, where the server said so."""
+    """The milliseconds to wait before a reconnection, if the server names them."""
 
 
 class EventSplitter:

@@ -1,4 +1,4 @@
-"""Which of our streams the SDK makes for a request, and what a client returns where a tool wraps its streams.
+"""Choose the stream that the SDK makes for a request, and the one that a client returns if a tool wraps it.
 
 The SDK ends a request with `stream_cls(cast_to=, response=, client=, options=)`. The clients put a class of this module
 there, so that our stream is made inside of every tool that wraps `create`, and is wrapped as the SDK's own would be. A

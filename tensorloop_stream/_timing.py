@@ -1,4 +1,4 @@
-"""When the chunks came."""
+"""The arrival times of a stream's chunks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["StreamTiming"]
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """When the chunks of a stream came, in seconds since the request was sent, on a monotonic clock.
+    """The arrival of each chunk of a stream, in seconds since the request, on a monotonic clock.
 
     A stream that was handed in open counts from there. The names follow the OpenTelemetry GenAI conventions
     (`gen_ai.client.operation.time_to_first_chunk`, `time_per_output_chunk`).
 
-    As text it is a line, with one letter per fortieth of the time: the more chunks came in it, the higher. A
-    notebook shows a picture: the wait for the first token, a tick per chunk, the stalls.
+    Its text is a line with a bar for each fortieth of the time. A notebook shows a picture: the wait for the first
+    token, a tick per chunk, the stalls.
     """
 
     chunk_times: tuple[float, ...] = ()
-    """The arrival of each chunk; those that came in one read share a time."""
+    """The arrival of each chunk; the chunks of one read share a time."""
     time_to_first_token: float | None = None
     """The first text, reasoning, refusal or tool delta; role-only chunks do not count."""
     duration: float = 0.0
     """Until the end of the stream, or until now."""
     completion_tokens: int | None = None
-    """From the usage, `None` as long as none came: chunks are not tokens."""
+    """The tokens of the answer from the usage, `None` before it arrives: chunks are not tokens."""
 
     @property
     def time_to_first_chunk(self) -> float | None:

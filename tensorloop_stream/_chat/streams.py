@@ -25,7 +25,7 @@ AsyncOpened: TypeAlias = AsyncChunks | Awaitable[AsyncChunks]
 
 
 class ChatView(StreamView[ChatCompletion]):
-    """What both streams show of a chat completion."""
+    """The completion of both streams, as far as it has arrived."""
 
     _dialect = CHAT
 

@@ -1,4 +1,4 @@
-"""An answer as a notebook shows it, while it grows: what of it, and when."""
+"""Render an answer as Markdown while it grows, and decide when to show the next state."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FINISHES = {
 
 
 class AnswerView:
-    """What of a stream is to be shown, as Markdown, and when; it knows no front end."""
+    """The part of a stream that a notebook shows, as Markdown; no front end is needed."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class AnswerView:
         self._seen = 0
 
     def update(self) -> str | None:
-        """Return what there is to show, `None` while there is nothing new or it is too early for it."""
+        """Return the Markdown of the answer so far; `None` if nothing is new, or the last update was too recent."""
         state = self._chat._state  # noqa: SLF001 - of this package
         if state.count == self._seen or not state.accumulation.has_token or self._clock() < self._due:
             return None
@@ -60,7 +60,7 @@ class AnswerView:
         return markdown
 
     def last(self, error: BaseException | None = None) -> tuple[str, str]:
-        """Return what is to stay, as Markdown and as plain text."""
+        """Return the last state, as Markdown and as plain text."""
         parts, notes = self._parts(), self._notes(error)
         so_far = self._chat._state.accumulation  # noqa: SLF001 - of this package
         calls = [f"{name}({given})" for name, given, _ in map(_called, so_far.tool_calls)]
@@ -117,7 +117,7 @@ class AnswerView:
 
 
 def require_interval(min_interval: object) -> None:
-    """Raise `ValueError` for what is no number of seconds."""
+    """Raise `ValueError` for a value that is no number of seconds."""
     if not (isinstance(min_interval, Real) and float(min_interval) >= 0):
         raise ValueError(
             f"min_interval is {min_interval!r}: it must be a number of seconds, 0 or more; 0 shows each chunk at once"
@@ -125,7 +125,7 @@ def require_interval(min_interval: object) -> None:
 
 
 def _called(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:
-    """Return what is called, with what, and in which language that is written."""
+    """Return the name of a tool call, its input, and the language of the input."""
     if call.type == "function":
         return call.function.name or "", call.function.arguments or "", "json"
     return call.custom.name or "", call.custom.input or "", ""

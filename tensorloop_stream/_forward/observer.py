@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """What a forwarded stream asks at each of its turns."""
+    """The decisions of a forwarded stream, at each of its turns."""
 
     def wait_until(self) -> float | None:
         """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit."""

@@ -1,4 +1,4 @@
-"""A gateway's stream to a browser, byte for byte, through the SDK's client: its key, retries and errors."""
+"""Forward a gateway's stream to a browser, byte for byte, with the key, the retries and the errors of an SDK client."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _CUT = "the connection to the gateway was cut before the first byte"
 
 
 class _Forwarded:
-    """What an answer to a browser says before its bytes."""
+    """The status and the headers of an answer to a browser, and its first bytes."""
 
     status_code: int
     """The gateway's, 502 if it could not be reached, 504 if it did not begin in time."""
     headers: dict[str, str]
-    """For the browser: `SSE_HEADERS` or an error's content type, and the gateway's ids and `retry-after`."""
+    """The headers for the browser: `SSE_HEADERS` or an error's content type, the gateway's ids and `retry-after`."""
 
     def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
         self._observer = observer_of(callbacks, settings)

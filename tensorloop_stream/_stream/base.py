@@ -1,4 +1,4 @@
-"""What the sync and the async stream have in common: their settings, and all that can be seen without waiting."""
+"""The view on a stream that needs no waiting, shared by sync and async code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNCLOSED = "{!r} was dropped with its connection open: read it to the end, or in
 
 
 class StreamView(Generic[ResultT]):
-    """What a stream shows of its state."""
+    """The part of the state that a stream shows."""
 
     # The API that it speaks; each public class has one.
     _dialect: ClassVar[Dialect]

@@ -1,4 +1,4 @@
-"""What the engine needs to know of an API: how its events become one result, and what ends or breaks a stream.
+"""The seam between the engine and an API: how events become one result, and what ends or breaks a stream.
 
 An *item* is one event of a stream in the SDK's types (a chunk of chat completions), a *mapping* is the same as it came
 over the wire, and the *result* is the object that the request would have returned with `stream=False`.
