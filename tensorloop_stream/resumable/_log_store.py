@@ -141,6 +141,10 @@ class LostError(Exception):
 class Writer(Batched["list[NewEntry]", "list[str]"]):
     """Writes entries to Redis in batches; a reply lists the errors of the refused ones."""
 
+    def _interrupt(self, batch: list[tuple[list[NewEntry], asyncio.Future[list[str]]]]) -> None:
+        """Send the batch again, before the next one: a gap would end the answers of all readers."""
+        self._waiting[:0] = batch
+
     async def _send(self, items: list[list[NewEntry]]) -> list[list[str]]:
         entries = [entry for item in items for entry in item]
         keys, values = [entry[0] for entry in entries], [value for entry in entries for value in entry[1:]]

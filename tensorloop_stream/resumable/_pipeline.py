@@ -61,6 +61,7 @@ class Batched(ABC, Generic[Item, Reply]):
         self._redis = redis
         self._timeout = timeout
         self._waiting: list[tuple[Item, asyncio.Future[Reply]]] = []
+        self._sending: list[tuple[Item, asyncio.Future[Reply]]] = []
         self._not_before = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -73,7 +74,7 @@ class Batched(ABC, Generic[Item, Reply]):
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._start()
         return future
 
     async def aclose(self) -> None:
@@ -81,19 +82,31 @@ class Batched(ABC, Generic[Item, Reply]):
         while self._task is not None:
             await asyncio.wait([self._task])
 
+    def _start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._restart)
+
+    def _restart(self, _: asyncio.Task[None]) -> None:
+        # An event loop that ends cancels all tasks, this one too, while producers still post ends of their logs. The
+        # restart is a callback, since a task that is cancelled before its first step runs no `finally`.
+        self._task = None
+        batch, self._sending = self._sending, []
+        self._interrupt(batch)
+        if self._waiting:
+            self._start()
+
+    def _interrupt(self, batch: list[tuple[Item, asyncio.Future[Reply]]]) -> None:
+        """Cancel the replies of the batch that was being sent when the task was cancelled."""
+        for _, future in batch:
+            future.cancel()
+
     async def _run(self) -> None:
-        batch: list[tuple[Item, asyncio.Future[Reply]]] = []
-        try:
-            while self._waiting:
-                await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
-                batch, self._waiting = self._waiting, []
-                await self._run_batch(batch)
-                self._not_before = time.monotonic() + BATCH_INTERVAL
-        finally:
-            # An event loop that ends cancels all tasks, this one too, while producers still post ends of their logs.
-            for _, future in batch:
-                future.cancel()
-            self._task = asyncio.create_task(self._run()) if self._waiting else None
+        while self._waiting:
+            await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
+            self._sending, self._waiting = self._waiting, []
+            await self._run_batch(self._sending)
+            self._sending = []
+            self._not_before = time.monotonic() + BATCH_INTERVAL
 
     async def _run_batch(self, batch: list[tuple[Item, asyncio.Future[Reply]]]) -> None:
         items = [item for item, _ in batch]
