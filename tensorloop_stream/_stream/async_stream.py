@@ -27,6 +27,7 @@ from .sources import (
     can_drain,
     complete,
     in_time,
+    in_time_or_closed,
     is_in_use,
     is_patched,
     no_source,
@@ -134,6 +135,8 @@ class AsyncReader(Generic[ItemT]):
                 data = next(source.reads, END)
             elif until is None:
                 data = await anext(source.reads, END)
+            elif source.kind == "sdk" and source.response is not None:
+                data = await in_time_or_closed(anext(source.reads, END), until, source.response, state.timed_out)
             else:
                 data = await in_time(anext(source.reads, END), until, state.timed_out)
         except StreamTimeoutError:
@@ -447,7 +450,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""
         is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
-        return is_replaced or is_patched(AsyncStream, "__aiter__")
+        return is_replaced or is_patched(AsyncStream)
 
     def _hand_over(self) -> AsyncSource | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""

@@ -279,6 +279,37 @@ async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], 
     raise timed_out()
 
 
+async def in_time_or_closed(
+    waiting: Awaitable[_T], until: float, response: httpx2.Response, timed_out: Callable[[], Exception]
+) -> _T:
+    """Return the result of `waiting` before this moment, as `in_time` does; else close the response and raise.
+
+    The tool that watches the stream sees a connection that breaks, and records an error. A cancellation would be none.
+    """
+    is_late = False
+    done: list[_T] = []
+    failed: list[Exception] = []
+
+    async def close_when_late() -> None:
+        nonlocal is_late
+        await anyio.sleep(max(until - time.monotonic(), 0))
+        is_late = True
+        await response.aclose()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(close_when_late)
+        try:
+            done.append(await waiting)
+        except Exception as error:  # noqa: BLE001 - raised below, not in a group
+            failed.append(error)
+        tasks.cancel_scope.cancel()
+    if is_late:
+        raise timed_out()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
 def can_drain(source: Source | AsyncSource) -> bool:
     """Tell whether reading the rest of the response frees its connection: in HTTP/2 closing does."""
     return source.kind == "bytes" and source.response is not None and source.response.http_version != "HTTP/2"

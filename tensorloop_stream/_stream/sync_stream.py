@@ -439,7 +439,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""
         is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
-        return is_replaced or is_patched(Stream, "__iter__")
+        return is_replaced or is_patched(Stream)
 
     def _hand_over(self) -> Source | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""

@@ -195,7 +195,7 @@ def row(tool: str, version: str, comparison: Comparison) -> list[str]:
         comparison.recorded,
         *map(str, comparison.records.values()),
         "hold" if comparison.caller.right == comparison.caller.tried else str(comparison.caller),
-        ", ".join(comparison.streams),
+        ", ".join(map(str, comparison.streams)),
         ", ".join(f"{cost:.0f}" for cost in comparison.cost),
         "same" if not comparison.faults else "differs",
     ]

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import needs
 import pytest
+import requirements
 from comparison import Comparison
 from run import ENVIRONMENTS, TOOLS, Environments, running
 
@@ -22,10 +22,10 @@ def compared(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Compari
         item for item in request.session.items if isinstance(item, pytest.Function) and item.parent is request.node
     ]
     tools = [str(item.callspec.params["tool"]) for item in asked]
-    if needs.REQUIRE_ALL:
+    if requirements.REQUIRE_ALL:
         environments.make(tools)
     if not all(map(environments.has, tools)):
-        needs.missing("needs the environments of the tracing tools: python tests/company/run.py")
+        requirements.unmet("needs the environments of the tracing tools: python tests/company/run.py")
     with running([] if "PYTEST_XDIST_WORKER" in os.environ else tools, environments) as together:
 
         def compare(tool: str) -> Comparison:

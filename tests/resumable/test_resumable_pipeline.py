@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import needs
 import pytest
+import requirements
 
 if TYPE_CHECKING:
     from tensorloop_stream.resumable._pipeline import Batched
@@ -17,7 +17,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(autouse=True)
 def _needs_redis() -> None:
-    needs.module("redis", "redis")
+    requirements.module("redis", "redis")
 
 
 class Sent:
