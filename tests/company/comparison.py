@@ -110,7 +110,7 @@ def _key(reading: dict[str, Any]) -> tuple[str, str, str]:
 def _streams(actions: list[dict[str, Any]]) -> list[str]:
     """Return the types of what `create` of a Tensorloop client returns."""
     ours = [action for action in actions if _key(action["reading"])[:2] == ("Tensorloop", "direct")]
-    return sorted({action["seen"]["stream"] for action in ours})
+    return sorted({action["seen"]["stream"] or "an error" for action in ours})
 
 
 def _name(reading: dict[str, Any]) -> str:

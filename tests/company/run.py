@@ -133,7 +133,7 @@ class Environments:
         else:
             commands = [
                 [sys.executable, "-m", "venv", "--clear", environment],
-                [environment / "bin/python", "-m", "pip", "install", "-qq", *requirements],
+                [environment / "bin/python", "-m", "pip", "install", "-qq", "--no-compile", *requirements],
             ]
         for command in commands:
             subprocess.run([str(part) for part in command], check=True)
