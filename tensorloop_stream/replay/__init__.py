@@ -10,7 +10,7 @@ In Python, for tests:
         client = OpenAI(base_url=server.base_url, api_key="any")
 """
 
-from ._playback import Disconnect, ReceivedRequest
+from ._log import Disconnect, ReceivedRequest
 from ._server import ReplayServer
 
 __all__ = ["Disconnect", "ReceivedRequest", "ReplayServer"]
