@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._answers import Answer, json_answer
+from ._bodies import read_body
 from ._http import Request
-from ._matching import read_body
 
 _SECRET = frozenset(["api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"])
 

@@ -1,13 +1,17 @@
 """The answer of the replay to each request. No I/O."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ._answers import Answer, error_answer
+from ._bodies import Key, key_of
 from ._faults import Faults, split_model
 from ._http import reason_of
-from ._log import Exchange
-from ._matching import Key, Recordings, key_of
+from ._improvise.improvise import fall_back, full_path, improvise
+from ._log import Exchange, ReceivedRequest
+from ._matching import Recordings
 
 
 @dataclass(slots=True)
@@ -16,26 +20,38 @@ class Playback:
 
     recordings: Recordings
     faults: Faults
+    strict: bool = True
+    """Whether a request that nobody recorded gets a 404 rather than the answer to another one."""
+    fallback: Recordings | None = None
+    """What answers such a request in any case."""
+    tell: Callable[[str], None] | None = None
+    """Is called with a line about each request and its answer."""
     unmatched: list[str] = field(default_factory=list)
-    _played: Counter[Key] = field(default_factory=Counter)
+    _played: Counter[tuple[int, ...]] = field(default_factory=Counter)
     _failed: Counter[Key] = field(default_factory=Counter)
 
     def choose(self, exchange: Exchange) -> tuple[Answer, Faults]:
         """Return the answer to a request, and the faults that it is to suffer."""
-        request, problem = exchange.request, exchange.problem
+        request = exchange.request
+        answer, faults, source = self._choose(request, exchange.problem)
+        if self.tell is not None:
+            model = request.body.get("model") if isinstance(request.body, dict) else None
+            self.tell(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
+        return answer, faults
+
+    def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:
         body, faults = request.body, self.faults
         try:
-            asked = key = key_of(request.method, request.path, body)
+            asked = key_of(request.method, request.path, body)
         except ValueError as error:
-            return error_answer(400, f"Invalid JSON payload: {error}", param="request_body"), Faults()
+            return _refused(f"Invalid JSON payload: {error}", "request_body")
         if isinstance(body, dict) and isinstance(model := body.get("model"), str) and "?" in model:
             try:
                 model, options = split_model(model)
                 faults = faults.changed(options)
             except ValueError as error:
-                return error_answer(400, str(error), param="model"), Faults()
+                return _refused(str(error), "model")
             body = {**body, "model": model}
-            key = key_of(request.method, request.path, body)
         if faults.fails is not None:
             if self._failed[asked] == faults.fails:
                 faults = faults.without_failure()
@@ -43,16 +59,32 @@ class Playback:
                 self._failed[asked] += 1
         if faults.status is not None:
             message = f"{faults.status} {reason_of(faults.status)}, as the replay was asked to answer"
-            return error_answer(
-                faults.status, message, error_type=faults.error_type, retry_after=faults.retry_after
-            ), faults
-        recorded = self.recordings.matching(key)
-        if recorded:
-            turn = min(self._played[key], len(recorded) - 1)
-            self._played[key] += 1
-            return recorded[turn].answer, faults
+            answer = error_answer(faults.status, message, error_type=faults.error_type, retry_after=faults.retry_after)
+            return answer, faults, message
+        if (found := self._found(request.method, request.path, body, is_json=problem is None)) is not None:
+            return found[0], faults, found[1]
         if problem is not None:
-            return error_answer(400, f"Invalid JSON payload: {problem}", param="request_body"), Faults()
+            return _refused(f"Invalid JSON payload: {problem}", "request_body")
         why = self.recordings.why_none(request.method, request.path, body)
         self.unmatched.append(why)
-        return error_answer(404, why), Faults()
+        return error_answer(404, why), Faults(), f"404: {why}"
+
+    def _found(self, method: str, path: str, body: Any, *, is_json: bool) -> tuple[Answer, str] | None:
+        """Return the recorded answer, else an improvised one, each with its source in words; `None` if none may be."""
+        if not self.strict and not self.recordings.at(method, path):
+            path = full_path(path)
+        if recorded := self.recordings.matching(method, path, body):
+            turns = tuple(map(id, recorded))
+            turn = min(self._played[turns], len(recorded) - 1)
+            self._played[turns] += 1
+            return recorded[turn].answer, f"recorded in {recorded[turn].file}"
+        found = None
+        if is_json and self.fallback is not None:
+            found = fall_back(self.fallback, method, path, body)
+        if is_json and found is None and not self.strict:
+            found = improvise(self.recordings, method, path, body)
+        return None if found is None else (found.answer, found.source)
+
+
+def _refused(message: str, param: str) -> tuple[Answer, Faults, str]:
+    return error_answer(400, message, param=param), Faults(), f"400: {message}"

@@ -9,6 +9,7 @@ from ._connection import Connection
 from ._faults import Faults
 from ._http import Request
 from ._log import Exchange
+from ._pace import Pace
 from ._playback import Playback
 
 
@@ -21,13 +22,14 @@ class Player:
     async def respond(self, connection: Connection, exchange: Exchange, request: Request) -> bool:
         """Answer a request; tell whether the connection is whole afterwards."""
         answer, faults = self.playback.choose(exchange)
+        pace = Pace.of(answer, faults)
         if answer.frames is None or request.method == "HEAD":
-            await asyncio.sleep(faults.first_delay)
+            await asyncio.sleep(faults.first_delay + pace.until_whole)
             connection.send_whole(answer, bodiless=request.method == "HEAD")
             exchange.complete = True
             await connection.writable()
             return True
-        return await _Stream(connection, exchange, answer, faults).play()
+        return await _Stream(connection, exchange, answer, faults, pace).play()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class _Stream:
     exchange: Exchange
     answer: Answer
     faults: Faults
+    pace: Pace
 
     async def play(self) -> bool:
         """Send the head and the events; tell whether the connection is whole afterwards."""
@@ -49,20 +52,22 @@ class _Stream:
             headers = tuple(each for each in headers if not each[0].lower().startswith("x-litellm-"))
         else:
             await asyncio.sleep(faults.first_delay)
+        asked = _now()
+        await asyncio.sleep(self.pace.until_head)
         self.connection.send_head(answer.status, answer.reason, headers)
         if early:
             await self._pause(faults.first_delay)
-        return await self._send_events()
+            asked += faults.first_delay
+        return await self._send_events(asked)
 
-    async def _send_events(self) -> bool:
-        """Send the events; tell whether the connection is whole afterwards."""
+    async def _send_events(self, asked: float) -> bool:
+        """Send the events of what was asked at a time; tell whether the connection is whole afterwards."""
         exchange, faults, frames = self.exchange, self.faults, self.answer.frames or ()
         allowed, sent = faults.events_allowed, 0
         for frame in frames:
             if exchange.events == allowed:
                 break
-            if sent:
-                await self._pause(faults.delay)
+            await self._pause(self.pace.before(sent, _now() - asked))
             await self._send(frame.data)
             exchange.events += frame.is_event
             sent += 1
@@ -77,6 +82,9 @@ class _Stream:
                 await self._pause(faults.delay)
                 await self._send(IN_BAND_ERROR)
             exchange.complete = True
+        elif self.answer.is_cut:
+            self.connection.cut()
+            return False
         if faults.linger:
             await self._pause(faults.linger)
         self.connection.end()
@@ -100,3 +108,7 @@ class _Stream:
                 await asyncio.sleep(0)
             await self.connection.writable()
             self.connection.send(data[start : start + size])
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -13,6 +13,7 @@ from ._log import Disconnect, Log, ReceivedRequest
 from ._loopback import Loopback
 from ._playback import Playback
 from ._playing import Player
+from ._rules import Rule
 
 _NAP = 0.002
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+")
@@ -24,17 +25,41 @@ class ReplayServer:
     `paths` are cassette files of vcrpy or folders of them; `port` 0 takes an unused one; `cors` is the origin
     of the pages that may call the server (`*` for all). The faults are those of the command line: `delay` (0
     here), `first_delay`, `ping`, `linger`, `retry_after` in seconds; `cut_after`, `end_after`, `stall_after`,
-    `error_after` in events; `split` in bytes; `crlf`, `status`, `error_type`, `fails`. A request may ask for
-    its own in the name of its model: `gpt-4o-mini?cut-after=7&delay=0.03`.
+    `error_after` in events; `split` in bytes; `crlf`, `status`, `error_type`, `fails`; `speed`, the pace at which
+    recorded times are played. A request may ask for its own in the name of its model:
+    `gpt-4o-mini?cut-after=7&delay=0.03`.
+
+    A request that nobody recorded gets a 404, which says what differs. With `strict=False` it gets the nearest
+    recorded answer of its kind, else a made-up one; with `fallback`, the nearest answer of these cassettes.
+    `ignore` lists fields that do not count in a comparison: `["messages.0", "temperature"]`. `match` lists the only
+    fields that count, `["model", "messages.-1.content"]`, or gives a regular expression for each:
+    `{"messages.-1.content": "(?i)weather"}`. A cassette may have its own `ignore` and `match` under the key `replay`,
+    at its top or in an interaction. `tell` is called with a line about each request and its answer.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
     """
 
-    def __init__(self, paths: Paths, *, port: int = 0, cors: str | None = None, **faults: Unpack[FaultOptions]) -> None:
+    def __init__(
+        self,
+        paths: Paths = (),
+        *,
+        port: int = 0,
+        cors: str | None = None,
+        strict: bool = True,
+        fallback: Paths = (),
+        ignore: Iterable[str] = (),
+        match: Iterable[str] | Mapping[str, str] = (),
+        tell: Callable[[str], None] | None = None,
+        **faults: Unpack[FaultOptions],
+    ) -> None:
         if cors is not None and not _ORIGIN.fullmatch(cors):
             raise ValueError(f"cors must be an origin such as http://localhost:5173, or *, not {cors!r}")
-        self._playback = Playback(read_cassettes(paths), faults_of(faults))
+        recordings = read_cassettes(paths, Rule.read(match, ignore))
+        others = read_cassettes(fallback)
+        if strict and not recordings.interactions and not others.interactions:
+            raise ValueError("no cassette was given")
+        self._playback = Playback(recordings, faults_of(faults), strict, others if others.interactions else None, tell)
         self._asked_port = port
         self._cors = cors
         self._log = Log()

@@ -1,0 +1,1 @@
+"""JSON schemas: whether a value fits one, and making up a value that does."""
