@@ -59,8 +59,14 @@ class Connection(asyncio.Protocol):
         # asyncio's transports set it themselves, but only where asyncio made the listener.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._task = asyncio.get_running_loop().create_task(self._serve())
+        self._task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
         # Whatever ends the task, the client is not left waiting.
-        self._task.add_done_callback(lambda _: transport.close())
+        self.transport.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "a bug in the replay: a request was not answered", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:

@@ -83,6 +83,8 @@ class Playback:
             found = fall_back(self.fallback, method, path, body)
         if is_json and found is None and not self.strict:
             found = improvise(self.recordings, method, path, body)
+            if found is not None and found.answer.status == 404:
+                self.unmatched.append(found.source)
         return None if found is None else (found.answer, found.source)
 
 

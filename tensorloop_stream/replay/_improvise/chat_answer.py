@@ -72,7 +72,8 @@ def _whole(request: ChatRequest, index: int, choice: Choice) -> dict[str, Any]:
 
 def _parts(request: ChatRequest, index: int, choice: Choice) -> Iterator[dict[str, Any]]:
     """Yield what the events of a stream say of one choice."""
-    yield {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    first = {"role": "assistant"} if choice.calls else {"role": "assistant", "content": ""}
+    yield {"index": index, "delta": first, "finish_reason": None}
     for name, text in (("reasoning_content", choice.reasoning), ("refusal", choice.refusal)):
         for piece in pieces_of(text):
             yield {"index": index, "delta": {name: piece}, "finish_reason": None}

@@ -14,7 +14,7 @@ from .chat_answer import chat_answer
 from .chat_kinds import Kind, kind_of, serves
 from .chat_request import ChatRequest, WrongRequestError
 from .choices import choices_of
-from .response_kinds import response_kind_of, response_serves
+from .response_kinds import response_kind_of, response_serves, whole_response
 
 _POST = "POST"
 _CHAT = "/v1/chat/completions"
@@ -93,11 +93,12 @@ def _nearest_chat(recordings: Recordings, kind: Kind, request: ChatRequest, body
 
 
 def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised | None:
-    kind = response_kind_of(body)
+    asked = response_kind_of(body)
     alike = [
         each
         for each in recordings.at(_POST, _RESPONSES)
-        if response_kind_of(each.body) == kind and each.answer.status == 200 and response_serves(each.answer, body)
+        if (kind := response_kind_of(each.body))[1:] == asked[1:] and kind.stream >= asked.stream
+        if response_serves(each.answer, body)
     ]
     if not alike:
         why = (
@@ -105,9 +106,13 @@ def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised | None
             "completions alone: record one with --record, or ask for a chat completion"
         )
         return Improvised(error_answer(404, why), f"404: {why}")
-    nearest, differences = nearest_of(alike, body)
-    answer = adapted_response(nearest.answer, str(body.get("model")))
-    return Improvised(answer, f"nearest recorded, {nearest.file}: {in_words(differences)}")
+    same_form = [each for each in alike if (each.answer.frames is not None) == asked.stream]
+    nearest, differences = nearest_of(same_form or alike, body)
+    # Every streamed answer ends with the whole one.
+    answer = nearest.answer if same_form else json_answer(200, whole_response(nearest.answer))
+    return Improvised(
+        adapted_response(answer, str(body.get("model"))), f"nearest recorded, {nearest.file}: {in_words(differences)}"
+    )
 
 
 def _models(recordings: Recordings, name: str) -> Improvised:

@@ -35,10 +35,10 @@ def response_kind_of(body: Any) -> ResponseKind:
 def response_serves(answer: Answer, body: Mapping[str, Any]) -> bool:
     """Tell whether a recorded answer is what a request may be answered with."""
     try:
-        response = _response_in(answer)
+        response = whole_response(answer)
     except ValueError:
         return False
-    if answer.is_cut or response.get("status") != "completed":
+    if answer.status != 200 or answer.is_cut or response.get("status") != "completed":
         return False
     items = [item for item in _list(response.get("output")) if isinstance(item, Mapping)]
     calls = [item for item in items if item.get("type") == "function_call"]
@@ -58,7 +58,7 @@ def response_serves(answer: Answer, body: Mapping[str, Any]) -> bool:
     return not calls and (schema is None or _is_json_for(schema, _text_of(items)))
 
 
-def _response_in(answer: Answer) -> Mapping[str, Any]:
+def whole_response(answer: Answer) -> Mapping[str, Any]:
     """Return the whole response of an answer; raises `ValueError` if there is none."""
     if answer.frames is None:
         value = json.loads(answer.body)

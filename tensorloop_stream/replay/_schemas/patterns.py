@@ -37,7 +37,8 @@ def _of_set(members: Any) -> str:
         return chr(value[0])
     if kind != "NEGATE":
         return _one(kind, value)
-    return next((each for each in _OTHERS if not any(_holds(*member, each) for member in members[1:])), "")
+    excluded = members[1:]
+    return next((each for each in _OTHERS if not any(_holds(of, what, each) for of, what in excluded)), "")
 
 
 def _holds(kind: object, value: Any, character: str) -> bool:
@@ -50,8 +51,8 @@ def _holds(kind: object, value: Any, character: str) -> bool:
 
 
 def _repeated(value: Any) -> str:
-    least, most, inner = value
-    return _text(inner) * min(max(least, 1), int(most))
+    least, most, inner = int(value[0]), int(value[1]), value[2]
+    return _text(inner) * min(max(least, 1), most)
 
 
 _MAKERS: Mapping[str, Callable[[Any], str]] = {
