@@ -133,7 +133,7 @@ def test_what_decides_does_no_io(name: str) -> None:
 
 def test_the_replay_shares_no_code_with_what_it_tests() -> None:
     """A server that tests clients must not agree with them by construction."""
-    for path in sorted(PACKAGE.glob("replay/*.py")):
+    for path in sorted(PACKAGE.glob("replay/**/*.py")):
         names = {name.partition(".")[0] for name in imports(path)}
 
         assert not names & {"openai", "httpx2"}, path.name

@@ -852,7 +852,7 @@ def test_requests_may_come_in_any_pieces() -> None:
 
     headers = {"a": "1, 2", "transfer-encoding": "Chunked"}
     assert parsed == [
-        Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False),
+        Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False, query="y=1"),
         Request("GET", "/", {}, b"", is_http_1_0=True),
     ]
     assert parsed == [at_once.next_request(), at_once.next_request()]

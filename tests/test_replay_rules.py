@@ -118,8 +118,8 @@ def test_a_404_does_not_speak_of_ignored_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("replay", "problem"),
     [
-        ([], "replay must have ignore, match, times, cut, and is []"),
-        ({"matches": []}, "replay.matches is unknown: there are ignore, match, times, cut"),
+        ([], "replay must have ignore, match, times, cut, path, and is []"),
+        ({"matches": []}, "replay.matches is unknown: there are ignore, match, times, cut, path"),
         ({"ignore": 7}, "replay: ignore must be a list of paths such as messages.0, not 7"),
         ({"ignore": [None]}, "replay: ignore must name fields by paths such as messages.0, not None"),
         ({"ignore": ["messages..0"]}, "replay: a path such as messages.0.content is wanted, not 'messages..0'"),
@@ -128,6 +128,7 @@ def test_a_404_does_not_speak_of_ignored_fields(tmp_path: Path) -> None:
         ({"times": 7}, "replay.times must be a list of ascending numbers of seconds, not 7"),
         ({"times": [1, 0.5]}, "replay.times must be a list of ascending numbers of seconds, and one is before"),
         ({"times": [1]}, "replay.times has 1 numbers, not one for the headers and for the body"),
+        ({"path": "v1"}, "replay.path must be a path such as /v1/chat/completions, not 'v1'"),
         ({"cut": "yes"}, "replay.cut must be true or false, not 'yes'"),
     ],
 )

@@ -68,15 +68,21 @@ def _read(file: Path, general: Rule) -> Iterator[Interaction]:
             raise ValueError(f"{file}: interaction {number}: {error}") from None
 
 
-def _load_yaml(file: Path, data: bytes) -> Any:
+def load_yaml_module() -> Any:
+    """Return the module `yaml`; raises `ModuleNotFoundError` that names the extra it belongs to."""
     try:
         import yaml  # noqa: PLC0415  # an extra: without it there should be one sentence, no traceback
     except ModuleNotFoundError:
         message = 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'
         raise ModuleNotFoundError(message, name="yaml") from None
+    return yaml
+
+
+def _load_yaml(file: Path, data: bytes) -> Any:
+    yaml = load_yaml_module()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(data, Loader=loader)  # noqa: S506  # both are safe loaders
+        return yaml.load(data, Loader=loader)  # both are safe loaders
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{file}: not YAML{line}: {error.problem}") from None
@@ -103,7 +109,8 @@ def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
     answer = _answer(status, reason, headers, content)
     key = read_replay_key(recorded.get("replay"))
     answer = dataclasses.replace(answer, times=_checked(key.times, answer), is_cut=key.cut)
-    return Interaction(file, method, urlsplit(uri).path or "/", value, answer, key.rule.over(general))
+    path = key.path or urlsplit(uri).path or "/"
+    return Interaction(file, method, path, value, answer, key.rule.over(general))
 
 
 def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ...] | None:

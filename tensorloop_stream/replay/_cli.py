@@ -3,13 +3,14 @@
 import os
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from ._command import CannotRunError, is_test_run, run
 from ._faults import OPTIONS, FaultOptions, read_options
-from ._options import DELAY, PORT, PROGRAM, parser
+from ._options import DELAY, PORT, PROGRAM, SERVICE, parser
+from ._record.recorder import RecordingServer
 from ._server import ReplayServer
 
 _KEY = "tl_replay"
@@ -26,34 +27,83 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(reader.parse_args(arguments))
     if command == []:
         reader.error("there is no COMMAND after --")
-    port = options["port"] if options["port"] is not None else PORT if command is None else 0
-    strict = options["strict"] if options["strict"] is not None else command is not None and is_test_run(command)
+    if options["port"] is None:
+        options["port"] = PORT if command is None else 0
     try:
-        server = ReplayServer(
-            options["cassettes"],
-            port=port,
-            cors=options["cors"],
-            strict=strict,
-            fallback=options["fallback"],
-            ignore=options["ignore"],
-            tell=None if strict else _tell,
-            **_faults(options),
-        )
+        return _record(options, command) if options["record"] else _replay(options, command)
     except (ValueError, ModuleNotFoundError) as error:
         return _complain(str(error))
+    except _PortTakenError as error:
+        return _complain(f"cannot listen on port {options['port']}: {error}; give another with --port")
+    except CannotRunError as error:
+        return _complain(str(error), status=error.status)
+
+
+def _replay(options: dict[str, Any], command: list[str] | None) -> int:
+    if options["upstream"] is not None:
+        raise ValueError("--upstream goes with --record")
+    strict = options["strict"] if options["strict"] is not None else command is not None and is_test_run(command)
+    server = ReplayServer(
+        options["cassettes"],
+        port=options["port"],
+        cors=options["cors"],
+        strict=strict,
+        fallback=options["fallback"],
+        ignore=options["ignore"],
+        tell=None if strict else _teller("replay"),
+        **_faults(options),
+    )
+    with _listening(server):
+        if command is not None:
+            return run(command, {"TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": _KEY})
+        others = [] if strict else ["Any other prompt gets the nearest of these of its kind, or a canned answer."]
+        return _serve("Replaying", {"BASE_URL": server.base_url, "KEY": _KEY}, [*server.served, *others])
+
+
+def _record(options: dict[str, Any], command: list[str] | None) -> int:
+    given = [each.name for each in OPTIONS if options[each.name] is not None]
+    given += [name for name in ("fallback", "ignore") if options[name]]
+    if options["cassettes"] or given or options["strict"] is not None:
+        wrong = options["cassettes"] or [f"--{name}" for name in given] or ["--strict"]
+        raise ValueError(f"--record only passes requests on, and takes no {wrong[0]}")
+    upstream = options["upstream"] or os.environ.get("TENSORLOOP_BASE_URL", "").strip() or SERVICE
+    tell = _teller("record")
+    server = RecordingServer(options["record"], upstream, port=options["port"], cors=options["cors"], tell=tell)
+    if server.files.earlier:
+        tell(f"{options['record']} holds cassettes already: for an equal request, the older one is played first")
+    with _listening(server):
+        if command is None:
+            status = _serve(f"Recording {upstream}", {"BASE_URL": server.base_url}, [])
+        else:
+            # Its key is its own, from wherever it has it: the recorder passes it on.
+            status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
+    count = server.files.count
+    tell(f"{count} exchange{'' if count == 1 else 's'} kept; to play: {PROGRAM} {options['record']} -- COMMAND")
+    return status
+
+
+class _PortTakenError(Exception):
+    """The port cannot be listened on."""
+
+
+@contextmanager
+def _listening(server: ReplayServer | RecordingServer) -> Iterator[None]:
+    """Keep a server open; raises `_PortTakenError`."""
     with ExitStack() as stack:
         try:
             stack.enter_context(server)
         except OSError as error:
             # Its own text repeats the address.
-            reason = os.strerror(error.errno or 0)
-            return _complain(f"cannot listen on port {port}: {reason}; give another with --port")
-        if command is None:
-            return _serve(server, strict=strict)
-        try:
-            return run(command, {"TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": _KEY})
-        except CannotRunError as error:
-            return _complain(str(error), status=error.status)
+            raise _PortTakenError(os.strerror(error.errno or 0)) from None
+        yield
+
+
+def _teller(who: str) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{who}: {line}\n")
+        sys.stderr.flush()
+
+    return tell
 
 
 def _faults(options: dict[str, Any]) -> FaultOptions:
@@ -69,24 +119,18 @@ def _complain(why: str, *, status: int = 2) -> int:
     return status
 
 
-def _tell(line: str) -> None:
-    sys.stderr.write(f"replay: {line}\n")
-    sys.stderr.flush()
-
-
-def _serve(server: ReplayServer, *, strict: bool) -> int:
+def _serve(doing: str, settings: dict[str, str], more: list[str]) -> int:
+    base_url = settings["BASE_URL"]
     lines = [
-        f"Replaying on {server.base_url} until Ctrl-C. For another shell:",
+        f"{doing} on {base_url} until Ctrl-C. For another shell:",
         "",
-        f"  export TENSORLOOP_BASE_URL={server.base_url}",
-        f"  export TENSORLOOP_KEY={_KEY}",
+        *(f"  export TENSORLOOP_{name}={value}" for name, value in settings.items()),
         "",
-        *server.served,
-        *([] if strict else ["Any other prompt gets the nearest of these of its kind, or a canned answer."]),
+        *more,
     ]
-    sys.stdout.write("\n".join(lines) + "\n")
-    # A reader behind a pipe waits for the address.
-    sys.stdout.flush()
     with suppress(KeyboardInterrupt):
+        sys.stdout.write("\n".join(lines).rstrip("\n") + "\n")
+        # A reader behind a pipe waits for the address.
+        sys.stdout.flush()
         threading.Event().wait()
     return 0

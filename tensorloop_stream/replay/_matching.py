@@ -31,12 +31,12 @@ class Interaction:
         body = self.body if isinstance(self.body, dict) else {}
         status = self.answer.status
         result = f"-> {status}" if status != 200 else "-> not a stream" if self.answer.frames is None else ""
-        words = [self.method, self.path, str(body.get("model") or ""), _prompt(body), result]
+        words = [self.method, self.path, str(body.get("model") or ""), first_words(body), result]
         return "  ".join(word for word in words if word)
 
 
-def _prompt(body: dict[str, Any]) -> str:
-    """Return the first words of the last message."""
+def first_words(body: Any) -> str:
+    """Return the first words of the last message of a request, if it has any."""
     try:
         said = body["messages"] if "messages" in body else body["input"]
         content = said if isinstance(said, str) else said[-1]["content"]

@@ -1,6 +1,7 @@
 """The options of the command line."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from ._faults import OPTIONS
@@ -8,6 +9,7 @@ from ._faults import OPTIONS
 PROGRAM = "python -m tensorloop_stream.replay"
 PORT = 8787
 DELAY = "0.03"
+SERVICE = "https://litellm.tensorloop.tech/v1"
 
 _DESCRIPTION = (
     "Answer chat completions on loopback, without a key: while COMMAND runs, with TENSORLOOP_BASE_URL and a dummy "
@@ -25,12 +27,25 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog=PROGRAM,
-        usage="%(prog)s [CASSETTE ...] [options] [-- COMMAND ...]",
+        usage="%(prog)s [CASSETTE ...] [options] [-- COMMAND ...]\n       %(prog)s --record FOLDER [--upstream URL] "
+        "[-- COMMAND ...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         allow_abbrev=False,
     )
     made.add_argument("cassettes", metavar="CASSETTE", nargs="*", help="a cassette of vcrpy, or a folder of them")
+    made.add_argument(
+        "--record",
+        metavar="FOLDER",
+        type=Path,
+        help="pass requests to the service instead, and keep each exchange as a cassette in this folder (or all of "
+        "them in one file that ends in .yaml), without keys and with its times",
+    )
+    made.add_argument(
+        "--upstream",
+        metavar="URL",
+        help=f"the base URL of the service to record (default: TENSORLOOP_BASE_URL, else {SERVICE})",
+    )
     made.add_argument("--port", type=_port, help=f"listen here (default: {PORT}; with COMMAND an unused one)")
     made.add_argument("--cors", metavar="ORIGIN", help="let pages of this origin call, * for all")
     made.add_argument(

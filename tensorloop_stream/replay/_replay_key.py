@@ -8,6 +8,7 @@ At the top of a file it holds for all its interactions, in an interaction for th
       match: {messages.-1.content: "(?i)weather"}        # or: a regular expression for each of these fields
       times: [0.41, 0.52, 0.55]                          # in seconds since the request: the headers, then each event
       cut: true                                          # the connection was cut after the last event
+      path: /v1/chat/completions                         # where it is served, if that is not the path of its uri
 
 `ignore` and `match` are for people to write; the recorder writes the others.
 """
@@ -20,7 +21,7 @@ from typing import Any
 from ._rules import EXACT, Rule
 
 _OF_FILES = ("ignore", "match")
-_OF_INTERACTIONS = (*_OF_FILES, "times", "cut")
+_OF_INTERACTIONS = (*_OF_FILES, "times", "cut", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class ReplayKey:
     rule: Rule = EXACT
     times: tuple[float, ...] | None = None
     cut: bool = False
+    path: str | None = None
 
 
 def read_replay_key(value: object, *, of_file: bool = False) -> ReplayKey:
@@ -49,7 +51,10 @@ def read_replay_key(value: object, *, of_file: bool = False) -> ReplayKey:
     cut = value.get("cut", False)
     if not isinstance(cut, bool):
         raise ValueError(f"replay.cut must be true or false, not {cut!r}")
-    return ReplayKey(rule, _times(value.get("times")), cut)
+    path = value.get("path")
+    if path is not None and not (isinstance(path, str) and path.startswith("/")):
+        raise ValueError(f"replay.path must be a path such as /v1/chat/completions, not {path!r}")
+    return ReplayKey(rule, _times(value.get("times")), cut, path)
 
 
 def _times(value: Any) -> tuple[float, ...] | None:
