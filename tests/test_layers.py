@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "_display": {"_chat"},
     "_stream_classes": {"_chat"},
     "_client": {"_stream_classes"},
+    "check": {"_client"},
     "notebook": {"_display"},
     "prompts": {"_chat"},
     "prompts_dask": {"prompts", "_client"},
