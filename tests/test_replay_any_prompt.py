@@ -97,7 +97,7 @@ def test_a_canned_answer_counts_the_messages_of_a_conversation(server: ReplaySer
     """One's own program can be seen to send them all."""
     turns = [{"role": role, "content": "Hello!"} for role in ("system", "user", "assistant", "user")]
 
-    assert "4 messages came in" in ask(server, chat(messages=turns)).text
+    assert "(4 messages came in)" in ask(server, chat(messages=turns)).text
 
 
 def test_a_canned_answer_counts_what_is_attached(server: ReplayServer) -> None:
@@ -105,7 +105,7 @@ def test_a_canned_answer_counts_what_is_attached(server: ReplayServer) -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     reply = ask(server, chat([{"type": "text", "text": "What are these?"}, picture, picture]))
 
-    assert "1 message and 2 images came in" in reply.text
+    assert "(1 message and 2 images came in)" in reply.text
     assert "What are these?" in reply.text
 
 
@@ -270,7 +270,7 @@ def test_the_result_of_a_tool_gets_a_plain_answer(server: ReplayServer) -> None:
     ]
     reply = ask(server, chat(messages=turns, tools=[WEATHER]))
 
-    assert 'the result of get_weather: "9 °C"' in reply.text
+    assert 'the result of get_weather "9 °C"' in reply.text
 
 
 def test_a_recorded_call_of_the_same_tool_comes_first(tmp_path: Path) -> None:
@@ -483,6 +483,32 @@ def test_a_response_is_the_nearest_recorded_one(responses: ReplayServer) -> None
     assert response["created_at"] > RESPONSE["created_at"]
 
 
+def test_a_stream_without_numbers_gets_them(tmp_path: Path) -> None:
+    """Some hosts leave them out, and the SDK's helper needs them."""
+    made = [
+        {"type": "response.created", "response": RESPONSE},
+        {"type": "response.output_item.added", "item": {"id": "a", "type": "message"}},
+        {"type": "response.output_text.delta", "item_id": "a", "delta": "Hello"},
+        {"type": "response.output_item.added", "item": {"id": "b", "type": "message"}, "output_index": 7},
+        {"type": "response.completed", "response": RESPONSE},
+    ]
+    stream = "".join(f"data: {json.dumps(event)}\n\n" for event in made)
+    body = {"model": "gpt-4o-mini", "input": "Hi", "stream": True}
+    path = cassette_file(tmp_path / "a.yaml", interaction(body, stream, path="/v1/responses"))
+    with ReplayServer(path, strict=False) as server:
+        lines = respond(server, "Something else", stream=True).body.decode().split("\n\n")[:-1]
+    numbers = ("sequence_number", "output_index", "content_index")
+    values = [json.loads(line.removeprefix("data: ")) for line in lines]
+
+    assert [tuple(value.get(name) for name in numbers) for value in values] == [
+        (0, None, None),
+        (1, 0, None),
+        (2, 0, 0),
+        (3, 7, None),
+        (4, None, None),
+    ]
+
+
 def test_a_whole_response_may_be_that_of_a_stream(responses: ReplayServer) -> None:
     """Each stream ends with it."""
     assert respond(responses, "Something else").json["output"] == RESPONSE["output"]
@@ -562,7 +588,7 @@ def test_a_line_tells_where_each_answer_came_from(tmp_path: Path) -> None:
     asked = "POST /v1/chat/completions gpt-4o-mini"
     assert told == [
         f"{asked}: recorded in {path}",
-        f"{asked}: made up, since nothing recorded is like it",
+        f"{asked}: canned answer, for nothing like it is recorded",
         f'{asked}: nearest recorded, {path}: messages[0].content was sent as "Bern?", but recorded as "Hi"',
         f"{asked}: 400: n must be 1 or more, not 0",
         "GET /other: 404: nothing is recorded for GET /other, only for POST /v1/chat/completions",
@@ -597,7 +623,7 @@ def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureF
 
     assert status == 0
     assert "This is a canned answer" in output
-    assert told == "replay: POST /v1/chat/completions gpt-4o: made up, since nothing recorded is like it\n"
+    assert told == "replay: POST /v1/chat/completions gpt-4o: canned answer, for nothing like it is recorded\n"
 
 
 @pytest.mark.usefixtures("restored_signals")

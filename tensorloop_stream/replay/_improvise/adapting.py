@@ -30,15 +30,33 @@ def adapted_response(answer: Answer, model: str) -> Answer:
     fields = {"id": f"resp_replay_{uuid.uuid4().hex}", "created_at": int(time.time()), "model": model}
     if answer.frames is None:
         return _with_body(answer, {**json.loads(answer.body), **fields})
-    frames = []
-    for frame in answer.frames:
+    frames, items = [], list[str]()
+    for number, frame in enumerate(answer.frames):
         value = _json_of(frame)
-        if value is not None and isinstance(value.get("response"), dict):
+        if value is None:
+            frames.append(frame)
+            continue
+        if isinstance(value.get("response"), dict):
             value["response"].update(fields)
-        if value is not None and "model" in value:
+        if "model" in value:
             value["model"] = model
-        frames.append(frame if value is None else _with_data(frame, value))
+        _number_event(value, number, items)
+        frames.append(_with_data(frame, value))
     return dataclasses.replace(answer, frames=tuple(frames))
+
+
+def _number_event(value: dict[str, Any], number: int, items: list[str]) -> None:
+    """Fill in the numbers that some hosts leave out, and the SDK's helper needs."""
+    value.setdefault("sequence_number", number)
+    item = value.get("item")
+    name = item.get("id") if isinstance(item, dict) else value.get("item_id")
+    if not isinstance(name, str):
+        return
+    if name not in items:
+        items.append(name)
+    value.setdefault("output_index", items.index(name))
+    if ".content_part." in str(value.get("type")) or ".output_text." in str(value.get("type")):
+        value.setdefault("content_index", 0)
 
 
 def _with_body(answer: Answer, value: Mapping[str, Any]) -> Answer:

@@ -38,11 +38,11 @@ def _text(request: ChatRequest, number: int) -> str:
     which = "" if request.n == 1 else f", choice {number + 1} of {request.n}"
     last = request.messages[-1]
     said = shorten(text_in(last), _SHOWN, placeholder=" ...")
-    quoted = f': "{said}"' if said else ""
+    quoted = f' "{said}"' if said else ""
     what = f"the result of {_called(request)}" if request.has_tool_results else "your message"
     count = len(request.messages)
     messages = f"{count} message{'s' if count > 1 else ''}{_attachments(request)}"
-    return f"This is a canned answer{which}: no model has read {what}{quoted}. {messages} came in. {_HOW}"
+    return f"This is a canned answer{which}: no model has read {what}{quoted} ({messages} came in). {_HOW}"
 
 
 def _attachments(request: ChatRequest) -> str:

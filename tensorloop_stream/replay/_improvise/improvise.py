@@ -73,7 +73,10 @@ def improvise(recordings: Recordings, method: str, path: str, body: Any) -> Impr
     if not kind.is_plain and (found := _nearest_chat(recordings, kind, request, body)) is not None:
         return found
     try:
-        return Improvised(chat_answer(request, canned(request)), "made up, since nothing recorded is like it")
+        what = (
+            "made-up call of a tool" if kind.wants_call else "made-up JSON" if kind.is_structured else "canned answer"
+        )
+        return Improvised(chat_answer(request, canned(request)), f"{what}, for nothing like it is recorded")
     except NoExampleError as error:
         why = f"the replay has no recorded answer for this schema, and can make up none: {error}"
         return Improvised(error_answer(404, why, param="response_format"), f"404: {why}")
