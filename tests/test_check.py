@@ -233,8 +233,8 @@ def test_a_gateway_that_refuses_stream_options_is_asked_without(
         ("cut-after=20", "stream", "cut after 20 events: peer closed connection"),
         ("end-after=20", "finish", "no finish reason: a StreamTruncatedError here, and silence in the SDK"),
         ("error-after=20", "stream", "the gateway sent an error inside the stream: litellm.APIConnectionError"),
-        ("end-after=0", "stream", "no event came"),
-        ("cut-after=0", "stream", "no event came: peer closed connection"),
+        ("end-after=0", "stream", "no event arrived"),
+        ("cut-after=0", "stream", "no event arrived: peer closed connection"),
     ],
 )
 def test_a_broken_stream_fails(
@@ -282,17 +282,17 @@ def test_bytes_that_are_no_text_fail() -> None:
         pytest.param([(0.1 * n, 1) for n in range(60)], "each event comes when it is made", id="one by one"),
         pytest.param([(0.1 * n, 3) for n in range(20)], "each event comes when it is made", id="three at a time"),
         pytest.param([(0.002 * n, 1) for n in range(200)], "each event comes when it is made", id="fast"),
-        pytest.param([(5.0, 60)], "collapsed: 60 events came in 1 burst: ", id="at the end"),
-        pytest.param([(1.0, 20), (2.0, 20), (3.0, 20)], "collapsed: 60 events came in 3 bursts: ", id="in buffers"),
+        pytest.param([(5.0, 60)], "collapsed: 60 events arrived in 1 burst: ", id="at the end"),
+        pytest.param([(1.0, 20), (2.0, 20), (3.0, 20)], "collapsed: 60 events arrived in 3 bursts: ", id="in buffers"),
         pytest.param(
-            [(5.0 + n * 1e-5, 1) for n in range(60)], "collapsed: 60 events came in 1 burst: ", id="many reads"
+            [(5.0 + n * 1e-5, 1) for n in range(60)], "collapsed: 60 events arrived in 1 burst: ", id="many reads"
         ),
-        pytest.param([(0.1, 60)], "not known: the whole answer came at once", id="at once"),
+        pytest.param([(0.1, 60)], "not known: the whole answer arrived at once", id="at once"),
         pytest.param([(5.0, 5)], "not known: 5 events are too few to tell", id="few"),
     ],
 )
 def test_a_collapsed_stream_is_known_by_its_bursts(moments: list[tuple[float, int]], said: str) -> None:
-    """What came together counts, not how often it was read."""
+    """What arrived together counts, not how often it was read."""
     text, is_problem = findings(reads=reads(*moments))["delivery"]
 
     assert text.startswith(said)

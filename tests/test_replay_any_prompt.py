@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import sys
@@ -97,7 +98,7 @@ def test_a_canned_answer_counts_the_messages_of_a_conversation(server: ReplaySer
     """One's own program can be seen to send them all."""
     turns = [{"role": role, "content": "Hello!"} for role in ("system", "user", "assistant", "user")]
 
-    assert "(4 messages came in)" in ask(server, chat(messages=turns)).text
+    assert "(4 messages arrived)" in ask(server, chat(messages=turns)).text
 
 
 def test_a_canned_answer_counts_what_is_attached(server: ReplayServer) -> None:
@@ -105,7 +106,7 @@ def test_a_canned_answer_counts_what_is_attached(server: ReplayServer) -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     reply = ask(server, chat([{"type": "text", "text": "What are these?"}, picture, picture]))
 
-    assert "(1 message and 2 images came in)" in reply.text
+    assert "(1 message and 2 images arrived)" in reply.text
     assert "What are these?" in reply.text
 
 
@@ -572,27 +573,40 @@ def test_the_fallback_may_be_an_error(tmp_path: Path) -> None:
 # In words, and on the command line
 
 
-def test_a_line_tells_where_each_answer_came_from(tmp_path: Path) -> None:
+def test_a_line_names_the_source_of_each_answer(tmp_path: Path) -> None:
     """One for each request, whatever became of it."""
     path = cassette_file(
         tmp_path / "a.yaml",
         interaction(chat(), completion("Hi")),
         interaction(chat(tools=[WEATHER]), completion(None, "tool_calls", tool_calls=[CALL])),
     )
-    told: list[str] = []
-    with ReplayServer(path, strict=False, tell=told.append) as server:
+    lines: list[str] = []
+    with ReplayServer(path, strict=False, report=lines.append) as server:
         for body in (chat(), chat(seed=1), chat("Bern?", tools=[WEATHER]), chat(n=0)):
             ask(server, body)
         ask(server, method="GET", path="/other")
 
     asked = "POST /v1/chat/completions gpt-4o-mini"
-    assert told == [
+    assert lines == [
         f"{asked}: recorded in {path}",
         f"{asked}: canned answer, for nothing like it is recorded",
         f'{asked}: nearest recorded, {path}: messages[0].content was sent as "Bern?", but recorded as "Hi"',
         f"{asked}: 400: n must be 1 or more, not 0",
         "GET /other: 404: nothing is recorded for GET /other, only for POST /v1/chat/completions",
     ]
+
+
+def test_a_request_that_fails_inside_the_server_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The client sees a closed connection, and the log has the traceback."""
+
+    def fail(_: str) -> None:
+        raise RuntimeError("out of order")
+
+    with ReplayServer(strict=False, report=fail) as server, pytest.raises(http.client.RemoteDisconnected):
+        ask(server, chat())
+
+    assert "the replay failed to answer a request" in caplog.text
+    assert "out of order" in caplog.text
 
 
 ASK = """
@@ -619,11 +633,11 @@ def restored_signals() -> Iterator[None]:
 def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureFixture[str]) -> None:
     """Without any cassette, in front of one's own program."""
     status = main(["--", sys.executable, "-c", ASK])
-    output, told = capfd.readouterr()
+    output, lines = capfd.readouterr()
 
     assert status == 0
     assert "This is a canned answer" in output
-    assert told == "replay: POST /v1/chat/completions gpt-4o: canned answer, for nothing like it is recorded\n"
+    assert lines == "replay: POST /v1/chat/completions gpt-4o: canned answer, for nothing like it is recorded\n"
 
 
 @pytest.mark.usefixtures("restored_signals")
@@ -633,18 +647,19 @@ def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureF
         (["--strict"], [], "404\n"),
         ([], ["pytest"], "404\n"),
         (["--no-strict"], ["pytest"], "This is a canned answer"),
+        (["--quiet"], [], "This is a canned answer"),
     ],
 )
-def test_the_command_line_is_strict_if_told_so_and_for_pytest(
+def test_the_command_line_is_strict_if_asked_to_and_for_pytest(
     tmp_path: Path, before: list[str], after: list[str], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And then it is silent."""
+    """And then it writes nothing of its own."""
     path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi")))
     main([str(path), *before, "--", sys.executable, "-c", ASK, *after])
-    output, told = capfd.readouterr()
+    output, lines = capfd.readouterr()
 
     assert said in output
-    assert (told == "") == (said == "404\n")
+    assert (lines == "") == (before != ["--no-strict"])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def gateway(tmp_path: Path) -> Iterator[ReplayServer]:
         yield server
 
 
-class Told(list[str]):
+class Lines(list[str]):
     """The lines of a recorder, in their order."""
 
     def wait_for(self, count: int) -> None:
@@ -66,13 +66,13 @@ class Told(list[str]):
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def lines() -> Lines:
+    return Lines()
 
 
 @contextmanager
-def recording(path: Path, upstream: str, told: Told, **options: Any) -> Iterator[RecordingServer]:
-    with RecordingServer(path, upstream, tell=told.append, **options) as server:
+def recording(path: Path, upstream: str, lines: Lines, **options: Any) -> Iterator[RecordingServer]:
+    with RecordingServer(path, upstream, report=lines.append, **options) as server:
         yield server
 
 
@@ -120,9 +120,9 @@ def reads_of(port: int, body: Any, count: int) -> list[bytes]:
 # Through the recorder, and back
 
 
-def test_a_recorded_stream_replays_byte_for_byte(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
-    """What came through the recorder, and what the replay of it says, are what the gateway said."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+def test_a_recorded_stream_replays_byte_for_byte(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
+    """The bytes through the recorder, and those of its replay, are those of the gateway."""
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         through = ask(recorder.port, ASKED)
     with ReplayServer(tmp_path / "mine") as replay:
         again = ask(replay.port, ASKED)
@@ -131,10 +131,10 @@ def test_a_recorded_stream_replays_byte_for_byte(gateway: ReplayServer, tmp_path
     assert through.headers["content-type"] == again.headers["content-type"] == "text/event-stream"
 
 
-def test_a_whole_answer_and_an_error_replay_too(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_a_whole_answer_and_an_error_replay_too(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """With status and body; the error without what it says of the key."""
     bodies = chat("Whole?"), chat("Wrong?")
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         through = [ask(recorder.port, body) for body in bodies]
     with ReplayServer(tmp_path / "mine") as replay:
         again = [ask(replay.port, body) for body in bodies]
@@ -145,43 +145,43 @@ def test_a_whole_answer_and_an_error_replay_too(gateway: ReplayServer, tmp_path:
     assert again[1].error["message"] == "bad key [key], [key], [key]"
 
 
-def test_events_pass_through_as_they_come(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_events_pass_through_as_they_come(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """The gateway stalls after two events: the client has both."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         body = {**ASKED, "model": "gpt-4o-mini?stall-after=2"}
 
         assert reads_of(recorder.port, body, 2) == FRAMES[:2]
 
 
-def test_a_client_that_leaves_early_closes_the_upstream(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
-    """At once, while the gateway is silent; what had come is kept, and its replay is cut there."""
+def test_a_client_that_leaves_early_closes_the_upstream(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
+    """At once, while the gateway is silent; the events so far are kept, and its replay is cut there."""
     body = {**ASKED, "model": "gpt-4o-mini?stall-after=2"}
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         reads_of(recorder.port, body, 2)
         eventually(lambda: gateway.disconnects)
-        told.wait_for(1)
+        lines.wait_for(1)
     kept = kept_in(*files_in(tmp_path / "mine"))
 
     assert gateway.disconnects[0].events == 2
     assert kept["replay"]["cut"] is True
     assert kept["response"]["body"]["string"].encode() == b"".join(FRAMES[:2])
-    assert "2 events, cut, in" in told[0]
+    assert "2 events, cut, in" in lines[0]
 
 
-def test_a_client_that_leaves_after_the_end_has_the_whole(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_a_client_that_leaves_after_the_end_has_the_whole(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """The gateway lingers after `[DONE]`, which is the end for every client."""
     body = {**ASKED, "model": "gpt-4o-mini?linger=60"}
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         reads_of(recorder.port, body, len(FRAMES))
-        told.wait_for(1)
+        lines.wait_for(1)
 
     assert "cut" not in kept_in(*files_in(tmp_path / "mine"))["replay"]
 
 
-def test_a_stream_that_the_gateway_cuts_is_cut_again(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_a_stream_that_the_gateway_cuts_is_cut_again(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """For the client of the recorder, and in the replay."""
     body = {**ASKED, "model": "gpt-4o-mini?cut-after=3"}
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder, pytest.raises(http.client.IncompleteRead):
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder, pytest.raises(http.client.IncompleteRead):
         ask(recorder.port, body)
     path = files_in(tmp_path / "mine")[0]
     path.write_text(path.read_text("utf-8").replace("?cut-after=3", ""), "utf-8")
@@ -191,9 +191,9 @@ def test_a_stream_that_the_gateway_cuts_is_cut_again(gateway: ReplayServer, tmp_
     assert caught.value.partial == b"".join(FRAMES[:3])
 
 
-def test_many_at_once_are_kept_in_the_order_of_asking(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_many_at_once_are_kept_in_the_order_of_asking(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """The first to be asked ends last; an equal request plays in that order."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         slow = threading.Thread(target=ask, args=(recorder.port, {**ASKED, "model": "gpt-4o-mini?first-delay=0.3"}))
         slow.start()
         eventually(lambda: gateway.requests)
@@ -204,9 +204,9 @@ def test_many_at_once_are_kept_in_the_order_of_asking(gateway: ReplayServer, tmp
     assert models == ["gpt-4o-mini?first-delay=0.3", "gpt-4o-mini"]
 
 
-def test_what_is_sent_reaches_the_gateway(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_what_is_sent_reaches_the_gateway(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """With its key and its own headers; a compressed answer is not asked for."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         ask(recorder.port, ASKED, **{"x-mine": "1", "accept-encoding": "gzip", "connection": "close"})
     received = gateway.requests[0]
 
@@ -218,16 +218,16 @@ def test_what_is_sent_reaches_the_gateway(gateway: ReplayServer, tmp_path: Path,
     assert "connection" not in received.headers
 
 
-def test_a_gateway_that_cannot_be_reached_is_a_502(tmp_path: Path, told: Told) -> None:
+def test_a_gateway_that_cannot_be_reached_is_a_502(tmp_path: Path, lines: Lines) -> None:
     """With its name and the cause; nothing is kept, which is said."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with recording(tmp_path / "mine", f"http://127.0.0.1:{port}/v1", told) as recorder:
+    with recording(tmp_path / "mine", f"http://127.0.0.1:{port}/v1", lines) as recorder:
         reply = ask(recorder.port, ASKED)
 
     assert reply.status == 502
     assert reply.error["message"] == f"127.0.0.1:{port} did not answer: ConnectionRefusedError: Connection refused"
-    assert told == ["POST /v1/chat/completions gpt-4o-mini: not kept, for there was no answer"]
+    assert lines == ["POST /v1/chat/completions gpt-4o-mini: not kept, for there was no answer"]
     assert not (tmp_path / "mine").exists()
 
 
@@ -255,27 +255,27 @@ def answering(head: bytes, body: bytes) -> Iterator[str]:
         (b"content-type: application/json\r\ncontent-encoding: br", "the body is compressed by br"),
     ],
 )
-def test_what_cannot_be_kept_is_said(head: bytes, why: str, tmp_path: Path, told: Told) -> None:
+def test_what_cannot_be_kept_is_said(head: bytes, why: str, tmp_path: Path, lines: Lines) -> None:
     """A cassette would hold something else."""
-    with answering(head, b'{"a":1}') as upstream, recording(tmp_path / "mine", upstream, told) as recorder:
+    with answering(head, b'{"a":1}') as upstream, recording(tmp_path / "mine", upstream, lines) as recorder:
         try:
             ask(recorder.port, ASKED)
         except http.client.HTTPException:
             assert b"content-length" in head  # the client sees the cut too
-        told.wait_for(1)
+        lines.wait_for(1)
 
-    assert why in told[0]
+    assert why in lines[0]
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_base_path_other_than_v1_is_that_of_the_gateway(tmp_path: Path, told: Told) -> None:
+def test_a_base_path_other_than_v1_is_that_of_the_gateway(tmp_path: Path, lines: Lines) -> None:
     """The replay serves it where its clients look for it."""
     path = cassette_file(
         tmp_path / "a.yaml", interaction(chat(), completion("Hi"), path="/api/openai/chat/completions")
     )
     with (
         ReplayServer(path) as gateway,
-        recording(tmp_path / "mine", f"http://127.0.0.1:{gateway.port}/api/openai/", told) as recorder,
+        recording(tmp_path / "mine", f"http://127.0.0.1:{gateway.port}/api/openai/", lines) as recorder,
     ):
         ask(recorder.port, chat(), path=f"{CHAT}?api-version=2&api_key=abc")
     kept = kept_in(*files_in(tmp_path / "mine"))
@@ -289,9 +289,9 @@ def test_a_base_path_other_than_v1_is_that_of_the_gateway(tmp_path: Path, told: 
 # What a cassette holds
 
 
-def test_no_key_is_kept(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_no_key_is_kept(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """In no header and no body, whole, shortened or hashed; of headers those that somebody reads."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         ask(recorder.port, chat("Wrong?", user=KEY), cookie="session=1")
         ask(recorder.port, chat("Wrong?"), **{"x-api-key": "another-secret"})
     text = "".join(path.read_text("utf-8") for path in files_in(tmp_path / "mine"))
@@ -317,9 +317,9 @@ def test_keys_are_taken_out_wherever_they_stand() -> None:
     assert scrubber.uri(f"https://me:pw@host/v1?key=1&a=2&b={KEY}#x") == "https://host/v1?a=2&b=[key]"
 
 
-def test_a_cassette_can_be_read_by_people(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_a_cassette_can_be_read_by_people(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """Named by its number and the prompt; the body is laid out, and the times are on one line."""
-    with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         ask(recorder.port, chat("What is the time?", stream=True))
         ask(recorder.port, None, method="GET", path="/v1/models")
     first, second = files_in(tmp_path / "mine")
@@ -336,9 +336,9 @@ def test_each_event_of_a_cassette_is_a_line() -> None:
     assert dumped == "string: |+\n  data: 1\n\n  data: 👋🏽\n\n...\n"
 
 
-def test_a_path_that_ends_in_yaml_is_one_file(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_a_path_that_ends_in_yaml_is_one_file(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """For vcrpy, which wants one for each test."""
-    with recording(tmp_path / "mine.yaml", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine.yaml", gateway.base_url, lines) as recorder:
         for body in (ASKED, chat("Whole?")):
             ask(recorder.port, body)
     with ReplayServer(tmp_path / "mine.yaml") as replay:
@@ -347,10 +347,10 @@ def test_a_path_that_ends_in_yaml_is_one_file(gateway: ReplayServer, tmp_path: P
     assert len(yaml.safe_load((tmp_path / "mine.yaml").read_text("utf-8"))["interactions"]) == 2
 
 
-def test_nothing_is_overwritten(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_nothing_is_overwritten(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """In a folder the numbers go on; a file that is there is refused."""
     for _ in range(2):
-        with recording(tmp_path / "mine", gateway.base_url, told) as recorder:
+        with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
             ask(recorder.port, ASKED)
     (tmp_path / "mine.yaml").write_text("mine")
     with pytest.raises(ValueError, match=r"mine\.yaml: there is such a file already"):
@@ -359,9 +359,9 @@ def test_nothing_is_overwritten(gateway: ReplayServer, tmp_path: Path, told: Tol
     assert [path.name[:4] for path in files_in(tmp_path / "mine")] == ["0001", "0002"]
 
 
-def test_vcrpy_plays_a_recorded_cassette(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_vcrpy_plays_a_recorded_cassette(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """The same request to the recorded address gets the same bytes."""
-    with recording(tmp_path / "mine.yaml", gateway.base_url, told) as recorder:
+    with recording(tmp_path / "mine.yaml", gateway.base_url, lines) as recorder:
         ask(recorder.port, ASKED)
     matching = ("method", "scheme", "host", "port", "path", "query", "body")
     with vcr.use_cassette(str(tmp_path / "mine.yaml"), record_mode="none", match_on=matching) as played:
@@ -410,10 +410,10 @@ def test_a_whole_answer_has_the_time_of_its_last_byte() -> None:
     assert recorded([b"{", b"}"], itertools.count(1.0), content_type="application/json") == [1.0, 3.0]
 
 
-def test_the_recorded_pace_is_played(gateway: ReplayServer, tmp_path: Path, told: Told) -> None:
+def test_the_recorded_pace_is_played(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
     """A clock that goes on by one second at each look: so are the times of the reads, and the waits of the replay."""
     clock = itertools.count(100.0)
-    with recording(tmp_path / "mine", gateway.base_url, told, clock=lambda: next(clock)) as recorder:
+    with recording(tmp_path / "mine", gateway.base_url, lines, clock=lambda: next(clock)) as recorder:
         ask(recorder.port, {**ASKED, "model": "gpt-4o-mini?delay=0.05"})
     times = kept_in(*files_in(tmp_path / "mine"))["replay"]["times"]
 

@@ -16,9 +16,9 @@ from tensorloop_stream._chat.accumulator import ChatAccumulator
 from tensorloop_stream._errors import StreamDecodeError
 from tensorloop_stream._sse import SSEDecoder
 
-# Reads that are no further apart belong to one burst: they came together, and were only read one by one.
+# Reads that are no further apart belong to one burst: they arrived together, and were read one by one.
 _TOGETHER = 0.003
-# A proxy that buffers hands on so many events at once, and so few bursts that each has several events.
+# A proxy that buffers sends this many events at once, in so few bursts that each has several events.
 _BURST = 8
 _EVENTS_PER_BURST = 4
 # A stream that is over so soon shows nothing: a fast model looks like a slow buffer.
@@ -60,13 +60,13 @@ class Observed:
 
     @property
     def comments(self) -> int:
-        """How many lines are comments, which keep a connection alive."""
+        """The number of comments, which keep a connection alive."""
         lines = b"".join(data for _, data in self.reads).splitlines()
         return sum(line.startswith(b":") for line in lines)
 
     @cached_property
     def bursts(self) -> list[int]:
-        """How many events came together, for each time that some came."""
+        """The sizes of the bursts in which the events arrived."""
         sizes: list[int] = []
         began = float("-inf")
         for at, _ in self.events:
@@ -93,7 +93,7 @@ def findings_of(stream: Observed, model: str) -> Iterator[Finding]:
         return
     if not events:
         why = "" if stream.cut is None else f": {stream.cut}"
-        yield Finding("stream", f"no event came{why}", is_problem=True)
+        yield Finding("stream", f"no event arrived{why}", is_problem=True)
         return
     yield _pace(stream)
     yield _delivery(stream)
@@ -117,8 +117,10 @@ def _delivery(stream: Observed) -> Finding:
     if bursts * _EVENTS_PER_BURST > events or max(stream.bursts) < _BURST:
         return Finding("delivery", "each event comes when it is made")
     if stream.events[-1][0] < _TOO_FAST:
-        return Finding("delivery", "not known: the whole answer came at once, and too soon to tell a buffer from speed")
-    text = f"collapsed: {events} events came in {bursts} burst{'' if bursts == 1 else 's'}: {_WAY_OUT}"
+        return Finding(
+            "delivery", "not known: the whole answer arrived at once, and too soon to tell a buffer from speed"
+        )
+    text = f"collapsed: {events} events arrived in {bursts} burst{'' if bursts == 1 else 's'}: {_WAY_OUT}"
     return Finding("delivery", text, is_problem=True)
 
 

@@ -41,7 +41,7 @@ class Answer:
     body: bytes = b""
     frames: tuple[Frame, ...] | None = None
     times: tuple[float, ...] | None = None
-    """If recorded: when the headers came, and then each frame, in seconds since the request."""
+    """The recorded times of the headers and of each frame, in seconds since the request."""
     is_cut: bool = False
     """Whether the connection was cut after the last frame."""
 

@@ -27,7 +27,7 @@ def canonical(value: Any) -> str:
 
 
 def is_streamed(body: Any) -> bool:
-    """Tell whether a request asks for an event stream."""
+    """Return whether a request asks for an event stream."""
     return isinstance(body, dict) and body.get("stream") is True
 
 

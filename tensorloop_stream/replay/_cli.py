@@ -50,7 +50,7 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
         strict=strict,
         fallback=options["fallback"],
         ignore=options["ignore"],
-        tell=None if strict else _teller("replay"),
+        report=None if strict or options["quiet"] else _reporter("replay"),
         **_faults(options),
     )
     with _listening(server):
@@ -67,10 +67,10 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
         wrong = options["cassettes"] or [f"--{name}" for name in given] or ["--strict"]
         raise ValueError(f"--record only passes requests on, and takes no {wrong[0]}")
     upstream = options["upstream"] or os.environ.get("TENSORLOOP_BASE_URL", "").strip() or SERVICE
-    tell = _teller("record")
-    server = RecordingServer(options["record"], upstream, port=options["port"], cors=options["cors"], tell=tell)
+    report = _reporter("record")
+    server = RecordingServer(options["record"], upstream, port=options["port"], cors=options["cors"], report=report)
     if server.files.earlier:
-        tell(f"{options['record']} holds cassettes already: for an equal request, the older one is played first")
+        report(f"{options['record']} holds cassettes already: for an equal request, the older one is played first")
     with _listening(server):
         if command is None:
             status = _serve(f"Recording {upstream}", {"BASE_URL": server.base_url}, [])
@@ -78,7 +78,7 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
             # Its key is its own, from wherever it has it: the recorder passes it on.
             status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
     count = server.files.count
-    tell(f"{count} exchange{'' if count == 1 else 's'} kept; to play: {PROGRAM} {options['record']} -- COMMAND")
+    report(f"{count} exchange{'' if count == 1 else 's'} kept; to play: {PROGRAM} {options['record']} -- COMMAND")
     return status
 
 
@@ -98,12 +98,12 @@ def _listening(server: ReplayServer | RecordingServer) -> Iterator[None]:
         yield
 
 
-def _teller(who: str) -> Callable[[str], None]:
-    def tell(line: str) -> None:
+def _reporter(who: str) -> Callable[[str], None]:
+    def report(line: str) -> None:
         sys.stderr.write(f"{who}: {line}\n")
         sys.stderr.flush()
 
-    return tell
+    return report
 
 
 def _faults(options: dict[str, Any]) -> FaultOptions:

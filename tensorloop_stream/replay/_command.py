@@ -19,7 +19,7 @@ class CannotRunError(Exception):
 
 
 def is_test_run(command: Sequence[str]) -> bool:
-    """Tell whether a command runs pytest: by its name, as a module of Python, or through another program."""
+    """Return whether a command runs pytest: by its name, as a module of Python, or through another program."""
     return any(PurePath(word).name.lower().removesuffix(".exe") in _TEST_RUNNERS for word in command)
 
 

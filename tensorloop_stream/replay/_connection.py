@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
         # Whatever ends the task, the client is not left waiting.
         self.transport.close()
         if not task.cancelled() and (error := task.exception()) is not None:
-            context = {"message": "a bug in the replay: a request was not answered", "exception": error}
+            context = {"message": "the replay failed to answer a request", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
     def data_received(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(_LAST_WORDS)
 
     async def _answer_next(self) -> bool:
-        """Answer one request; tell whether another may follow."""
+        """Answer one request; return whether another may follow."""
         while (request := self._parser.next_request()) is None:
             if self._parser.take_continue():
                 self.transport.write(CONTINUE)

@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="answer 404 to what was not recorded (default: in front of pytest)",
     )
+    made.add_argument("--quiet", action="store_true", help="write no line about each request to stderr")
     made.add_argument(
         "--fallback",
         metavar="CASSETTE",

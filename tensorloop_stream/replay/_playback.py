@@ -24,7 +24,7 @@ class Playback:
     """Whether a request that nobody recorded gets a 404 rather than the answer to another one."""
     fallback: Recordings | None = None
     """What answers such a request in any case."""
-    tell: Callable[[str], None] | None = None
+    report: Callable[[str], None] | None = None
     """Is called with a line about each request and its answer."""
     unmatched: list[str] = field(default_factory=list)
     _played: Counter[tuple[int, ...]] = field(default_factory=Counter)
@@ -34,9 +34,9 @@ class Playback:
         """Return the answer to a request, and the faults that it is to suffer."""
         request = exchange.request
         answer, faults, source = self._choose(request, exchange.problem)
-        if self.tell is not None:
+        if self.report is not None:
             model = request.body.get("model") if isinstance(request.body, dict) else None
-            self.tell(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
+            self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
         return answer, faults
 
     def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:

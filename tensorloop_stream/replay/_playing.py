@@ -20,7 +20,7 @@ class Player:
     playback: Playback
 
     async def respond(self, connection: Connection, exchange: Exchange, request: Request) -> bool:
-        """Answer a request; tell whether the connection is whole afterwards."""
+        """Answer a request; return whether the connection is whole afterwards."""
         answer, faults = self.playback.choose(exchange)
         pace = Pace.of(answer, faults)
         if answer.frames is None or request.method == "HEAD":
@@ -43,7 +43,7 @@ class _Stream:
     pace: Pace
 
     async def play(self) -> bool:
-        """Send the head and the events; tell whether the connection is whole afterwards."""
+        """Send the head and the events; return whether the connection is whole afterwards."""
         answer, faults = self.answer, self.faults
         headers = answer.headers
         early = bool(faults.first_delay and faults.ping)
@@ -61,7 +61,7 @@ class _Stream:
         return await self._send_events(asked)
 
     async def _send_events(self, asked: float) -> bool:
-        """Send the events of what was asked at a time; tell whether the connection is whole afterwards."""
+        """Send the events of what was asked at a time; return whether the connection is whole afterwards."""
         exchange, faults, frames = self.exchange, self.faults, self.answer.frames or ()
         allowed, sent = faults.events_allowed, 0
         for frame in frames:

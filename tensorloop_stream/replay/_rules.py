@@ -43,7 +43,7 @@ class Rule:
         return body
 
     def accepts(self, sent: Any, recorded: Any) -> bool:
-        """Tell whether the fields and patterns of a loose rule fit a request; whether it is streamed always counts."""
+        """Return whether a request fits the fields and patterns of a loose rule; `stream` always counts."""
         sent, recorded = self.counted(sent), self.counted(recorded)
         same = is_streamed(sent) == is_streamed(recorded) and all(
             [canonical(value) for value in values_at(sent, path)]

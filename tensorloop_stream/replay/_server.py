@@ -34,7 +34,7 @@ class ReplayServer:
     `ignore` lists fields that do not count in a comparison: `["messages.0", "temperature"]`. `match` lists the only
     fields that count, `["model", "messages.-1.content"]`, or gives a regular expression for each:
     `{"messages.-1.content": "(?i)weather"}`. A cassette may have its own `ignore` and `match` under the key `replay`,
-    at its top or in an interaction. `tell` is called with a line about each request and its answer.
+    at its top or in an interaction. `report` is called with a line about each request and its answer.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
@@ -50,7 +50,7 @@ class ReplayServer:
         fallback: Paths = (),
         ignore: Iterable[str] = (),
         match: Iterable[str] | Mapping[str, str] = (),
-        tell: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
         **faults: Unpack[FaultOptions],
     ) -> None:
         if cors is not None and not _ORIGIN.fullmatch(cors):
@@ -59,7 +59,9 @@ class ReplayServer:
         others = read_cassettes(fallback)
         if strict and not recordings.interactions and not others.interactions:
             raise ValueError("no cassette was given")
-        self._playback = Playback(recordings, faults_of(faults), strict, others if others.interactions else None, tell)
+        self._playback = Playback(
+            recordings, faults_of(faults), strict, others if others.interactions else None, report
+        )
         self._asked_port = port
         self._cors = cors
         self._log = Log()

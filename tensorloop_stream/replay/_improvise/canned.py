@@ -42,7 +42,7 @@ def _text(request: ChatRequest, number: int) -> str:
     what = f"the result of {_called(request)}" if request.has_tool_results else "your message"
     count = len(request.messages)
     messages = f"{count} message{'s' if count > 1 else ''}{_attachments(request)}"
-    return f"This is a canned answer{which}: no model has read {what}{quoted} ({messages} came in). {_HOW}"
+    return f"This is a canned answer{which}: no model has read {what}{quoted} ({messages} arrived). {_HOW}"
 
 
 def _attachments(request: ChatRequest) -> str:
@@ -51,7 +51,7 @@ def _attachments(request: ChatRequest) -> str:
 
 
 def _called(request: ChatRequest) -> str:
-    """Return the name of the tool whose result came last."""
+    """Return the name of the tool that gave the last result."""
     asked = request.messages[-1].get("tool_call_id")
     for message in request.messages:
         calls = message.get("tool_calls")

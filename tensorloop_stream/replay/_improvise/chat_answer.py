@@ -10,7 +10,7 @@ from typing import Any
 from tensorloop_stream.replay._answers import Answer, Frame, json_answer
 
 from .chat_request import ChatRequest, text_in
-from .choices import Call, Choice, pieces_of
+from .choices import Call, Choice, tokens_in
 
 _STREAM_HEADERS = (("content-type", "text/event-stream; charset=utf-8"),)
 _DONE = Frame(b"data: [DONE]\n\n", is_event=True)
@@ -44,9 +44,9 @@ def chat_answer(request: ChatRequest, choices: Sequence[Choice]) -> Answer:
 
 def usage_of(request: ChatRequest, choices: Sequence[Choice]) -> dict[str, int]:
     """Estimate the tokens of a request and its answer."""
-    prompt = sum(len(pieces_of(text_in(message))) + _AROUND_A_MESSAGE for message in request.messages)
+    prompt = sum(len(tokens_in(text_in(message))) + _AROUND_A_MESSAGE for message in request.messages)
     answered = sum(
-        len(pieces_of(text))
+        len(tokens_in(text))
         for choice in choices
         for text in (choice.reasoning, choice.refusal, choice.text, *(call.arguments for call in choice.calls))
     )
@@ -66,7 +66,7 @@ def _whole(request: ChatRequest, index: int, choice: Choice) -> dict[str, Any]:
         message["reasoning_content"] = choice.reasoning
     if choice.calls:
         message["tool_calls"] = [_call(call, call.arguments) for call in choice.calls]
-    logprobs = _logprobs(request, pieces_of(choice.text)) if request.logprobs else None
+    logprobs = _logprobs(request, tokens_in(choice.text)) if request.logprobs else None
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": choice.finish_reason}
 
 
@@ -75,14 +75,14 @@ def _parts(request: ChatRequest, index: int, choice: Choice) -> Iterator[dict[st
     first = {"role": "assistant"} if choice.calls else {"role": "assistant", "content": ""}
     yield {"index": index, "delta": first, "finish_reason": None}
     for name, text in (("reasoning_content", choice.reasoning), ("refusal", choice.refusal)):
-        for piece in pieces_of(text):
-            yield {"index": index, "delta": {name: piece}, "finish_reason": None}
-    for piece in pieces_of(choice.text):
-        logprobs = {"logprobs": _logprobs(request, [piece])} if request.logprobs else {}
-        yield {"index": index, "delta": {"content": piece}, **logprobs, "finish_reason": None}
+        for token in tokens_in(text):
+            yield {"index": index, "delta": {name: token}, "finish_reason": None}
+    for token in tokens_in(choice.text):
+        logprobs = {"logprobs": _logprobs(request, [token])} if request.logprobs else {}
+        yield {"index": index, "delta": {"content": token}, **logprobs, "finish_reason": None}
     for number, call in enumerate(choice.calls):
         deltas = [_call(call, "")]
-        deltas += [{call.kind: {_arguments(call): piece}} for piece in pieces_of(call.arguments)]
+        deltas += [{call.kind: {_arguments(call): token}} for token in tokens_in(call.arguments)]
         for delta in deltas:
             yield {"index": index, "delta": {"tool_calls": [{"index": number, **delta}]}, "finish_reason": None}
     yield {"index": index, "delta": {}, "finish_reason": choice.finish_reason}
@@ -97,6 +97,6 @@ def _arguments(call: Call) -> str:
     return "input" if call.kind == "custom" else "arguments"
 
 
-def _logprobs(request: ChatRequest, pieces: list[str]) -> dict[str, Any]:
-    tokens = [{"token": piece, "logprob": -0.1, "bytes": list(piece.encode(errors="replace"))} for piece in pieces]
-    return {"content": [{**token, "top_logprobs": [token][: request.top_logprobs]} for token in tokens]}
+def _logprobs(request: ChatRequest, tokens: list[str]) -> dict[str, Any]:
+    entries = [{"token": token, "logprob": -0.1, "bytes": list(token.encode(errors="replace"))} for token in tokens]
+    return {"content": [{**entry, "top_logprobs": [entry][: request.top_logprobs]} for entry in entries]}

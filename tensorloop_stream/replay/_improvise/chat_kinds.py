@@ -39,7 +39,7 @@ def kind_of(request: ChatRequest) -> Kind:
 
 
 def serves(choices: Sequence[Choice], request: ChatRequest) -> bool:
-    """Tell whether recorded choices are what a request may be answered with."""
+    """Return whether recorded choices are what a request may be answered with."""
     return len(choices) == request.n and all(_serves(choice, request) for choice in choices)
 
 

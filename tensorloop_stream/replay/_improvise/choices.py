@@ -33,7 +33,7 @@ class Choice:
     reasoning: str = ""
 
 
-def pieces_of(text: str) -> list[str]:
+def tokens_in(text: str) -> list[str]:
     """Split a text into parts of the size of tokens."""
     return _PIECE.findall(text)
 
@@ -48,10 +48,10 @@ def limited(choice: Choice, stop: tuple[str, ...], max_tokens: int | None) -> Ch
     left, is_cut = max_tokens, False
     texts = [choice.reasoning, choice.refusal, choice.text, *(call.arguments for call in choice.calls)]
     for number, text in enumerate(texts):
-        pieces = pieces_of(text)
-        is_cut |= len(pieces) > left
-        texts[number] = "".join(pieces[:left])
-        left -= len(pieces[:left])
+        tokens = tokens_in(text)
+        is_cut |= len(tokens) > left
+        texts[number] = "".join(tokens[:left])
+        left -= len(tokens[:left])
     if not is_cut:
         return choice
     reasoning, refusal, text, *arguments = texts
@@ -112,7 +112,7 @@ def _calls(value: Any) -> Iterator[Call]:
 
 
 def _merge(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
-    """Add a chunk's part of a choice to what came before it."""
+    """Add a chunk's part of a choice to the chunks before it."""
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     delta = part.get("delta") or {}
     for name in ("content", "refusal", "reasoning_content"):

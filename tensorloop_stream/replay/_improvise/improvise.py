@@ -97,20 +97,20 @@ def _nearest_chat(recordings: Recordings, kind: Kind, request: ChatRequest, body
 
 def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised | None:
     asked = response_kind_of(body)
-    alike = [
+    serving = [
         each
         for each in recordings.at(_POST, _RESPONSES)
         if (kind := response_kind_of(each.body))[1:] == asked[1:] and kind.stream >= asked.stream
         if response_serves(each.answer, body)
     ]
-    if not alike:
+    if not serving:
         why = (
             "no answer of the Responses API is recorded for a request of this kind, and the replay makes up chat "
             "completions alone: record one with --record, or ask for a chat completion"
         )
         return Improvised(error_answer(404, why), f"404: {why}")
-    same_form = [each for each in alike if (each.answer.frames is not None) == asked.stream]
-    nearest, differences = nearest_of(same_form or alike, body)
+    same_form = [each for each in serving if (each.answer.frames is not None) == asked.stream]
+    nearest, differences = nearest_of(same_form or serving, body)
     # Every streamed answer ends with the whole one.
     answer = nearest.answer if same_form else json_answer(200, whole_response(nearest.answer))
     return Improvised(

@@ -33,7 +33,7 @@ def response_kind_of(body: Any) -> ResponseKind:
 
 
 def response_serves(answer: Answer, body: Mapping[str, Any]) -> bool:
-    """Tell whether a recorded answer is what a request may be answered with."""
+    """Return whether a recorded answer is what a request may be answered with."""
     try:
         response = whole_response(answer)
     except ValueError:

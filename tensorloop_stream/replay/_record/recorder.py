@@ -27,11 +27,11 @@ class Recorder:
 
     upstream: Upstream
     files: CassetteFiles
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
 
     async def respond(self, connection: Connection, exchange: Exchange, request: Request) -> bool:
-        """Answer one request; tell whether the connection is whole afterwards."""
+        """Answer one request; return whether the connection is whole afterwards."""
         number = self.files.next_number()
         recording = Recording(request, self.upstream.url_of(request), self.clock())
         call = self.upstream.call(request)
@@ -92,17 +92,17 @@ class Recorder:
         model = asked.body.get("model") if isinstance(asked.body, dict) else None
         what = f"{asked.method} {asked.path}{f' {model}' if model else ''}"
         if not recording.status:
-            self.tell(f"{what}: not kept, for there was no answer")
+            self.report(f"{what}: not kept, for there was no answer")
             return
         words = first_words(asked.body) or asked.path.rpartition("/")[2]
-        came = f"{recording.events} events" if recording.is_stream else f"{recording.status}"
+        answer = f"{recording.events} events" if recording.is_stream else f"{recording.status}"
         cut = ", cut," if recording.is_cut else ""
         try:
             path = self.files.keep(number, words, recording.interaction())
         except (NotKeptError, OSError) as error:
-            self.tell(f"{what}: {came}{cut} not kept: {error}")
+            self.report(f"{what}: {answer}{cut} not kept: {error}")
         else:
-            self.tell(f"{what}: {came}{cut} in {recording.duration:.2f} s, kept in {path}")
+            self.report(f"{what}: {answer}{cut} in {recording.duration:.2f} s, kept in {path}")
 
 
 class RecordingServer:
@@ -115,11 +115,11 @@ class RecordingServer:
         *,
         port: int = 0,
         cors: str | None = None,
-        tell: Callable[[str], None] = print,
+        report: Callable[[str], None] = print,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.files = CassetteFiles(path)
-        self._recorder = Recorder(Upstream.at(upstream), self.files, tell, clock)
+        self._recorder = Recorder(Upstream.at(upstream), self.files, report, clock)
         self._log = Log()
         self._cors = cors
         self._asked_port = port

@@ -40,7 +40,7 @@ class Recording:
         self.status, self.reason, self.headers, self._answered = status, reason, headers, now
 
     def add(self, data: bytes, now: float) -> None:
-        """Take what came in one read."""
+        """Take the bytes of one read."""
         self._body += data
         self._reads.append((len(self._body), now))
 
@@ -63,7 +63,7 @@ class Recording:
 
     @property
     def events(self) -> int:
-        """How many events came."""
+        """The number of events so far."""
         return sum(frame.is_event for frame in frames_of(bytes(self._body))) if self.is_stream else 0
 
     @property
@@ -100,7 +100,7 @@ class Recording:
         }
 
     def _times(self, body: bytes) -> list[float]:
-        """Return when the headers came, and then each event; an event came with the read that has its last byte."""
+        """Return the times of the headers and of each event: that of the read with its last byte."""
         times, end, reads = [self._answered], 0, iter(self._reads)
         read, now = next(reads, (0, self._answered))
         for size in [len(frame.data) for frame in frames_of(body)] if self.is_stream else [len(body)]:

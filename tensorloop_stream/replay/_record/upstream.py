@@ -18,7 +18,7 @@ from tensorloop_stream.replay._http import Request
 _LOCAL_BASE = "/v1"
 _CONNECT_TIMEOUT = 15.0
 _READ = 65536
-# Of one connection, not of the exchange (RFC 9110, 7.6.1); and what is settled for each connection anew.
+# Of one connection, not of the exchange (RFC 9110, 7.6.1); and what each connection settles for itself.
 _OF_A_CONNECTION = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
     *("transfer-encoding", "upgrade", "host", "content-length", "accept-encoding", "expect"),
@@ -115,7 +115,7 @@ class UpstreamCall:
         self._socket.settimeout(None)
 
     def read(self) -> bytes:
-        """Return what has come, once something has; nothing at the end. Raises `CutError`."""
+        """Return the next bytes as soon as there are any; nothing at the end. Raises `CutError`."""
         assert self._response is not None
         try:
             data = self._response.read1(_READ)

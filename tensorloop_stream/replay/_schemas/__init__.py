@@ -1,1 +1,1 @@
-"""JSON schemas: whether a value fits one, and making up a value that does."""
+"""JSON schemas: check a value, and make up one that fits."""

@@ -1,4 +1,4 @@
-"""Tell whether a value fits a JSON schema, as far as APIs of language models use schemas. No I/O."""
+"""Check values against JSON schemas, as far as APIs of language models use schemas. No I/O."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +47,7 @@ def resolve(schema: Any, root: Any) -> Any:
 
 
 def is_type(value: Any, name: str) -> bool:
-    """Tell whether a value has a type of JSON Schema."""
+    """Return whether a value has a type of JSON Schema."""
     if isinstance(value, bool):
         return name == "boolean"
     if name == "integer" and isinstance(value, float):
@@ -56,7 +56,7 @@ def is_type(value: Any, name: str) -> bool:
 
 
 def fits(schema: Any, value: Any) -> bool:
-    """Tell whether a value fits a schema; keywords that are not known here allow everything."""
+    """Return whether a value fits a schema; keywords that are not known here allow everything."""
     return _fits(schema, value, schema, 0)
 
 

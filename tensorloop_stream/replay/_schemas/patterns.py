@@ -42,7 +42,7 @@ def _of_set(members: Any) -> str:
 
 
 def _holds(kind: object, value: Any, character: str) -> bool:
-    """Tell whether a member of a set stands for a character."""
+    """Return whether a member of a set stands for a character."""
     if str(kind) == "RANGE":
         return bool(value[0] <= ord(character) <= value[1])
     if str(kind) == "LITERAL":
