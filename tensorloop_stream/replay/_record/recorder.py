@@ -95,7 +95,8 @@ class Recorder:
             self.report(f"{what}: not kept, for there was no answer")
             return
         words = first_words(asked.body) or asked.path.rpartition("/")[2]
-        answer = f"{recording.events} events" if recording.is_stream else f"{recording.status}"
+        count = recording.events
+        answer = f"{count} event{'' if count == 1 else 's'}" if recording.is_stream else f"{recording.status}"
         cut = ", cut," if recording.is_cut else ""
         try:
             path = self.files.keep(number, words, recording.interaction())
