@@ -40,6 +40,10 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes = b""
     frames: tuple[Frame, ...] | None = None
+    times: tuple[float, ...] | None = None
+    """The recorded times of the headers and of each frame, in seconds since the request."""
+    is_cut: bool = False
+    """Whether the connection was cut after the last frame."""
 
 
 def frames_of(body: bytes) -> Iterable[Frame]:
@@ -49,6 +53,12 @@ def frames_of(body: bytes) -> Iterable[Frame]:
         if data := body[start:end]:
             yield Frame(data, is_event=_DATA_LINE.search(data) is not None)
         start = end
+
+
+def data_of(frame: bytes) -> bytes:
+    """Return the data of an event, its lines joined; empty for a comment."""
+    lines = [line[5:].removeprefix(b" ") for line in _LINE_END.split(frame) if line.startswith(b"data:")]
+    return b"\n".join(lines)
 
 
 def with_crlf(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Cassettes of vcrpy (YAML, version 1): files to interactions."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -8,8 +9,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._answers import Answer, frames_of
+from ._bodies import read_body
 from ._http import reason_of
-from ._matching import Interaction, Recordings, read_body
+from ._matching import Interaction, Recordings
+from ._replay_key import read_replay_key
+from ._rules import EXACT, Rule
 
 # Said anew by the server, which frames the answer itself (RFC 9110, 7.6.1) and decides who may read it.
 _OF_THE_SERVER = re.compile(
@@ -21,15 +25,15 @@ _OF_THE_SERVER = re.compile(
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-def read_cassettes(paths: Paths) -> Recordings:
-    """Read cassette files, and folders of them, in the order of their names.
+def read_cassettes(paths: Paths, general: Rule = EXACT) -> Recordings:
+    """Read cassette files, and folders of them, in the order of their names; a general rule completes theirs.
 
     Raises `ValueError` with one line that names the file and what is wrong, and `ModuleNotFoundError`
     without PyYAML.
     """
     each = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    _require(bool(each), "no cassette was given")
-    return Recordings(interaction for path in each for file in _files(Path(path)) for interaction in _read(file))
+    files = [file for path in each for file in _files(Path(path))]
+    return Recordings(interaction for file in files for interaction in _read(file, general))
 
 
 def _files(path: Path) -> list[Path]:
@@ -41,7 +45,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> Iterator[Interaction]:
+def _read(file: Path, general: Rule) -> Iterator[Interaction]:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -53,22 +57,32 @@ def _read(file: Path) -> Iterator[Interaction]:
     _require(version is not None, f"{file}: it does not say version: 1, as the cassettes of vcrpy do")
     _require(version == 1, f"{file}: a cassette of version {version}, not 1")
     _require(bool(interactions), f"{file}: no interaction was recorded")
+    try:
+        general = read_replay_key(cassette.get("replay"), of_file=True).rule.over(general)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     for number, recorded in enumerate(interactions, 1):
         try:
-            yield _interaction(str(file), recorded)
+            yield _interaction(str(file), recorded, general)
         except ValueError as error:
             raise ValueError(f"{file}: interaction {number}: {error}") from None
 
 
-def _load_yaml(file: Path, data: bytes) -> Any:
+def load_yaml_module() -> Any:
+    """Return the module `yaml`; raises `ModuleNotFoundError` that names the extra it belongs to."""
     try:
         import yaml  # noqa: PLC0415  # an extra: without it there should be one sentence, no traceback
     except ModuleNotFoundError:
         message = 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'
         raise ModuleNotFoundError(message, name="yaml") from None
+    return yaml
+
+
+def _load_yaml(file: Path, data: bytes) -> Any:
+    yaml = load_yaml_module()
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(data, Loader=loader)  # noqa: S506  # both are safe loaders
+        return yaml.load(data, Loader=loader)  # both are safe loaders
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ValueError(f"{file}: not YAML{line}: {error.problem}") from None
@@ -76,7 +90,7 @@ def _load_yaml(file: Path, data: bytes) -> Any:
         raise ValueError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def _interaction(file: str, recorded: Any) -> Interaction:
+def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
     method, uri = (_text(recorded, "request", name) for name in ("method", "uri"))
     body = _bytes(_part(recorded, "request", "body"), "request.body")
     try:
@@ -92,7 +106,19 @@ def _interaction(file: str, recorded: Any) -> Interaction:
     reason = message if isinstance(message, str) and message.isprintable() else reason_of(status)
     headers = tuple(_headers(_part(recorded, "response", "headers")))
     content = _bytes(_part(recorded, "response", "body", "string"), "response.body.string")
-    return Interaction(file, method, urlsplit(uri).path or "/", value, _answer(status, reason, headers, content))
+    answer = _answer(status, reason, headers, content)
+    key = read_replay_key(recorded.get("replay"))
+    answer = dataclasses.replace(answer, times=_checked(key.times, answer), is_cut=key.cut)
+    path = key.path or urlsplit(uri).path or "/"
+    return Interaction(file, method, path, value, answer, key.rule.over(general))
+
+
+def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ...] | None:
+    parts = 1 if answer.frames is None else len(answer.frames)
+    if times is not None and len(times) != 1 + parts:
+        what = "the body" if answer.frames is None else f"each of {parts} events and comments"
+        raise ValueError(f"replay.times has {len(times)} numbers, not one for the headers and for {what}")
+    return times
 
 
 def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:

@@ -1,13 +1,11 @@
-"""One client's connection: the only place where a replay waits."""
+"""One client's connection: requests in, answers out, and the moment that the client leaves."""
 
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Iterable
-from math import inf
+from collections.abc import Awaitable, Callable, Iterable
 
-from ._answers import IN_BAND_ERROR, PING, Answer, error_answer, with_crlf
-from ._faults import Faults
+from ._answers import Answer, error_answer
 from ._http import (
     CONTINUE,
     LAST_CHUNK,
@@ -19,7 +17,7 @@ from ._http import (
     chunk,
     response_head,
 )
-from ._playback import Exchange, Playback
+from ._log import Exchange, Log
 
 # How long a client that sent nonsense may still send before the connection is closed under it.
 _LAST_WORDS = 1.0
@@ -29,13 +27,21 @@ class Connection(asyncio.Protocol):
     """Answers the requests of one client in turn and notices at once when it leaves.
 
     A protocol rather than a pair of streams, because it is told of the end of the connection while it is
-    silent itself.
+    silent itself. `respond` sends the answer of each request; it returns whether the connection is whole
+    afterwards, and is cancelled if the client leaves.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, playback: Playback, cors: str | None, on_end: Callable[["Connection"], None]) -> None:
-        self._playback = playback
+    def __init__(
+        self,
+        log: Log,
+        respond: "Callable[[Connection, Exchange, Request], Awaitable[bool]]",
+        cors: str | None,
+        on_end: Callable[["Connection"], None],
+    ) -> None:
+        self._log = log
+        self._respond = respond
         self._cors = cors
         self._on_end = on_end
         self._parser = RequestParser()
@@ -43,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._exchange: Exchange | None = None
+        self._keep = True
         self._in_chunks = True
         self._deaf = False
 
@@ -52,8 +59,14 @@ class Connection(asyncio.Protocol):
         # asyncio's transports set it themselves, but only where asyncio made the listener.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._task = asyncio.get_running_loop().create_task(self._serve())
+        self._task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
         # Whatever ends the task, the client is not left waiting.
-        self._task.add_done_callback(lambda _: transport.close())
+        self.transport.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "the replay failed to answer a request", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
@@ -87,7 +100,7 @@ class Connection(asyncio.Protocol):
 
     def _gone(self) -> None:
         if self._exchange is not None:
-            self._playback.end(self._exchange, left=True)
+            self._log.end(self._exchange, left=True)
             self._exchange = None
         self._task.cancel()
 
@@ -98,118 +111,69 @@ class Connection(asyncio.Protocol):
         except BadRequestError as error:
             # Closed with unread bytes, the connection would be reset and the answer lost.
             self._deaf = True
-            self._send_whole(error_answer(error.status, str(error)), keep=False)
+            self._keep = False
+            self.send_whole(error_answer(error.status, str(error)))
             self.transport.write_eof()
             await asyncio.sleep(_LAST_WORDS)
 
     async def _answer_next(self) -> bool:
-        """Answer one request; tell whether another may follow."""
+        """Answer one request; return whether another may follow."""
         while (request := self._parser.next_request()) is None:
             if self._parser.take_continue():
                 self.transport.write(CONTINUE)
             self._arrived.clear()
             await self._arrived.wait()
-        keep = request.keeps_connection
+        self._keep, self._in_chunks = request.keeps_connection, not request.is_http_1_0
         if request.method in {"GET", "HEAD"} and request.path == "/stats":
-            self._send_whole(self._playback.stats(), keep=keep, bodiless=request.method == "HEAD")
-            return keep
+            self.send_whole(self._log.stats(), bodiless=request.method == "HEAD")
+            return self._keep
         if self._cors is not None and _is_preflight(request):
-            self._send_whole(_preflight_answer(request), keep=keep)
-            return keep
-        self._exchange = exchange = self._playback.begin(request)
-        keep = await self._play(exchange, request, keep=keep)
+            self.send_whole(_preflight_answer(request))
+            return self._keep
+        self._exchange = exchange = self._log.begin(request)
+        is_whole = await self._respond(self, exchange, request)
         self._exchange = None
-        self._playback.end(exchange)
-        return keep
+        self._log.end(exchange)
+        return is_whole and self._keep
 
-    async def _play(self, exchange: Exchange, request: Request, *, keep: bool) -> bool:
-        answer, faults = exchange.answer, exchange.faults
-        if answer.frames is None or request.method == "HEAD":
-            await asyncio.sleep(faults.first_delay)
-            self._send_whole(answer, keep=keep, bodiless=request.method == "HEAD")
-            exchange.complete = True
-            await self._writable.wait()
-            return keep
-        self._in_chunks = not request.is_http_1_0
-        headers = answer.headers
-        if faults.first_delay and faults.ping:
-            # A proxy that must show life before its upstream does knows nothing yet to say about it.
-            headers = tuple(each for each in headers if not each[0].lower().startswith("x-litellm-"))
-        else:
-            await asyncio.sleep(faults.first_delay)
+    async def writable(self) -> None:
+        """Wait until the client has read enough for more to be sent."""
+        await self._writable.wait()
+
+    def send_whole(self, answer: Answer, *, bodiless: bool = False) -> None:
+        """Send an answer that is no stream; without its body for `HEAD`."""
+        length = [] if answer.status in {204, 304} else [("content-length", str(len(answer.body)))]
+        self._send_head(answer.status, answer.reason, [*answer.headers, *length])
+        if length and not bodiless:
+            self.transport.write(answer.body)
+
+    def send_head(self, status: int, reason: str, headers: Iterable[tuple[str, str]]) -> None:
+        """Begin an answer whose body follows by `send`, up to `end` or `cut`."""
         framing = [("transfer-encoding", "chunked")] if self._in_chunks else []
-        self._send_head(answer, [*headers, *framing], keep=keep)
-        if faults.first_delay and faults.ping:
-            await self._pause(faults.first_delay, faults)
-        return await self._stream(exchange) and keep
+        self._send_head(status, reason, [*headers, *framing])
 
-    async def _stream(self, exchange: Exchange) -> bool:
-        """Send the events; tell whether the connection is whole afterwards."""
-        faults, frames = exchange.faults, exchange.answer.frames or ()
-        allowed, sent = faults.events_allowed, 0
-        for frame in frames:
-            if exchange.events == allowed:
-                break
-            if sent:
-                await self._pause(faults.delay, faults)
-            await self._send(frame.data, faults)
-            exchange.events += frame.is_event
-            sent += 1
-        exchange.complete = sent == len(frames)
-        if exchange.events == allowed:
-            if faults.stall_after is not None:
-                await self._pause(inf, faults)
-            if faults.cut_after is not None:
-                self._cut()
-                return False
-            if faults.error_after is not None:
-                await self._pause(faults.delay, faults)
-                await self._send(IN_BAND_ERROR, faults)
-            exchange.complete = True
-        if faults.linger:
-            await self._pause(faults.linger, faults)
+    def send(self, data: bytes) -> None:
+        """Send a part of the body."""
+        self.transport.write(chunk(data) if self._in_chunks else data)
+
+    def end(self) -> None:
+        """End the body."""
         if self._in_chunks:
             self.transport.write(LAST_CHUNK)
-        return True
 
-    async def _pause(self, seconds: float, faults: Faults) -> None:
-        while faults.ping is not None and seconds > faults.ping:
-            await asyncio.sleep(faults.ping)
-            await self._send(PING, faults)
-            seconds -= faults.ping
-        await asyncio.sleep(seconds)
-
-    async def _send(self, data: bytes, faults: Faults) -> None:
-        """Write one event; there is no await behind the last write, so that it counts at once."""
-        if faults.crlf:
-            data = with_crlf(data)
-        size = faults.split or len(data)
-        for start in range(0, len(data), size):
-            if start:
-                await asyncio.sleep(0)
-            await self._writable.wait()
-            piece = data[start : start + size]
-            self.transport.write(chunk(piece) if self._in_chunks else piece)
-
-    def _send_whole(self, answer: Answer, *, keep: bool, bodiless: bool = False) -> None:
-        body = answer.body
-        length = [] if answer.status in {204, 304} else [("content-length", str(len(body)))]
-        self._send_head(answer, [*answer.headers, *length], keep=keep)
-        if length and not bodiless:
-            self.transport.write(body)
-
-    def _send_head(self, answer: Answer, headers: Iterable[tuple[str, str]], *, keep: bool) -> None:
-        added = [] if keep else [("connection", "close")]
-        if self._cors is not None:
-            added += [("access-control-allow-origin", self._cors), ("access-control-expose-headers", "*")]
-        self.transport.write(response_head(answer.status, answer.reason, [*headers, *added]))
-
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Make the body look unfinished once the connection is closed."""
         if self._in_chunks:
             return  # the last chunk is missing, which says it all
         # Without chunks the end of the connection is the end of the body: only a reset shows the cut.
         raw = self.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def _send_head(self, status: int, reason: str, headers: Iterable[tuple[str, str]]) -> None:
+        added = [] if self._keep else [("connection", "close")]
+        if self._cors is not None:
+            added += [("access-control-allow-origin", self._cors), ("access-control-expose-headers", "*")]
+        self.transport.write(response_head(status, reason, [*headers, *added]))
 
 
 def _is_preflight(request: Request) -> bool:

@@ -22,6 +22,7 @@ class _Kind:
 _INFINITE = float("inf")
 _SECONDS = _Kind("S", "a number of seconds, 0 or more", float, lambda value: 0 <= value < _INFINITE)
 _PERIOD = _Kind("S", "a number of seconds above 0", float, lambda value: 0 < value < _INFINITE)
+_FACTOR = _Kind("X", "a number above 0", float, lambda value: 0 < value < _INFINITE)
 _EVENTS = _Kind("N", "a number of events, 0 or more", int, lambda value: value >= 0)
 _BYTES = _Kind("N", "a number of bytes, 1 or more", int, lambda value: value >= 1)
 _TIMES = _Kind("N", "a number of times, 1 or more", int, lambda value: value >= 1)
@@ -83,6 +84,10 @@ class Faults:
         default=None,
         metadata=_is(_TIMES, "fail only the first N times that the same request comes"),
     )
+    speed: float | None = field(
+        default=None,
+        metadata=_is(_FACTOR, "play answers with recorded times X times as fast; delay is for the others"),
+    )
 
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
@@ -106,6 +111,8 @@ class Faults:
     def changed(self, options: Mapping[str, Any]) -> Self:
         """Replace some options; a failure replaces whichever failure there was."""
         faults = self if _FAILURES.isdisjoint(options) else self.without_failure()
+        if "delay" in options:  # the pace that was asked for last
+            faults = dataclasses.replace(faults, speed=None)
         return dataclasses.replace(faults, **options)
 
     def without_failure(self) -> Self:
@@ -136,6 +143,7 @@ class FaultOptions(TypedDict, total=False):
     retry_after: float | None
     error_type: str | None
     fails: int | None
+    speed: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     is_http_1_0: bool
+    query: str = ""
 
     @property
     def keeps_connection(self) -> bool:
@@ -77,7 +78,7 @@ class RequestParser:
         line = yield from self._line()
         if not line:  # RFC 9112, 2.2: an empty line before the request line is ignored
             line = yield from self._line()
-        method, path, is_http_1_0 = _request_line(line)
+        method, path, query, is_http_1_0 = _request_line(line)
         headers: dict[str, str] = {}
         head_size = len(line)
         while line := (yield from self._line()):
@@ -93,7 +94,7 @@ class RequestParser:
         if headers.get("expect", "").lower() == "100-continue" and length != 0 and not self._buffer:
             self._wants_continue = True
         body = yield from self._chunked() if length is None else self._exactly(length)
-        return Request(method, path, headers, body, is_http_1_0)
+        return Request(method, path, headers, body, is_http_1_0, query)
 
     def _line(self) -> Generator[None, None, str]:
         while (end := self._buffer.find(b"\n")) < 0:
@@ -124,28 +125,29 @@ class RequestParser:
         return bytes(body)
 
 
-def _request_line(line: str) -> tuple[str, str, bool]:
+def _request_line(line: str) -> tuple[str, str, str, bool]:
     words = line.split(" ")
     version = _VERSION.fullmatch(words[-1])
     if len(words) != 3 or not _TOKEN.fullmatch(words[0]) or version is None:
         raise BadRequestError(400, f"not a request line: {line[:60]!r}")
     if version[1] != "1":
         raise BadRequestError(505, f"{words[2]} is not spoken here, HTTP/1.1 is")
-    return words[0], _path(words[1]), version[2] == "0"
+    return words[0], *_path_and_query(words[1]), version[2] == "0"
 
 
-def _path(target: str) -> str:
+def _path_and_query(target: str) -> tuple[str, str]:
     if target.startswith("/"):
-        return target.partition("?")[0]
+        path, _, query = target.partition("?")
+        return path, query
     if target == "*":
-        return target
+        return target, ""
     try:
         parts = urlsplit(target)
     except ValueError:
         parts = None
     if parts is None or not parts.netloc:
         raise BadRequestError(400, f"not a request target: {target[:60]!r}")
-    return parts.path or "/"
+    return parts.path or "/", parts.query
 
 
 def _content_length(headers: dict[str, str]) -> int | None:

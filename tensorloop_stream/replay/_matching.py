@@ -1,38 +1,42 @@
-"""Which recorded interaction answers a request, and what differs when none does. No I/O."""
+"""The recorded interactions, and which of them answer a request. No I/O."""
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from textwrap import shorten
 from typing import Any
 
 from ._answers import Answer
+from ._bodies import Key, key_of
+from ._differences import Difference, differences, in_words, likeness
+from ._rules import EXACT, Rule
 
 _SHOWN = 60
-_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Interaction:
-    """One recorded request with its answer; `body` is the JSON value, other text as it is, or `None`."""
+    """One recorded request with its answer.
+
+    `body` is the JSON value, other text as it is, or `None`; `rule` says which other requests have the same answer.
+    """
 
     file: str
     method: str
     path: str
     body: Any
     answer: Answer
+    rule: Rule = EXACT
 
     def __str__(self) -> str:
         body = self.body if isinstance(self.body, dict) else {}
         status = self.answer.status
         result = f"-> {status}" if status != 200 else "-> not a stream" if self.answer.frames is None else ""
-        words = [self.method, self.path, str(body.get("model") or ""), _prompt(body), result]
+        words = [self.method, self.path, str(body.get("model") or ""), first_words(body), result]
         return "  ".join(word for word in words if word)
 
 
-def _prompt(body: dict[str, Any]) -> str:
-    """Return the first words of the last message."""
+def first_words(body: Any) -> str:
+    """Return the first words of the last message of a request, if it has any."""
     try:
         said = body["messages"] if "messages" in body else body["input"]
         content = said if isinstance(said, str) else said[-1]["content"]
@@ -42,117 +46,47 @@ def _prompt(body: dict[str, Any]) -> str:
         return ""
 
 
-def read_body(data: bytes | str | None) -> Any:
-    """Return the JSON value of a body, `None` if there is none; raises `ValueError` if it is not JSON."""
-    try:
-        # JSON has one kind of number: what Python writes as 1.0, JavaScript writes as 1.
-        return json.loads(data, parse_float=_number) if data else None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _number(text: str) -> float | int:
-    number = float(text)
-    return int(number) if number.is_integer() else number
-
-
-def canonical(value: Any) -> str:
-    """Return text that is equal exactly if the JSON values are: keys have no order, `true` is not 1."""
-    try:
-        return json.dumps(value, sort_keys=True)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-Key = tuple[str, str, str]
-
-
-def key_of(method: str, path: str, body: Any) -> Key:
-    """Return what two equal requests have in common."""
-    if isinstance(body, dict) and body.get("stream") is False:
-        # The same as leaving it out.
-        body = {name: value for name, value in body.items() if name != "stream"}
-    return method, path, canonical(body)
-
-
 class Recordings:
-    """All recorded interactions, found by method, path and JSON body."""
+    """All recorded interactions, found by method, path and JSON body, or by their rules."""
 
-    def __init__(self, interactions: Iterable[Interaction]) -> None:
+    def __init__(self, interactions: Iterable[Interaction] = ()) -> None:
         self.interactions = tuple(interactions)
-        self._by_key: dict[Key, list[Interaction]] = {}
-        for interaction in self.interactions:
-            key = key_of(interaction.method, interaction.path, interaction.body)
-            self._by_key.setdefault(key, []).append(interaction)
+        self._by_key: dict[tuple[Rule, Key], list[Interaction]] = {}
+        for each in self.interactions:
+            key = key_of(each.method, each.path, each.rule.counted(each.body))
+            self._by_key.setdefault((Rule(each.rule.ignored), key), []).append(each)
+        # The strictest first: an equal request has its own answer.
+        self._ways = sorted({rule for rule, _ in self._by_key}, key=lambda rule: len(rule.ignored))
+        self._loose = [each for each in self.interactions if each.rule.is_loose]
 
-    def matching(self, key: Key) -> Sequence[Interaction]:
-        """Return the interactions recorded for one request, in their order."""
-        return self._by_key.get(key, ())
+    def matching(self, method: str, path: str, body: Any) -> Sequence[Interaction]:
+        """Return the interactions that answer a request, in their order: those of an equal one, else by their rules."""
+        for way in self._ways:
+            if found := self._by_key.get((way, key_of(method, path, way.counted(body)))):
+                return found
+        asked = method, path
+        return [
+            each for each in self._loose if (each.method, each.path) == asked and each.rule.accepts(body, each.body)
+        ]
+
+    def at(self, method: str, path: str) -> list[Interaction]:
+        """Return the interactions recorded for a method and a path."""
+        return [each for each in self.interactions if (each.method, each.path) == (method, path)]
 
     def why_none(self, method: str, path: str, body: Any) -> str:
         """Say in one sentence what keeps the nearest interaction from answering the request."""
-        near = [each for each in self.interactions if (each.method, each.path) == (method, path)]
+        near = self.at(method, path)
         if not near:
             there = ", ".join(dict.fromkeys(f"{each.method} {each.path}" for each in self.interactions))
-            return f"nothing is recorded for {method} {path}, only for {there}"
-        differing = [(each, list(_differences(body, each.body))) for each in near]
-        fewest = min(len(differences) for _, differences in differing)
-        nearest, differences = max(
-            (pair for pair in differing if len(pair[1]) == fewest), key=lambda pair: _likeness(pair[1])
-        )
-        said = "; ".join(map(str, differences[:_LISTED]))
-        more = f"; and {fewest - _LISTED} more" if fewest > _LISTED else ""
-        return f"no recorded {method} {path} has this body; the nearest ({nearest.file}) differs: {said}{more}"
+            return f"nothing is recorded for {method} {path}{f', only for {there}' if there else ''}"
+        nearest, found = nearest_of(near, body)
+        return f"no recorded {method} {path} has this body; the nearest ({nearest.file}) differs: {in_words(found)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """One place where the sent and the recorded JSON differ; a value as text, `None` where there is none."""
-
-    where: str
-    sent: str | None
-    recorded: str | None
-
-    def __str__(self) -> str:
-        where = self.where.lstrip(".") or "the body"
-        if self.sent is None:
-            return f"{where} was not sent, but recorded as {_shortened(self.recorded)}"
-        if self.recorded is None:
-            return f"{where} was sent as {_shortened(self.sent)}, but not recorded"
-        return f"{where} was sent as {_shortened(self.sent)}, but recorded as {_shortened(self.recorded)}"
-
-
-def _differences(sent: Any, recorded: Any, where: str = "") -> Iterator[_Difference]:
-    if isinstance(sent, dict) and isinstance(recorded, dict):
-        for name in recorded | sent:
-            yield from _compared(sent, recorded, name, f"{where}.{name}")
-    elif isinstance(sent, list) and isinstance(recorded, list):
-        for index in range(max(len(sent), len(recorded))):
-            yield from _compared(dict(enumerate(sent)), dict(enumerate(recorded)), index, f"{where}[{index}]")
-    elif canonical(sent) != canonical(recorded):
-        yield _Difference(where, _text(sent), _text(recorded))
-
-
-def _compared(sent: dict[Any, Any], recorded: dict[Any, Any], key: str | int, where: str) -> Iterator[_Difference]:
-    if key in sent and key in recorded:
-        yield from _differences(sent[key], recorded[key], where)
-    elif key in sent:
-        yield _Difference(where, _text(sent[key]), None)
-    else:
-        yield _Difference(where, None, _text(recorded[key]))
-
-
-def _likeness(differences: list[_Difference]) -> float:
-    """Tell how alike the differing values are; only their beginnings, for long prompts would take seconds."""
-    sent = "".join((each.sent or "")[:_SHOWN] for each in differences[:_LISTED])
-    recorded = "".join((each.recorded or "")[:_SHOWN] for each in differences[:_LISTED])
-    return SequenceMatcher(None, sent, recorded).ratio()
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _shortened(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def nearest_of(interactions: Sequence[Interaction], body: Any) -> tuple[Interaction, list[Difference]]:
+    """Return the interaction whose request is most like a body, and the differences."""
+    differing = [
+        (each, list(differences(each.rule.counted(body), each.rule.counted(each.body)))) for each in interactions
+    ]
+    fewest = min(len(found) for _, found in differing)
+    return max((pair for pair in differing if len(pair[1]) == fewest), key=lambda pair: likeness(pair[1]))

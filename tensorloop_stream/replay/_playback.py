@@ -1,126 +1,57 @@
-"""What the replay answers to each request, and its log. No I/O."""
+"""The answer of the replay to each request. No I/O."""
 
-import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._answers import Answer, error_answer, json_answer
+from ._answers import Answer, error_answer
+from ._bodies import Key, key_of
 from ._faults import Faults, split_model
-from ._http import Request, reason_of
-from ._matching import Key, Recordings, key_of, read_body
-
-_SECRET = frozenset(["api-key", "authorization", "cookie", "proxy-authorization", "x-api-key"])
-
-
-@dataclass(frozen=True, slots=True)
-class ReceivedRequest:
-    """A request that a replay was asked."""
-
-    method: str
-    """`POST` and the like."""
-    path: str
-    """That of the URL, without the query."""
-    headers: Mapping[str, str]
-    """The names in lower case; of keys only the scheme is kept (`Bearer ***`)."""
-    body: Any
-    """The JSON value, other text as it came, or `None`."""
-    time: float
-    """When it came, in seconds of `time.monotonic()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnect:
-    """A client that left before its answer was whole."""
-
-    request: ReceivedRequest
-    """What it had asked."""
-    events: int
-    """How many had been sent."""
-    time: float
-    """When it was noticed, in seconds of `time.monotonic()`."""
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A request and how far its answer has come; `complete` once there is no more event to come."""
-
-    request: ReceivedRequest
-    answer: Answer
-    faults: Faults
-    events: int = 0
-    complete: bool = False
+from ._http import reason_of
+from ._improvise.improvise import fall_back, full_path, improvise
+from ._log import Exchange, ReceivedRequest
+from ._matching import Recordings
 
 
 @dataclass(slots=True)
 class Playback:
-    """Chooses the answers and remembers what was asked and who left."""
+    """Chooses the answers, and remembers which were played."""
 
     recordings: Recordings
     faults: Faults
-    requests: list[ReceivedRequest] = field(default_factory=list)
-    disconnects: list[Disconnect] = field(default_factory=list)
+    strict: bool = True
+    """Whether a request that nobody recorded gets a 404 rather than the answer to another one."""
+    fallback: Recordings | None = None
+    """What answers such a request in any case."""
+    report: Callable[[str], None] | None = None
+    """Is called with a line about each request and its answer."""
     unmatched: list[str] = field(default_factory=list)
-    finished: int = 0
-    _played: Counter[Key] = field(default_factory=Counter)
+    _played: Counter[tuple[int, ...]] = field(default_factory=Counter)
     _failed: Counter[Key] = field(default_factory=Counter)
 
-    def begin(self, request: Request) -> Exchange:
-        """Take a request into the log and choose its answer."""
-        problem = None
+    def choose(self, exchange: Exchange) -> tuple[Answer, Faults]:
+        """Return the answer to a request, and the faults that it is to suffer."""
+        request = exchange.request
+        answer, faults, source = self._choose(request, exchange.problem)
+        if self.report is not None:
+            model = request.body.get("model") if isinstance(request.body, dict) else None
+            self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
+        return answer, faults
+
+    def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:
+        body, faults = request.body, self.faults
         try:
-            body = read_body(request.body)
-            key = key_of(request.method, request.path, body)
+            asked = key_of(request.method, request.path, body)
         except ValueError as error:
-            body, problem = request.body.decode(errors="replace"), str(error)
-            key = key_of(request.method, request.path, body)
-        headers = {name: _redacted(name, value) for name, value in request.headers.items()}
-        received = ReceivedRequest(request.method, request.path, headers, body, time.monotonic())
-        self.requests.append(received)
-        return Exchange(received, *self._choose(received, key, problem))
-
-    def end(self, exchange: Exchange, *, left: bool = False) -> None:
-        """Close the log of an exchange; `left` tells that the client went away."""
-        if left and not exchange.complete:
-            self.disconnects.append(Disconnect(exchange.request, exchange.events, time.monotonic()))
-        else:
-            self.finished += 1
-
-    @property
-    def active(self) -> int:
-        """How many requests are being answered."""
-        return len(self.requests) - self.finished - len(self.disconnects)
-
-    def stats(self) -> Answer:
-        """Answer `GET /stats`; its times are Unix times in seconds."""
-        epoch = time.time() - time.monotonic()
-        left_early = [
-            {
-                "path": each.request.path,
-                "model": each.request.body.get("model") if isinstance(each.request.body, dict) else None,
-                "events": each.events,
-                "started": epoch + each.request.time,
-                "noticed": epoch + each.time,
-            }
-            for each in self.disconnects
-        ]
-        started = len(self.requests)
-        return json_answer(
-            200,
-            {"started": started, "finished": self.finished, "left_early": left_early, "active": self.active},
-        )
-
-    def _choose(self, request: ReceivedRequest, asked: Key, problem: str | None) -> tuple[Answer, Faults]:
-        body, faults, key = request.body, self.faults, asked
+            return _refused(f"Invalid JSON payload: {error}", "request_body")
         if isinstance(body, dict) and isinstance(model := body.get("model"), str) and "?" in model:
             try:
                 model, options = split_model(model)
                 faults = faults.changed(options)
             except ValueError as error:
-                return error_answer(400, str(error), param="model"), Faults()
+                return _refused(str(error), "model")
             body = {**body, "model": model}
-            key = key_of(request.method, request.path, body)
         if faults.fails is not None:
             if self._failed[asked] == faults.fails:
                 faults = faults.without_failure()
@@ -128,23 +59,34 @@ class Playback:
                 self._failed[asked] += 1
         if faults.status is not None:
             message = f"{faults.status} {reason_of(faults.status)}, as the replay was asked to answer"
-            return error_answer(
-                faults.status, message, error_type=faults.error_type, retry_after=faults.retry_after
-            ), faults
-        recorded = self.recordings.matching(key)
-        if recorded:
-            turn = min(self._played[key], len(recorded) - 1)
-            self._played[key] += 1
-            return recorded[turn].answer, faults
+            answer = error_answer(faults.status, message, error_type=faults.error_type, retry_after=faults.retry_after)
+            return answer, faults, message
+        if (found := self._found(request.method, request.path, body, is_json=problem is None)) is not None:
+            return found[0], faults, found[1]
         if problem is not None:
-            return error_answer(400, f"Invalid JSON payload: {problem}", param="request_body"), Faults()
+            return _refused(f"Invalid JSON payload: {problem}", "request_body")
         why = self.recordings.why_none(request.method, request.path, body)
         self.unmatched.append(why)
-        return error_answer(404, why), Faults()
+        return error_answer(404, why), Faults(), f"404: {why}"
+
+    def _found(self, method: str, path: str, body: Any, *, is_json: bool) -> tuple[Answer, str] | None:
+        """Return the recorded answer, else an improvised one, each with its source in words; `None` if none may be."""
+        if not self.strict and not self.recordings.at(method, path):
+            path = full_path(path)
+        if recorded := self.recordings.matching(method, path, body):
+            turns = tuple(map(id, recorded))
+            turn = min(self._played[turns], len(recorded) - 1)
+            self._played[turns] += 1
+            return recorded[turn].answer, f"recorded in {recorded[turn].file}"
+        found = None
+        if is_json and self.fallback is not None:
+            found = fall_back(self.fallback, method, path, body)
+        if is_json and found is None and not self.strict:
+            found = improvise(self.recordings, method, path, body)
+            if found is not None and found.answer.status == 404:
+                self.unmatched.append(found.source)
+        return None if found is None else (found.answer, found.source)
 
 
-def _redacted(name: str, value: str) -> str:
-    if name not in _SECRET:
-        return value
-    scheme, space, _ = value.partition(" ")
-    return f"{scheme} ***" if space and name.endswith("authorization") else "***"
+def _refused(message: str, param: str) -> tuple[Answer, Faults, str]:
+    return error_answer(400, message, param=param), Faults(), f"400: {message}"

@@ -1,20 +1,20 @@
 """`ReplayServer`: one thread, one event loop, any number of clients."""
 
-import asyncio
 import re
-import socket
-import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
 from ._cassettes import Paths, read_cassettes
 from ._connection import Connection
 from ._faults import FaultOptions, faults_of
-from ._playback import Disconnect, Playback, ReceivedRequest
+from ._log import Disconnect, Log, ReceivedRequest
+from ._loopback import Loopback
+from ._playback import Playback
+from ._playing import Player
+from ._rules import Rule
 
-_BACKLOG = 1024
 _NAP = 0.002
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+")
 
@@ -25,31 +25,50 @@ class ReplayServer:
     `paths` are cassette files of vcrpy or folders of them; `port` 0 takes an unused one; `cors` is the origin
     of the pages that may call the server (`*` for all). The faults are those of the command line: `delay` (0
     here), `first_delay`, `ping`, `linger`, `retry_after` in seconds; `cut_after`, `end_after`, `stall_after`,
-    `error_after` in events; `split` in bytes; `crlf`, `status`, `error_type`, `fails`. A request may ask for
-    its own in the name of its model: `gpt-4o-mini?cut-after=7&delay=0.03`.
+    `error_after` in events; `split` in bytes; `crlf`, `status`, `error_type`, `fails`; `speed`, the pace at which
+    recorded times are played. A request may ask for its own in the name of its model:
+    `gpt-4o-mini?cut-after=7&delay=0.03`.
+
+    A request that nobody recorded gets a 404, which says what differs. With `strict=False` it gets the nearest
+    recorded answer of its kind, else a made-up one; with `fallback`, the nearest answer of these cassettes.
+    `ignore` lists fields that do not count in a comparison: `["messages.0", "temperature"]`. `match` lists the only
+    fields that count, `["model", "messages.-1.content"]`, or gives a regular expression for each:
+    `{"messages.-1.content": "(?i)weather"}`. A cassette may have its own `ignore` and `match` under the key `replay`,
+    at its top or in an interaction. `report` is called with a line about each request and its answer.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
     """
 
-    def __init__(self, paths: Paths, *, port: int = 0, cors: str | None = None, **faults: Unpack[FaultOptions]) -> None:
+    def __init__(
+        self,
+        paths: Paths = (),
+        *,
+        port: int = 0,
+        cors: str | None = None,
+        strict: bool = True,
+        fallback: Paths = (),
+        ignore: Iterable[str] = (),
+        match: Iterable[str] | Mapping[str, str] = (),
+        report: Callable[[str], None] | None = None,
+        **faults: Unpack[FaultOptions],
+    ) -> None:
         if cors is not None and not _ORIGIN.fullmatch(cors):
             raise ValueError(f"cors must be an origin such as http://localhost:5173, or *, not {cors!r}")
-        self._playback = Playback(read_cassettes(paths), faults_of(faults))
+        recordings = read_cassettes(paths, Rule.read(match, ignore))
+        others = read_cassettes(fallback)
+        if strict and not recordings.interactions and not others.interactions:
+            raise ValueError("no cassette was given")
+        self._playback = Playback(
+            recordings, faults_of(faults), strict, others if others.interactions else None, report
+        )
         self._asked_port = port
         self._cors = cors
-        self._connections: set[Connection] = set()
-        self._accepted = 0
-        self._address: tuple[str, int] | None = None
+        self._log = Log()
+        self._loopback = Loopback(self._connect)
 
     def __enter__(self) -> Self:
-        # Bound here and not in the thread, so that a port that is taken is the caller's exception.
-        listener = socket.create_server(("127.0.0.1", self._asked_port), backlog=_BACKLOG)
-        self._address = listener.getsockname()
-        started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, args=(listener, started), name="replay", daemon=True)
-        self._thread.start()
-        started.result()
+        self._loopback.start(self._asked_port)
         return self
 
     def __exit__(
@@ -58,40 +77,15 @@ class ReplayServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        self._loopback.stop()
 
-    def _run(self, listener: socket.socket, started: Future[None]) -> None:
-        try:
-            with listener:
-                asyncio.run(self._serve(listener, started))
-        except OSError as error:  # an event loop takes file descriptors, and there may be none left
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(self, listener: socket.socket, started: Future[None]) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await self._loop.create_server(self._accept, sock=listener, backlog=_BACKLOG)
-        started.set_result(None)
-        await self._stop.wait()
-        server.close()
-        for connection in list(self._connections):
-            connection.abandon()
-        await asyncio.sleep(0)  # lets the transports close their sockets
-
-    def _accept(self) -> Connection:
-        self._accepted += 1
-        connection = Connection(self._playback, self._cors, self._connections.discard)
-        self._connections.add(connection)
-        return connection
+    def _connect(self, on_end: Callable[[Connection], None]) -> Connection:
+        return Connection(self._log, Player(self._playback).respond, self._cors, on_end)
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        if self._address is None:
-            raise RuntimeError("a ReplayServer has its port inside its with block")
-        return self._address[1]
+        return self._loopback.port
 
     @property
     def base_url(self) -> str:
@@ -106,12 +100,12 @@ class ReplayServer:
     @property
     def requests(self) -> list[ReceivedRequest]:
         """What was asked so far, in order; `/stats` and preflights are left out."""
-        return list(self._playback.requests)
+        return list(self._log.requests)
 
     @property
     def disconnects(self) -> list[Disconnect]:
         """Clients that left before they had their whole answer, in the order of being noticed."""
-        return list(self._playback.disconnects)
+        return list(self._log.disconnects)
 
     @property
     def unmatched(self) -> list[str]:
@@ -124,7 +118,7 @@ class ReplayServer:
         `timeout` is in seconds; raises `TimeoutError`. Blocks, also in async code.
         """
         until = time.monotonic() + timeout
-        while active := self._playback.active:
+        while active := self._log.active:
             if time.monotonic() > until:
                 raise TimeoutError(f"{active} of {len(self.requests)} requests are still being answered")
             time.sleep(_NAP)
@@ -132,4 +126,4 @@ class ReplayServer:
     @property
     def connections(self) -> int:
         """How many connections were accepted so far."""
-        return self._accepted
+        return self._loopback.accepted

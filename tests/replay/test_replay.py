@@ -852,7 +852,7 @@ def test_requests_may_arrive_in_any_reads() -> None:
 
     headers = {"a": "1, 2", "transfer-encoding": "Chunked"}
     assert parsed == [
-        Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False),
+        Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False, query="y=1"),
         Request("GET", "/", {}, b"", is_http_1_0=True),
     ]
     assert parsed == [in_one_read.next_request(), in_one_read.next_request()]

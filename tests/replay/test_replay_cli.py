@@ -98,7 +98,7 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 def test_the_command_gets_the_server_and_the_runner_its_status(
     cassette: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard output has only the command's own, so that pipes work."""
+    """The runner writes nothing to stdout, so that pipes work; a line on stderr tells where the answer comes from."""
     code = """
 import os, sys, urllib.request
 print(os.environ["TENSORLOOP_KEY"])
@@ -108,7 +108,8 @@ sys.exit(7)
 """
     status = main([cassette, "--delay", "0", *python(code)])
 
-    assert capfd.readouterr() == (f"tl_replay\n{STREAM}", "")
+    told = f"replay: POST /v1/chat/completions: recorded in {cassette}\n"
+    assert capfd.readouterr() == (f"tl_replay\n{STREAM}", told)
     assert status == 7
 
 
@@ -254,7 +255,7 @@ def test_a_used_port_is_one_sentence(cassette: str, capsys: pytest.CaptureFixtur
     ("arguments", "message"),
     [
         (["{cassette}", "--"], "there is no COMMAND after --"),
-        (["--", "true"], "required: CASSETTE"),
+        (["--strict", "--", "true"], "no cassette was given"),
         (["{cassette}", "--port", "99999"], "a number from 0 to 65535 is wanted, not '99999'"),
         (["{cassette}", "--cors", "localhost"], "cors must be an origin such as http://localhost:5173"),
         (["{cassette}", "--cut", "1"], "unrecognized arguments: --cut"),

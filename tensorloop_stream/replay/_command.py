@@ -1,0 +1,46 @@
+"""Run a command against a server on loopback."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+
+_TEST_RUNNERS = {"pytest", "py.test"}
+
+
+class CannotRunError(Exception):
+    """The command cannot be run; `status` is the exit status that a shell has for it."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def is_test_run(command: Sequence[str]) -> bool:
+    """Return whether a command runs pytest: by its name, as a module of Python, or through another program."""
+    return any(PurePath(word).name.lower().removesuffix(".exe") in _TEST_RUNNERS for word in command)
+
+
+def run(command: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Run the command to its end and return its exit status, 128 + n for signal n as shells do.
+
+    The settings are added to its environment. Raises `CannotRunError`.
+    """
+    environment = {**os.environ, **settings}
+    if sys.prefix != sys.base_prefix:
+        # A virtual environment that was not activated: its python, not another, has what the command imports.
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    # Ctrl-C goes to the whole process group: the command decides, and its end is waited for. A handler and
+    # not SIG_IGN, which the command would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = subprocess.Popen(command, env=environment)  # noqa: S603  # running it is what was asked for
+    except FileNotFoundError:
+        raise CannotRunError(f"there is no command {command[0]}", 127) from None
+    except OSError as error:
+        raise CannotRunError(f"cannot run {command[0]}: {error.strerror}", 126) from None
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    status = process.wait()
+    return 128 - status if status < 0 else status

@@ -1,0 +1,1 @@
+"""Record exchanges with a service as cassettes."""

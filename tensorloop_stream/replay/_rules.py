@@ -1,0 +1,88 @@
+"""Rules that let a recorded interaction answer more requests than the recorded one. No I/O."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ._bodies import canonical, is_streamed
+from ._fields import Path, path_of, text_of, values_at, without
+
+Match = Iterable[str] | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What counts when a request is compared with a recorded one; by default, everything does."""
+
+    ignored: tuple[Path, ...] = ()
+    """Fields that do not count."""
+    fields: tuple[Path, ...] = ()
+    """If there are any, only these fields count, and the patterns."""
+    patterns: tuple[tuple[Path, re.Pattern[str]], ...] = ()
+    """Regular expressions, each to be found in the text of a field."""
+
+    @classmethod
+    def read(cls, match: object = (), ignore: object = ()) -> Self:
+        """Check and read what a person wrote; raises `ValueError` that names the wrong part."""
+        ignored = tuple(map(path_of, _names(ignore, "ignore")))
+        if isinstance(match, Mapping):
+            patterns = tuple((path_of(_name(path, "match")), _pattern(path, text)) for path, text in match.items())
+            return cls(ignored, (), patterns)
+        return cls(ignored, tuple(map(path_of, _names(match, "match"))))
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether other requests than an equal one may match."""
+        return bool(self.fields or self.patterns)
+
+    def counted(self, body: Any) -> Any:
+        """Return the part of a body that counts."""
+        for path in self.ignored:
+            body = without(body, path)
+        return body
+
+    def accepts(self, sent: Any, recorded: Any) -> bool:
+        """Return whether a request fits the fields and patterns of a loose rule; `stream` always counts."""
+        sent, recorded = self.counted(sent), self.counted(recorded)
+        same = is_streamed(sent) == is_streamed(recorded) and all(
+            [canonical(value) for value in values_at(sent, path)]
+            == [canonical(value) for value in values_at(recorded, path)]
+            for path in self.fields
+        )
+        return same and all(
+            any(pattern.search(text_of(value)) for value in values_at(sent, path)) for path, pattern in self.patterns
+        )
+
+    def over(self, general: "Rule") -> "Rule":
+        """Return this rule completed by a more general one: its ignored fields, and its match where there is none."""
+        own = self if self.is_loose else general
+        return Rule((*self.ignored, *general.ignored), own.fields, own.patterns)
+
+
+EXACT = Rule()
+
+
+def _names(value: object, where: str) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, Iterable):
+        raise ValueError(f"{where} must be a list of paths such as messages.0, not {value!r}")
+    return [_name(each, where) for each in value]
+
+
+def _name(value: object, where: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{where} must name fields by paths such as messages.0, not {value!r}")
+    return value
+
+
+def _pattern(path: object, text: object) -> re.Pattern[str]:
+    if not isinstance(text, str):
+        raise ValueError(f"match.{path} must be a regular expression, not {text!r}")
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"match.{path} is no regular expression: {error}: {text!r}") from None

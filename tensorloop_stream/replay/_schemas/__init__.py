@@ -1,0 +1,1 @@
+"""JSON schemas: check a value, and make up one that fits."""

@@ -1,0 +1,53 @@
+"""Programs as somebody writes them who has not looked at the cassettes: each runs to its end without a key."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cassette
+import pytest
+import requirements
+
+from tensorloop_stream.replay._cli import main
+
+PROGRAMS = sorted(path.name for path in (Path(__file__).parent / "programs").iterdir() if path.is_file())
+# Each takes a second or two, most of it for importing the SDK.
+TRIED = PROGRAMS if requirements.REQUIRE_ALL else PROGRAMS[::4]
+
+
+@pytest.fixture
+def _restored_signals() -> Iterator[None]:
+    """The command line is a process of its own and leaves its handlers behind."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_there_are_twenty() -> None:
+    """What is promised is a number."""
+    assert len(PROGRAMS) >= 20
+
+
+@pytest.mark.usefixtures("_restored_signals")
+@pytest.mark.parametrize("name", TRIED)
+def test_a_program_runs_without_a_key(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Under the replay, with status 0 and some output; each request is answered, and said on stderr."""
+    for variable in [each for each in os.environ if each.startswith(("TENSORLOOP_", "OPENAI_"))]:
+        monkeypatch.delenv(variable)
+    program = Path(__file__).parent / "programs" / name
+    runner = requirements.program("node") if program.suffix == ".mjs" else sys.executable
+    monkeypatch.chdir(tmp_path)
+    status = main([str(cassette.FOLDER), "--delay", "0", "--", runner, str(program)])
+    output, said = capfd.readouterr()
+
+    assert status == 0, said
+    assert output.strip()
+    assert said.startswith("replay: ")
+    assert all(line.startswith("replay: ") and ": 404" not in line for line in said.splitlines()), said

@@ -1,0 +1,156 @@
+"""Which requests a recorded interaction answers: fields that do not count, fields that do, regular expressions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import vcr  # type: ignore[import-untyped]  # vcrpy publishes no types
+from cassette_files import ask, cassette_file, chat, completion, events, interaction
+
+from tensorloop_stream.replay import ReplayServer
+
+SYSTEM = {"role": "system", "content": "Today is Monday."}
+USER = {"role": "user", "content": "What day is it?"}
+ANOTHER_DAY = {"role": "system", "content": "Today is Tuesday."}
+TWO_MESSAGES = chat(messages=[SYSTEM, USER], temperature=0.2)
+LATER = chat(messages=[ANOTHER_DAY, USER], temperature=0.2)
+
+
+def statuses(server: ReplayServer, *bodies: dict[str, Any]) -> list[int]:
+    return [ask(server, body).status for body in bodies]
+
+
+@pytest.mark.parametrize("ignored", ["messages.0", "messages.*.content", "messages.-2", "messages"])
+def test_an_ignored_field_does_not_count(tmp_path: Path, ignored: str) -> None:
+    """All else still does."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(TWO_MESSAGES, completion("Monday")))
+    with ReplayServer(path, ignore=[ignored]) as server:
+        assert statuses(server, TWO_MESSAGES, LATER, {**LATER, "temperature": 1}) == [200, 200, 404]
+
+
+def test_an_ignored_field_may_be_missing(tmp_path: Path) -> None:
+    """On either side."""
+    recorded = interaction(chat(user="me"), completion("Hi"))
+    path = cassette_file(tmp_path / "a.yaml", recorded)
+    with ReplayServer(path, ignore=["user", "seed"]) as server:
+        assert statuses(server, chat(), chat(seed=3)) == [200, 200]
+
+
+def test_an_ignored_message_keeps_its_place(tmp_path: Path) -> None:
+    """A conversation with one message more is another one."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(TWO_MESSAGES, completion("Monday")))
+    with ReplayServer(path, ignore=["messages.0"]) as server:
+        assert statuses(server, {**TWO_MESSAGES, "messages": [USER]}) == [404]
+
+
+def test_only_the_named_fields_count_if_there_are_any(tmp_path: Path) -> None:
+    """A field that is missing on one side differs."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(TWO_MESSAGES, completion("Monday")))
+    with ReplayServer(path, match=["model", "messages.-1.content"]) as server:
+        same = chat("What day is it?", seed=9)
+        assert statuses(server, same, {**same, "model": "other"}, chat("Another")) == [200, 404, 404]
+
+
+def test_a_pattern_is_searched_in_a_field(tmp_path: Path) -> None:
+    """Also in the texts of a message of several parts."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Any"), completion("Sunny")))
+    with ReplayServer(path, match={"messages.-1.content": "(?i)weather", "model": "^gpt-"}) as server:
+        parts = [{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "Weather?"}]
+        asked = chat("The WEATHER, please"), chat(parts), chat("The time"), chat("weather", model="o3")
+        assert statuses(server, *asked) == [200, 200, 404, 404]
+
+
+def test_whether_it_is_streamed_always_counts(tmp_path: Path) -> None:
+    """A program that reads a stream cannot read anything else."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Any", stream=True), events({"content": "Hi"})))
+    with ReplayServer(path, match={"messages.-1.content": ""}) as server:
+        assert statuses(server, chat("Other", stream=True), chat("Other")) == [200, 404]
+
+
+def test_a_cassette_has_rules_of_its_own(tmp_path: Path) -> None:
+    """In an interaction for that one, at the top for all."""
+    path = cassette_file(
+        tmp_path / "a.yaml",
+        interaction(chat("Any"), completion("Sunny"), replay={"match": {"messages.0.content": "weather"}}),
+        interaction(chat("One", seed=1), completion("One")),
+        replay={"ignore": ["seed"]},
+    )
+    with ReplayServer(path) as server:
+        texts = [ask(server, chat(prompt, seed=2)) for prompt in ("The weather?", "One", "Two")]
+
+    assert [reply.text if reply.status == 200 else None for reply in texts] == ["Sunny", "One", None]
+
+
+def test_an_equal_request_comes_before_a_rule(tmp_path: Path) -> None:
+    """And one with all fields before one without some."""
+    path = cassette_file(
+        tmp_path / "a.yaml",
+        interaction(chat("Any"), completion("by pattern"), replay={"match": {"messages.0.content": "Hi"}}),
+        interaction(chat("Hi", seed=1), completion("without seed"), replay={"ignore": "seed"}),
+        interaction(chat("Hi", seed=2), completion("equal")),
+    )
+    with ReplayServer(path) as server:
+        texts = [ask(server, body).text for body in (chat("Hi", seed=2), chat("Hi", seed=3), chat("Hi there"))]
+
+    assert texts == ["equal", "without seed", "by pattern"]
+
+
+def test_interactions_of_one_rule_play_in_order(tmp_path: Path) -> None:
+    """And the last repeats, as for equal requests."""
+    path = cassette_file(
+        tmp_path / "a.yaml", *(interaction(chat(text), completion(text)) for text in ("first", "second"))
+    )
+    with ReplayServer(path, match=["model"]) as server:
+        assert [ask(server, chat(text)).text for text in "abc"] == ["first", "second", "second"]
+
+
+def test_a_404_does_not_speak_of_ignored_fields(tmp_path: Path) -> None:
+    """They are not why."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Hi", seed=1), completion("Hi")))
+    with ReplayServer(path, ignore=["seed"]) as server:
+        message = ask(server, chat("Bye", seed=2)).error["message"]
+
+    assert message.endswith('differs: messages[0].content was sent as "Bye", but recorded as "Hi"')
+
+
+@pytest.mark.parametrize(
+    ("replay", "problem"),
+    [
+        ([], "replay must have ignore, match, times, cut, path, and is []"),
+        ({"matches": []}, "replay.matches is unknown: there are ignore, match, times, cut, path"),
+        ({"ignore": 7}, "replay: ignore must be a list of paths such as messages.0, not 7"),
+        ({"ignore": [None]}, "replay: ignore must name fields by paths such as messages.0, not None"),
+        ({"ignore": ["messages..0"]}, "replay: a path such as messages.0.content is wanted, not 'messages..0'"),
+        ({"match": {"model": 7}}, "replay: match.model must be a regular expression, not 7"),
+        ({"match": {"model": "("}}, "replay: match.model is no regular expression"),
+        ({"times": 7}, "replay.times must be a list of ascending numbers of seconds, not 7"),
+        ({"times": [1, 0.5]}, "replay.times must be a list of ascending numbers of seconds, and one is before"),
+        ({"times": [1]}, "replay.times has 1 numbers, not one for the headers and for the body"),
+        ({"path": "v1"}, "replay.path must be a path such as /v1/chat/completions, not 'v1'"),
+        ({"cut": "yes"}, "replay.cut must be true or false, not 'yes'"),
+    ],
+)
+def test_a_wrong_key_is_named(tmp_path: Path, replay: Any, problem: str) -> None:
+    """With the file and the interaction."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi"), replay=replay))
+    with pytest.raises(ValueError, match="interaction 1: ") as caught:
+        ReplayServer(path)
+
+    assert problem in str(caught.value)
+
+
+def test_times_are_of_an_interaction_alone(tmp_path: Path) -> None:
+    """At the top of a file they mean nothing."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi")), replay={"times": [1]})
+    with pytest.raises(ValueError, match=r"a\.yaml: replay\.times is unknown: there are ignore, match"):
+        ReplayServer(path)
+
+
+def test_vcrpy_reads_a_cassette_with_the_key(tmp_path: Path) -> None:
+    """It ignores what it does not know."""
+    recorded = interaction(chat(), completion("Hi"), replay={"match": ["model"], "times": [0.1, 0.2]})
+    path = cassette_file(tmp_path / "a.yaml", recorded, replay={"ignore": ["seed"]})
+    with vcr.use_cassette(str(path), record_mode="none") as played:
+        assert len(played.requests) == 1
