@@ -7,6 +7,8 @@ takes two types from `openai._base_client` and `openai._models`.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import ipaddress
 import os
 import time
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
+from openai._base_client import BaseClient
 
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
@@ -23,7 +26,6 @@ from ._stream.settings import StreamSettings
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from openai._base_client import BaseClient
     from openai._models import FinalRequestOptions
     from openai.resources.chat import AsyncChat, Chat
 
@@ -43,14 +45,26 @@ class _GatewayClient(_SDKClient):
     """The rules that both clients add to the SDK's: stream timeouts, spent budgets, the upstream's `retry-after`."""
 
     _stream_timeouts: dict[str, float | None]
+    _allow_http: bool = False
 
     if not TYPE_CHECKING:  # type checkers see the SDK's signature
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
             """Return a copy of this client with other settings, as the SDK does."""
-            return super().copy(_extra_kwargs={**self._stream_timeouts, **(_extra_kwargs or {})}, **kwargs)
+            ours = {**self._stream_timeouts, "allow_http": self._allow_http}
+            return super().copy(_extra_kwargs={**ours, **(_extra_kwargs or {})}, **kwargs)
 
         with_options = copy
+
+        @property
+        def base_url(self) -> httpx2.URL:
+            """The base URL; one that would send the key in the clear is refused."""
+            return super().base_url
+
+        @base_url.setter
+        def base_url(self, url: httpx2.URL | str) -> None:
+            _require_safe(url, allow_http=self._allow_http)
+            _SDK_BASE_URL.__set__(self, url)
 
         def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
@@ -86,8 +100,10 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file. The base URL
     is found in the same order, under `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where
-    the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`. `first_chunk_timeout` and
-    `idle_timeout` apply to each stream of this client that sets no timeouts of its own.
+    the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`. `first_chunk_timeout`,
+    `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own.
+    `allow_http=True` permits a base URL that begins with `http://` and names another machine, inside of a private
+    network.
 
     Raises `openai.OpenAIError` if there is no key, or if the base URL would expose it; `ValueError` for a timeout that
     is not a number of seconds above 0.
@@ -102,10 +118,13 @@ class Tensorloop(_GatewayClient, OpenAI):
         default_headers: Mapping[str, str] | None = None,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
+        total_timeout: float | None = None,
+        allow_http: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout)
-        credentials = _resolve_credentials(api_key, base_url, kwargs)
+        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
+        self._allow_http = allow_http
+        credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
@@ -143,10 +162,13 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         default_headers: Mapping[str, str] | None = None,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
+        total_timeout: float | None = None,
+        allow_http: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout)
-        credentials = _resolve_credentials(api_key, base_url, kwargs)
+        self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
+        self._allow_http = allow_http
+        credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
         self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
@@ -172,13 +194,51 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         return response
 
 
-def _checked_timeouts(first_chunk_timeout: float | None, idle_timeout: float | None) -> dict[str, float | None]:
+def _show_signature(ours: Any, theirs: Any) -> None:
+    """Show the SDK's parameters, and those of this package beside them, to `inspect.signature`."""
+    own = inspect.signature(ours.__init__).parameters
+    every = {**inspect.signature(theirs).parameters, **{name: own[name] for name in own if name not in _UNNAMED}}
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in every.values()]
+    ours.__signature__ = inspect.Signature(parameters)
+    inherited = ours.copy
+
+    def copy(self: Any, **kwargs: Any) -> Any:
+        return inherited(self, **kwargs)
+
+    ours.copy = ours.with_options = functools.wraps(theirs.copy)(copy)
+
+
+_UNNAMED = {"self", "kwargs"}
+_SDK_BASE_URL: Any = BaseClient.base_url
+_show_signature(Tensorloop, OpenAI)
+_show_signature(AsyncTensorloop, AsyncOpenAI)
+
+
+def _checked_timeouts(
+    first_chunk_timeout: float | None, idle_timeout: float | None, total_timeout: float | None
+) -> dict[str, float | None]:
     """Return the timeouts of all streams of a client; raises `ValueError` unless they are above 0 or `None`."""
-    StreamSettings(first_chunk_timeout, idle_timeout)
-    return {"first_chunk_timeout": first_chunk_timeout, "idle_timeout": idle_timeout}
+    StreamSettings(first_chunk_timeout, idle_timeout, total_timeout)
+    return {
+        "first_chunk_timeout": first_chunk_timeout,
+        "idle_timeout": idle_timeout,
+        "total_timeout": total_timeout,
+    }
 
 
-def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+def _require_safe(base_url: Any, *, allow_http: bool) -> None:
+    """Raise `OpenAIError` for a base URL that cannot be called, or would send the key in the clear."""
+    url = httpx2.URL(base_url)
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or with http:// for this machine")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+        raise OpenAIError(
+            f"The base URL is http://{url.host}, which would send the key in the clear: use https://, or http:// for "
+            "this machine alone. Inside of a private network, allow_http=True permits it."
+        )
+
+
+def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any], *, allow_http: bool) -> dict[str, Any]:
     """Return the key and the base URL: the arguments, else the settings, else the default."""
     if any(given.get(name) is not None for name in _OTHER_CREDENTIALS):
         return {"api_key": api_key, "base_url": base_url}
@@ -192,17 +252,13 @@ def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any]) 
             "Without a key, replay recorded streams, such as those in the repository: "
             "python -m tensorloop_stream.replay cassettes -- python your_program.py"
         )
-    if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+    if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
         # Reject it here: the HTTP library's error would print the key.
-        raise OpenAIError("The Tensorloop key holds a blank or a character that no key has: copy it again")
-    url = httpx2.URL(base_url)
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or with http:// for this machine")
-    if url.scheme == "http" and not _is_loopback(url.host):
         raise OpenAIError(
-            f"The base URL is http://{url.host}, which would send the key in the clear: use https://, or http:// for "
-            "this machine alone."
+            "The Tensorloop key holds a character that no header can hold, or a blank at its beginning or end: "
+            "copy it again"
         )
+    _require_safe(base_url, allow_http=allow_http)
     # The key is empty here, and not None: for None, the SDK would send OPENAI_API_KEY.
     return {"api_key": api_key or "", "base_url": base_url}
 

@@ -85,7 +85,10 @@ class StreamTimeoutError(StreamError, openai.APITimeoutError):
 
 
 class StreamDecodeError(StreamError, ValueError):
-    """The data are not JSON, not UTF-8, not a chunk, or an event beyond the size bound."""
+    """The data are not JSON, not UTF-8, not a chunk, or an event beyond the size bound.
+
+    Where the compression of the response is broken, it is an `openai.APIConnectionError`, too, as with the SDK.
+    """
 
 
 class StreamContentError(StreamDecodeError, StreamConnectionError):

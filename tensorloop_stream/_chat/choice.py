@@ -23,7 +23,7 @@ _CUT = frozenset({"length", "content_filter", "error", "abort"})
 
 
 class ChoiceState:
-    """What has come of one choice."""
+    """One choice, as far as it has arrived."""
 
     __slots__ = (
         "_calls",

@@ -1,4 +1,4 @@
-"""The log probabilities of one choice: kept as they came, and typed only when somebody asks for them."""
+"""Keep the log probabilities of one choice as JSON, and build the SDK's types on demand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPED = frozenset({"content", "refusal"})
 
 
 class Logprobs:
-    """What has come of the log probabilities of one choice; typed once, however often it is asked for."""
+    """The log probabilities of one choice so far; each is built once."""
 
     __slots__ = ("_lists", "_untyped")
 

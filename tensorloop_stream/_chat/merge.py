@@ -1,4 +1,4 @@
-"""How one field of a message grows: text is appended, lists extended, objects merged, the rest replaced."""
+"""Merge one field of a message: append text, extend lists, merge objects, replace the rest."""
 
 from __future__ import annotations
 

@@ -168,6 +168,8 @@ class AsyncReader(Generic[ItemT]):
         source = None
         if issubclass(type(opened), AsyncStreamBase):
             source = opened._hand_over()
+            # The timeouts of its client hold, too.
+            self.state.configure(None, self.state.settings.over(opened._state.settings))
         source = source or open_async_source(opened)
         if source is None:
             raise no_source(opened)

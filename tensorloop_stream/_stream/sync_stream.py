@@ -157,13 +157,15 @@ class SyncReader(Generic[ItemT]):
         if self.opens is None:
             raise RuntimeError("the stream is closed")
         opened = self.opens()
-        source = None
+        source, needs_alarm = None, self.state.has_timeout
         if issubclass(type(opened), SyncStream):
             source = opened._hand_over()
+            # The timeouts of its client hold, too.
+            self.state.configure(None, self.state.settings.over(opened._state.settings))
         source = source or open_source(opened)
         if source is None:
             raise no_source(opened)
-        self.begin(source)
+        self.begin(source, needs_alarm=needs_alarm)
         if self.state.ended:
             # Closed meanwhile, by another thread, which had nothing to close yet.
             self._close_source()

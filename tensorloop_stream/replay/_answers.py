@@ -1,4 +1,4 @@
-"""What is sent back: recorded answers and made-up failures. No I/O."""
+"""The answers of the server: recorded ones and injected failures; no I/O."""
 
 import json
 import re

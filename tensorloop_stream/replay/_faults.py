@@ -11,7 +11,7 @@ _YES_AND_NO = {"": True, "1": True, "true": True, "yes": True, "0": False, "fals
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How the value of an option is written, read and checked."""
+    """The syntax of an option's value: its parser and its check."""
 
     metavar: str
     wanted: str
@@ -44,7 +44,7 @@ def _is(kind: _Kind, help_text: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """What one answer is to suffer; what is about events leaves answers without events alone.
+    """The faults of one answer; those about events do not apply to an answer without events.
 
     Raises `ValueError` for values and combinations without a meaning.
     """

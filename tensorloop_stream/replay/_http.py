@@ -17,7 +17,7 @@ _VERSION = re.compile(r"HTTP/(\d)\.(\d)")
 
 
 class BadRequestError(Exception):
-    """What came is not a request that can be answered; `status` says why in HTTP's words."""
+    """The bytes are no request that can be answered; `status` is the HTTP status of the reason."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

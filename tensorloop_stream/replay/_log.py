@@ -25,7 +25,7 @@ class ReceivedRequest:
     body: Any
     """The JSON value, other text as it came, or `None`."""
     time: float
-    """When it came, in seconds of `time.monotonic()`."""
+    """The arrival, in seconds of `time.monotonic()`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Disconnect:
     """A client that left before its answer was whole."""
 
     request: ReceivedRequest
-    """What it had asked."""
+    """The request."""
     events: int
-    """How many had been sent."""
+    """The number of events sent before."""
     time: float
-    """When it was noticed, in seconds of `time.monotonic()`."""
+    """The moment of notice, in seconds of `time.monotonic()`."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class Log:
 
     @property
     def active(self) -> int:
-        """How many requests are being answered."""
+        """The number of requests in progress."""
         return len(self.requests) - self.finished - len(self.disconnects)
 
     def stats(self) -> Answer:

@@ -12,7 +12,7 @@ class Pace:
     """Decides how long each part of an answer waits; all numbers are seconds."""
 
     times: tuple[float, ...]
-    """When the headers are due, and then each part of the body, counted from the request; empty: not recorded."""
+    """The times of the headers and of each part of the body, in seconds since the request; empty if not recorded."""
     delay: float
 
     @classmethod
@@ -23,12 +23,12 @@ class Pace:
 
     @property
     def until_head(self) -> float:
-        """How long the headers wait."""
+        """The seconds until the headers."""
         return self.times[0] if self.times else 0.0
 
     @property
     def until_whole(self) -> float:
-        """How long an answer that is no stream waits."""
+        """The seconds until an answer that is no stream."""
         return self.times[-1] if self.times else 0.0
 
     def before(self, part: int, elapsed: float) -> float:

@@ -23,7 +23,7 @@ class Playback:
     strict: bool = True
     """Whether a request that nobody recorded gets a 404 rather than the answer to another one."""
     fallback: Recordings | None = None
-    """What answers such a request in any case."""
+    """The answer to each request of its kind."""
     report: Callable[[str], None] | None = None
     """Is called with a line about each request and its answer."""
     unmatched: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ Match = Iterable[str] | Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What counts when a request is compared with a recorded one; by default, everything does."""
+    """A rule for the comparison of a request with a recorded one; by default, everything counts."""
 
     ignored: tuple[Path, ...] = ()
     """Fields that do not count."""

@@ -89,17 +89,17 @@ class ReplayServer:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL; ends in `/v1`."""
+        """The base URL for an OpenAI client; ends in `/v1`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def served(self) -> list[str]:
-        """What is served, a line each: method, path, model and the first words of the prompt."""
+        """The recorded exchanges, a line each: method, path, model and the first words of the prompt."""
         return [str(interaction) for interaction in self._playback.recordings.interactions]
 
     @property
     def requests(self) -> list[ReceivedRequest]:
-        """What was asked so far, in order; `/stats` and preflights are left out."""
+        """The requests so far, in order, without `/stats` and preflights."""
         return list(self._log.requests)
 
     @property
@@ -125,5 +125,5 @@ class ReplayServer:
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted so far."""
+        """The number of connections accepted so far."""
         return self._loopback.accepted

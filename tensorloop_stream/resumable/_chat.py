@@ -77,7 +77,7 @@ class LogReader:
     """Read one log: from Redis up to its last entry, then from the inbox that the hub fills."""
 
     def __init__(self, hub: Hub, commands: Commands, key: str) -> None:
-        self.cursor = LogCursor(0)
+        self.cursor: LogCursor = LogCursor(0)
         self._hub = hub
         self._commands = commands
         self._key = key

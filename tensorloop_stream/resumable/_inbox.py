@@ -21,8 +21,8 @@ class Inbox:
 
     def __init__(self) -> None:
         # Whether the hub gives it the next entries.
-        self.is_followed = False
-        self.has_ping = False
+        self.is_followed: bool = False
+        self.has_ping: bool = False
         self.error: bytes | None = None
         self._entries: list[Entry] = []
         self._size = 0

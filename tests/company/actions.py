@@ -73,7 +73,7 @@ READINGS = [
 
 @dataclass
 class Seen:
-    """What the caller of a stream gets."""
+    """The result that the caller of a stream gets."""
 
     text: str = ""
     stream: str | None = None

@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass
 class Cell:
-    """How many actions of a column were right."""
+    """The number of right actions in a column."""
 
     right: int = 0
     tried: int = 0
@@ -55,7 +55,7 @@ class Cell:
 
 @dataclass
 class Comparison:
-    """What came of all actions with one tool."""
+    """The results of all actions with one tool."""
 
     recorded: str
     streams: list[str]

@@ -30,7 +30,7 @@ def faults_of(*ours: dict[str, Any]) -> list[str]:
 
 
 def test_comparison_accepts_the_same_record() -> None:
-    """What is recorded as with the SDK is no fault."""
+    """A record that equals the SDK's is no fault."""
     assert faults_of(action("Tensorloop")) == []
 
 

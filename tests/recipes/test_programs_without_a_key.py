@@ -29,7 +29,7 @@ def _restored_signals() -> Iterator[None]:
 
 
 def test_there_are_twenty() -> None:
-    """What is promised is a number."""
+    """The documentation promises this number."""
     assert len(PROGRAMS) >= 20
 
 

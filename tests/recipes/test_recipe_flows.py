@@ -375,7 +375,7 @@ def test_an_exceeded_budget_is_not_waited_for(runner: Runner, waits: list[float]
     assert len(runner.requests) == 1
     assert waits == []
     assert "Max budget: 5.0" in runner.status
-    assert "asking again does not help" in runner.status
+    assert "a retry does not help" in runner.status
 
 
 @pytest.mark.parametrize("value", [None, "Sun, 22 Nov 2026 19:35:48 GMT", "soon"])
@@ -514,7 +514,7 @@ def test_a_refused_answer_is_not_requested_again(refusal: Any, runner: Runner) -
 
     assert runner.run("keep_partial_text") == "la "
     assert refusal["message"] in runner.err
-    assert runner.status == "asking again does not help: the answer has no end"
+    assert runner.status == "a retry does not help: the answer has no end"
     assert len(runner.requests) == 1
 
 

@@ -96,7 +96,7 @@ def test_a_good_gateway_passes(gateway: ReplayServer, capsys: pytest.CaptureFixt
 
 
 def test_the_asked_model_is_asked(gateway: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """For a short answer, with usage."""
+    """The request asks for a short answer, with usage."""
     with gateway as server:
         check(capsys, server.base_url, "--model", "gpt-4o")
     asked = server.requests[-1].body
@@ -137,7 +137,7 @@ def test_without_a_key_nothing_is_asked(
 
 
 def test_a_host_that_does_not_answer_is_named_with_the_cause(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the SDK says `Connection error.`"""
+    """The SDK's own message is `Connection error.`"""
     status, said = check(capsys, f"http://127.0.0.1:{unused_port()}/v1")
 
     assert status == 1
@@ -272,7 +272,7 @@ def test_an_event_that_is_no_chunk_fails(data: str, text: str) -> None:
 
 
 def test_bytes_that_are_no_text_fail() -> None:
-    """As a StreamDecodeError would."""
+    """The check fails as a stream does, with a StreamDecodeError."""
     assert findings(reads=((0.1, b"data: \xff\n\n"),))["stream"][1]
 
 
@@ -292,7 +292,7 @@ def test_bytes_that_are_no_text_fail() -> None:
     ],
 )
 def test_a_collapsed_stream_is_known_by_its_bursts(moments: list[tuple[float, int]], said: str) -> None:
-    """What arrived together counts, not how often it was read."""
+    """Events that arrive together count as one burst, however often they are read."""
     text, is_problem = findings(reads=reads(*moments))["delivery"]
 
     assert text.startswith(said)

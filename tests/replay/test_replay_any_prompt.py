@@ -139,7 +139,7 @@ def test_choices_are_as_many_as_asked_for(server: ReplayServer) -> None:
 
 
 def test_streamed_choices_come_by_turns(server: ReplayServer) -> None:
-    """As gateways send them."""
+    """Gateways interleave choices in the same way."""
     chunks = ask(server, chat(n=2, stream=True)).chunks
 
     assert [chunk["choices"][0]["index"] for chunk in chunks[:6]] == [0, 1, 0, 1, 0, 1]
@@ -202,7 +202,7 @@ def test_structured_output_that_is_recorded_comes_first(tmp_path: Path) -> None:
 
 
 def test_structured_output_of_another_schema_is_made_up(tmp_path: Path) -> None:
-    """What is recorded would not parse."""
+    """The recorded answer would not validate."""
 
     class Film(BaseModel):
         director: str
@@ -674,7 +674,7 @@ def test_the_command_line_is_strict_if_asked_to_and_for_pytest(
     ],
 )
 def test_a_run_of_pytest_is_known_by_its_command(command: str, is_one: bool) -> None:
-    """As a program, as a module, and behind another program."""
+    """The command may be a program, a module, or an argument of another program."""
     assert is_test_run(command.split()) == is_one
 
 

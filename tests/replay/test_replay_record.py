@@ -154,7 +154,7 @@ def test_events_pass_through_as_they_come(gateway: ReplayServer, tmp_path: Path,
 
 
 def test_a_client_that_leaves_early_closes_the_upstream(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
-    """At once, while the gateway is silent; the events so far are kept, and its replay is cut there."""
+    """The upstream closes at once, even while it is silent; the replay is cut after the events so far."""
     body = {**ASKED, "model": "gpt-4o-mini?stall-after=2"}
     with recording(tmp_path / "mine", gateway.base_url, lines) as recorder:
         reads_of(recorder.port, body, 2)
@@ -179,7 +179,7 @@ def test_a_client_that_leaves_after_the_end_has_the_whole(gateway: ReplayServer,
 
 
 def test_a_stream_that_the_gateway_cuts_is_cut_again(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
-    """For the client of the recorder, and in the replay."""
+    """The client of the recorder sees the cut, and so does the client of the replay."""
     body = {**ASKED, "model": "gpt-4o-mini?cut-after=3"}
     with recording(tmp_path / "mine", gateway.base_url, lines) as recorder, pytest.raises(http.client.IncompleteRead):
         ask(recorder.port, body)
@@ -241,6 +241,10 @@ def answering(head: bytes, body: bytes) -> Iterator[str]:
             with connection:
                 connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body)
+                connection.shutdown(socket.SHUT_WR)
+                # A request that is not read to its end would reset the connection.
+                while connection.recv(65536):
+                    pass
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -337,7 +341,7 @@ def test_each_event_of_a_cassette_is_a_line() -> None:
 
 
 def test_a_path_that_ends_in_yaml_is_one_file(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
-    """For vcrpy, which wants one for each test."""
+    """vcrpy needs one file for each test."""
     with recording(tmp_path / "mine.yaml", gateway.base_url, lines) as recorder:
         for body in (ASKED, chat("Whole?")):
             ask(recorder.port, body)
@@ -485,7 +489,7 @@ def test_a_replay_plays_recorded_times_if_it_is_told_to(tmp_path: Path, stream: 
     ],
 )
 def test_an_upstream_that_keys_must_not_go_to_is_refused(url: str, problem: str) -> None:
-    """As the client refuses it."""
+    """The recorder refuses the address as the client does."""
     with pytest.raises(ValueError, match=problem):
         Upstream.at(url)
 
@@ -567,7 +571,7 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], complaint: str, capsy
 
 
 def test_recording_serves_until_ctrl_c(gateway: ReplayServer, tmp_path: Path) -> None:
-    """For a program in another shell; no key is set, for it has its own."""
+    """A program in another shell may use its own key."""
     command = [sys.executable, "-m", "tensorloop_stream.replay", "--record", str(tmp_path / "mine"), "--port", "0"]
     with subprocess.Popen(
         [*command, "--upstream", gateway.base_url],

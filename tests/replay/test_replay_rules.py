@@ -142,7 +142,7 @@ def test_a_wrong_key_is_named(tmp_path: Path, replay: Any, problem: str) -> None
 
 
 def test_times_are_of_an_interaction_alone(tmp_path: Path) -> None:
-    """At the top of a file they mean nothing."""
+    """Times at the top of a file have no effect."""
     path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi")), replay={"times": [1]})
     with pytest.raises(ValueError, match=r"a\.yaml: replay\.times is unknown: there are ignore, match"):
         ReplayServer(path)

@@ -169,7 +169,7 @@ def test_plain_http_to_this_machine_is_allowed(host: str) -> None:
     assert Tensorloop(api_key=KEY, base_url=f"http://{host}:4000/v1").base_url.port == 4000
 
 
-@pytest.mark.parametrize("key", ["tl_with blank", "tl_line\n", "tl_ümlaut"])
+@pytest.mark.parametrize("key", ["tl_blank_behind ", "tl_line\n", "tl_ümlaut"])
 def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(key: str) -> None:
     """The HTTP library's own error would print the key."""
     with pytest.raises(openai.OpenAIError, match="copy it again") as raised:
@@ -213,7 +213,7 @@ def test_stream_timeouts_of_a_client_stay_with_its_copies(client: Any) -> None:
     """A timeout of zero is refused at once."""
     limited = client(api_key=KEY, first_chunk_timeout=120, idle_timeout=30).with_options(max_retries=1).copy()
 
-    assert limited._stream_timeouts == {"first_chunk_timeout": 120, "idle_timeout": 30}
+    assert limited._stream_timeouts == {"first_chunk_timeout": 120, "idle_timeout": 30, "total_timeout": None}
     with pytest.raises(ValueError, match="idle_timeout is 0"):
         client(api_key=KEY, idle_timeout=0)
 

@@ -25,6 +25,7 @@ from tensorloop_stream import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from tensorloop_stream._errors import StreamContentError
 
 # The role and the first text, without an end.
 HEL = sse(*HELLO[:2], done=False)
@@ -295,7 +296,7 @@ def test_a_finish_reason_or_done_completes_a_stream(kind: str, mode: Mode, parts
         ([HEL, httpx2.RemoteProtocolError("cut")], StreamConnectionError, "cut"),
         ([HEL, ConnectionResetError("x")], StreamConnectionError, "x"),
         ([HEL, httpx2.ReadTimeout("")], StreamTimeoutError, "client's read timeout, after 2 chunks"),
-        ([HEL, httpx2.DecodingError("gzip")], StreamDecodeError, "gzip"),
+        ([HEL, httpx2.DecodingError("gzip")], StreamContentError, "gzip"),
         ([HEL, b"data: {\n\n"], StreamDecodeError, "not JSON .*after 2 chunks"),
         ([HEL, b'data: "x"\n\n'], StreamDecodeError, "not a JSON object"),
         ([HEL, b'data: {"choices":5}\n\n'], StreamDecodeError, "choices is 5"),

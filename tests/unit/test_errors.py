@@ -24,6 +24,7 @@ from tensorloop_stream import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from tensorloop_stream._errors import StreamContentError
 
 KEY = "tl_test_1234567890"
 FAMILY = (
@@ -247,7 +248,7 @@ def test_an_error_event_of_any_shape_is_a_provider_error(
         ([httpx2.RemoteProtocolError("cut")], StreamConnectionError, httpx2.RemoteProtocolError),
         ([httpx2.ReadTimeout("late")], StreamTimeoutError, httpx2.ReadTimeout),
         ([ConnectionResetError("reset")], StreamConnectionError, ConnectionResetError),
-        ([httpx2.DecodingError("gzip")], StreamDecodeError, httpx2.DecodingError),
+        ([httpx2.DecodingError("gzip")], StreamContentError, httpx2.DecodingError),
         ([b"data: {broken\n\n"], StreamDecodeError, ValueError),
         ([b'data: {"choices": "\xff"}\n\n'], StreamDecodeError, ValueError),
     ],

@@ -78,7 +78,7 @@ class Everything(BaseModel):
 
 @pytest.mark.parametrize("model", [Step, Solution, Node, Chain, Everything, list[Cat], int | None, dict[str, Step]])
 def test_an_example_is_valid_for_its_model(model: Any) -> None:
-    """What a program parses with pydantic parses."""
+    """A program can parse the example with pydantic."""
     adapter = TypeAdapter(model)
     schema = adapter.json_schema()
     value = example_of(schema)

@@ -57,7 +57,7 @@ class CassetteFiles:
 
     @property
     def count(self) -> int:
-        """How many exchanges were kept."""
+        """The number of exchanges kept."""
         return len(self._kept)
 
     def _dump(self, cassette: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a cassette may hold: headers by a list of allowed ones, bodies and addresses without keys. No I/O."""
+"""Remove keys from an exchange: allow listed headers alone, and clear bodies and addresses; no I/O."""
 
 import hashlib
 import re

@@ -14,7 +14,7 @@ from . import Record, Tool, usage_of
 
 
 class _Server:
-    """What the client needs of the trace server; each object gets the digest that it would have."""
+    """The part of the trace server that the client needs; each object gets its real digest."""
 
     def __init__(self) -> None:
         self.calls: dict[str, dict[str, Any]] = {}
