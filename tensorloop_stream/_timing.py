@@ -1,4 +1,4 @@
-"""When the chunks came."""
+"""The arrival times of the chunks of a stream, and the figures that follow from them."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from . import _timing_chart
+from ._timing_chart import ChartFigures, sparkline, svg
 
 __all__ = ["StreamTiming"]
 
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """When the chunks of a stream came, in seconds since the request was sent, on a monotonic clock.
+    """Arrival times of the chunks of a stream, in seconds since the request was sent, on a monotonic clock.
 
-    A stream that was handed in open counts from there. The names follow the OpenTelemetry GenAI conventions
-    (`gen_ai.client.operation.time_to_first_chunk`, `time_per_output_chunk`).
+    For a stream that was already open, times count from the moment the program passed it in. The names follow
+    the OpenTelemetry GenAI conventions (`gen_ai.client.operation.time_to_first_chunk`, `time_per_output_chunk`).
 
-    As text it is a line, with one letter per fortieth of the time: the more chunks came in it, the higher. A
-    notebook shows a picture: the wait for the first token, a tick per chunk, the stalls.
+    `str()` returns one line, with a bar per fortieth of the time: the more chunks arrive in it, the higher the bar.
+    A notebook shows a chart: the wait for the first token, a tick per chunk, and the stalls.
     """
 
     chunk_times: tuple[float, ...] = ()
-    """The arrival of each chunk; those that came in one read share a time."""
+    """The arrival of each chunk; chunks of one read share a time."""
     time_to_first_token: float | None = None
-    """The first text, reasoning, refusal or tool delta; role-only chunks do not count."""
+    """The arrival of the first text, reasoning, refusal or tool delta; role-only chunks do not count."""
     duration: float = 0.0
-    """Until the end of the stream, or until now."""
+    """The time until the end of the stream, or until now while the stream is open."""
     completion_tokens: int | None = None
-    """From the usage, `None` as long as none came: chunks are not tokens."""
+    """The tokens by the usage, `None` without usage: chunks are not tokens."""
 
     @property
     def time_to_first_chunk(self) -> float | None:
@@ -38,14 +38,17 @@ class StreamTiming:
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Tokens by the usage, from the first token to the last chunk; `None` without usage."""
+        """The tokens by the usage per second, from the first token to the last chunk; `None` without usage."""
         if self.completion_tokens is None or self.time_to_first_token is None:
             return None
         seconds = self.chunk_times[-1] - self.time_to_first_token
         return self.completion_tokens / seconds if seconds > 0 else None
 
     def gap(self, quantile: float) -> float | None:
-        """Return the quantile (0 to 1, nearest rank) of the times between chunks; raises `ValueError`."""
+        """Return a quantile (0 to 1, nearest rank) of the seconds between chunks; `None` with fewer than two.
+
+        Raises `ValueError` for a quantile outside 0 to 1.
+        """
         if not 0 <= quantile <= 1:
             raise ValueError(f"quantile is {quantile!r}: it must be between 0 and 1, for example 0.99")
         gaps = sorted(later - earlier for earlier, later in pairwise(self.chunk_times))
@@ -54,9 +57,9 @@ class StreamTiming:
         return gaps[min(int(quantile * len(gaps)), len(gaps) - 1)]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures for JSON, in seconds, under their OpenTelemetry names where they have one.
+        """Return the figures as a JSON object, in seconds, under their OpenTelemetry names where they have one.
 
-        OpenTelemetry's `time_per_output_chunk` is the time of every chunk; here it is their median.
+        In OpenTelemetry, `time_per_output_chunk` is the time of every chunk; here it is the median.
         """
         return {
             "gen_ai.client.operation.duration": self.duration,
@@ -70,12 +73,21 @@ class StreamTiming:
         }
 
     def __str__(self) -> str:
-        return _timing_chart.sparkline(self)
+        return sparkline(self._chart_figures())
 
     def _repr_svg_(self) -> str:
-        """Show the picture (IPython's protocol)."""
-        return _timing_chart.svg(self)
+        """Return the chart (IPython's protocol)."""
+        return svg(self._chart_figures())
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: ARG002 - IPython's protocol
-        """Show the line: the representation would bring a saved notebook thousands of numbers."""
+        """Print the line: the representation would save thousands of numbers with the notebook."""
         printer.text(str(self))
+
+    def _chart_figures(self) -> ChartFigures:
+        return ChartFigures(
+            chunk_times=self.chunk_times,
+            time_to_first_token=self.time_to_first_token,
+            duration=self.duration,
+            median_gap=self.gap(0.5),
+            tokens_per_second=self.tokens_per_second,
+        )
