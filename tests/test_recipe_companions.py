@@ -138,7 +138,7 @@ CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "no
 def test_what_is_remembered_of_an_answer(chunks: list[Any], wanted: dict[str, Any]) -> None:
     """A whole answer as it is, calls and all; of a cut one the text, and never a call."""
     stream = ChatStream(chunks, require_finish=False).until_done()
-    remembered = names_of("conversation")["remembered"](stream)
+    remembered = names_of("conversation")["message_to_keep"](stream)
 
     assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **wanted}
 
@@ -148,7 +148,7 @@ def test_of_an_answer_without_text_nothing_is_remembered(chunks: list[Any]) -> N
     """Nobody read anything, and a model would take an empty message for its own."""
     stream = ChatStream(chunks, require_finish=False).until_done()
 
-    assert names_of("conversation")["remembered"](stream) is None
+    assert names_of("conversation")["message_to_keep"](stream) is None
 
 
 def test_a_question_without_an_answer_is_forgotten(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +178,7 @@ def test_trimming_keeps_whole_turns(turns: list[list[dict[str, Any]]], budget: i
     """The system message, and as many of the last turns as fit, but at least the last one."""
     system = {"role": "system", "content": "Be brief."}
     kept = [[system, *itertools.chain(*turns[at:])] for at in range(len(turns))]
-    trimmed = names_of("conversation")["trimmed"](kept[0], budget)
+    trimmed = names_of("conversation")["trim_history"](kept[0], budget)
 
     assert trimmed in kept
     assert len(f"{trimmed}") <= budget or trimmed == kept[-1]

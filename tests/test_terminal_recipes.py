@@ -230,7 +230,7 @@ def test_what_is_finished_of_a_text(finished: str, rest: str, markdown: Markdown
     """All up to the last empty line, but for one within code: of half a block nobody knows how it will look."""
     _, names = markdown("Hello.")
 
-    assert names["parted"](finished + rest) == (finished, rest)
+    assert names["split_finished"](finished + rest) == (finished, rest)
 
 
 def test_code_with_an_empty_line_is_one_block(markdown: Markdown) -> None:
