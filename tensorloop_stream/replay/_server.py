@@ -1,4 +1,4 @@
-"""`ReplayServer`: one thread, one event loop, any number of clients."""
+"""The server of recorded streams: one thread, one event loop, any number of clients."""
 
 import asyncio
 import re
@@ -95,12 +95,12 @@ class ReplayServer:
 
     @property
     def base_url(self) -> str:
-        """What an OpenAI client takes as its base URL; ends in `/v1`."""
+        """The base URL for an OpenAI client; ends in `/v1`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def served(self) -> list[str]:
-        """What is served, a line each: method, path, model and the first words of the prompt."""
+        """One line per recorded interaction: method, path, model and the first words of the prompt."""
         return [str(interaction) for interaction in self._playback.recordings.interactions]
 
     @property
@@ -115,11 +115,11 @@ class ReplayServer:
 
     @property
     def unmatched(self) -> list[str]:
-        """Why nothing recorded answered a request, a sentence for each that got a 404 for it."""
+        """One sentence per request that no recording matches; the server answered each with a 404."""
         return list(self._playback.unmatched)
 
     def wait_until_idle(self, timeout: float = 5.0) -> None:
-        """Wait until no request is being answered: that a client left is noticed a moment after it did.
+        """Wait until no request is being answered; the server notices a disconnect a moment after it.
 
         `timeout` is in seconds; raises `TimeoutError`. Blocks, also in async code.
         """
