@@ -35,7 +35,7 @@ PUBLIC = {name: f"{module}.{name}" for module in MODULES for name in importlib.i
 
 
 def _as_restructured_text(*event: list[str]) -> None:
-    # The docstrings are written for those who read the source: code between single backticks, examples set in.
+    # Docstrings are written for readers of the source: code has single backticks, and examples are indented.
     lines = event[-1]
     text = re.sub(r"`([^`]+)`", _code, "\n".join(lines) + "\n")
     lines[:] = re.sub(r"^((?: {4}.+\n)(?:\n| {4}.+\n)*)", r"::\n\n\1\n", text, flags=re.MULTILINE).split("\n")
@@ -47,5 +47,5 @@ def _code(found: re.Match[str]) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    """Have Sphinx read the docstrings so."""
+    """Convert each docstring to reStructuredText before Sphinx reads it."""
     app.connect("autodoc-process-docstring", _as_restructured_text)

@@ -1,4 +1,4 @@
-"""Chat in a terminal; Ctrl-C stops an answer and keeps it, at the prompt it quits: python recipes/chat_terminal.py"""
+"""Chat in a terminal; Ctrl-C stops the answer, and quits at the prompt: python recipes/chat_terminal.py"""
 
 from openai import APIError, OpenAIError
 from openai.types.chat import ChatCompletionMessageParam
@@ -9,7 +9,7 @@ history: list[ChatCompletionMessageParam] = []
 
 
 def answer(client: Tensorloop) -> ChatStream:
-    """Return the answer to the history, which is asked for when it is read."""
+    """Return a stream that sends the history when it is first read."""
     return ChatStream(
         lambda: client.chat.completions.create(
             model="gpt-4o-mini", messages=history, temperature=0.2, max_tokens=80, stream=True
@@ -28,7 +28,7 @@ try:
             print("(stopped)")
         except APIError as error:
             print(f"({error})")
-        if stream.text:  # also a part: the model should know what the reader knows
+        if stream.text:  # also a partial answer: the model should know what the reader has read
             history.append({"role": "assistant", "content": stream.text})
         else:
             history.pop()

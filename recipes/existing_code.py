@@ -1,4 +1,4 @@
-"""An OpenAI program on Tensorloop, one line changed, the constructor: python recipes/existing_code.py"""
+"""Run an OpenAI program on Tensorloop; only the constructor changes: python recipes/existing_code.py"""
 
 from openai import APIConnectionError, APIError, OpenAIError
 
@@ -9,7 +9,7 @@ try:
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None
 
-# From here on, every line is as it was. The stream is a ChatStream now: checked, closed and fast.
+# All lines below are unchanged. The stream is now a ChatStream: checked, closed and fast.
 try:
     stream = client.chat.completions.create(
         model="gpt-4o-mini",

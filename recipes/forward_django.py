@@ -1,4 +1,4 @@
-"""Stream answers to a page in the browser, with Django, an async view: python recipes/forward_django.py"""
+"""Stream answers to a page in the browser, from an async view of Django: python recipes/forward_django.py"""
 
 import os
 from pathlib import Path
@@ -12,24 +12,24 @@ from tensorloop_stream import AsyncTensorloop, Callbacks, aforward_chat
 
 client, saved = AsyncTensorloop(max_retries=1), list[object]()  # the list stands for your database
 Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
-Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
 async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
-    """Forward an answer. The messages are all that a browser decides; model, limits and key are the server's."""
+    """Forward an answer; the browser chooses the messages, the server the model, the limits and the key."""
     try:
-        asked = Asked.model_validate_json(request.body)
+        chat_body = Chat.model_validate_json(request.body).model_dump()
     except ValidationError as error:
         return http.JsonResponse({"error": {"message": str(error)}}, status=422)
-    body = {**asked.model_dump(), "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
     answer = await aforward_chat(client, body, Callbacks(on_finish=saved.append))
 
-    async def passing() -> object:
+    async def read_and_close() -> object:
         async with answer:
             async for data in answer:
                 yield data
 
-    return http.StreamingHttpResponse(passing(), status=answer.status_code, headers=answer.headers)
+    return http.StreamingHttpResponse(read_and_close(), status=answer.status_code, headers=answer.headers)
 
 
 PAGE = Path(__file__).with_name("chat.html").read_bytes()

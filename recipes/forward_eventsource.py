@@ -13,24 +13,24 @@ from starlette.routing import Route
 from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
 
 client, saved = AsyncTensorloop(max_retries=1), list[object]()  # the list stands for your database
-asked: dict[str, dict[str, object]] = {}  # in production a store that expires, shared by all processes
+bodies: dict[str, dict[str, object]] = {}  # in production: a store shared by all processes, with an expiry
 Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
-Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
 async def ask(request: Request) -> JSONResponse:
-    """Take the messages, since an EventSource can only GET; they are all that a browser decides."""
+    """Store the messages, all that a browser may choose, and return an id: an EventSource can only send a GET."""
     try:
-        body = Asked.model_validate_json(await request.body()).model_dump()
+        chat_body = Chat.model_validate_json(await request.body()).model_dump()
     except ValidationError as error:
         return JSONResponse({"error": {"message": str(error)}}, 422)
-    asked[key := os.urandom(16).hex()] = {**body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    bodies[key := os.urandom(16).hex()] = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
     return JSONResponse({"id": key})
 
 
 async def answer(request: Request) -> ForwardApp | Response:
-    """Forward the answer once: an EventSource that was cut asks again by itself, until it gets a 204."""
-    body = asked.pop(request.path_params["id"], None)
+    """Forward the answer once; after a cut, an EventSource reconnects until it receives a 204."""
+    body = bodies.pop(request.path_params["id"], None)
     return ForwardApp(client, body, Callbacks(on_finish=saved.append)) if body else Response(status_code=204)
 
 

@@ -15,11 +15,11 @@ from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
 
 page = FileResponse(Path(__file__).with_name("chat.html"))
 app = FastAPI(routes=[Route("/", page)], max_body_size=100_000)
-client = AsyncTensorloop(max_retries=1)  # before a retry it may wait for a minute, and so does the browser
+client = AsyncTensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it
 saved: list[ChatCompletion] = []  # stands for your database; on_finish may be an async function
 
 
-class Message(BaseModel):  # noqa: D101 - all that a browser decides: model, limits and key are the server's
+class Message(BaseModel):  # noqa: D101 - the browser chooses the messages; the server all else
     role: Literal["user", "assistant"]
     content: str = Field(max_length=4000)
 
@@ -30,7 +30,7 @@ class Forwarded(ForwardApp, Response):
 
 @app.post("/chat", response_class=Response)
 async def chat(messages: Annotated[list[Message], Body(embed=True, min_length=1, max_length=20)]) -> Response:
-    """Forward the gateway's answer."""
+    """Forward the gateway's answer; the server chooses the model, the limits and the key."""
     body = {"model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2, "messages": [dict(m) for m in messages]}
     return Forwarded(client, body, Callbacks(on_finish=saved.append))
 

@@ -1,7 +1,7 @@
 """Stream answers to a page in the browser, with Flask: python recipes/forward_flask.py
 
-Limits of WSGI: each stream takes a thread, and a browser that leaves is noticed at the next piece of the answer,
-not while the model is silent. In production: gunicorn --chdir recipes --threads 32 forward_flask:app
+Limits of WSGI: each stream occupies a thread. The server notices that a browser left at the next chunk, and not while
+the model is silent. In production: gunicorn --chdir recipes --threads 32 forward_flask:app
 """
 
 import os
@@ -13,27 +13,27 @@ from pydantic import ValidationError, conlist, constr, create_model
 
 from tensorloop_stream import Callbacks, Tensorloop, forward_chat
 
-client = Tensorloop(max_retries=1)  # before a retry it may wait for a minute, and so does the browser
+client = Tensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it
 saved: list[ChatCompletion] = []  # stands for your database
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 100_000
 app.add_url_rule("/", view_func=lambda: send_file(Path(__file__).with_name("chat.html")))
 
-# All that a browser decides. The model, the limits and the key are the server's.
+# The browser chooses the messages; the server chooses the model, the limits and the key.
 Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
-Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
 @app.post("/chat")
 def chat() -> Response | tuple[dict[str, object], int]:
-    """Forward the gateway's answer, or say what is wrong with the question."""
+    """Forward the gateway's answer, or return a 422 for other messages."""
     try:
-        asked = Asked.model_validate_json(request.get_data())
+        chat_body = Chat.model_validate_json(request.get_data()).model_dump()
     except ValidationError as error:
         return {"error": {"message": str(error)}}, 422
-    body = {**asked.model_dump(), "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
     answer = forward_chat(client, body, Callbacks(on_finish=saved.append))
-    return Response(answer, answer.status_code, answer.headers)  # closes the answer at the end
+    return Response(answer, answer.status_code, answer.headers)  # Flask closes the answer at the end
 
 
 if __name__ == "__main__":

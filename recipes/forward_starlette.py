@@ -13,21 +13,21 @@ from starlette.routing import Route
 
 from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
 
-client = AsyncTensorloop(max_retries=1)  # before a retry it may wait for a minute, and so does the browser
+client = AsyncTensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it
 saved: list[ChatCompletion] = []  # stands for your database; on_finish may be an async function
 
-# All that a browser decides. The model, the limits and the key are the server's.
+# The browser chooses the messages; the server chooses the model, the limits and the key.
 Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), content=constr(max_length=4000))
-Asked = create_model("Asked", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
+Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
 async def chat(request: Request) -> ForwardApp | JSONResponse:
-    """Forward the gateway's answer, or say what is wrong with the question."""
+    """Forward the gateway's answer, or return a 422 for other messages."""
     try:
-        asked = Asked.model_validate_json(await request.body())
+        chat_body = Chat.model_validate_json(await request.body()).model_dump()
     except ValidationError as error:
         return JSONResponse({"error": {"message": str(error)}}, 422)
-    body = {**asked.model_dump(), "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
     return ForwardApp(client, body, Callbacks(on_finish=saved.append))
 
 

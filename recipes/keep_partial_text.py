@@ -1,4 +1,4 @@
-"""Keep what had come when a stream breaks, and ask for the rest: python recipes/keep_partial_text.py"""
+"""Keep the partial text of a broken stream, and ask for the rest: python recipes/keep_partial_text.py"""
 
 import sys
 
@@ -7,7 +7,7 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from tensorloop_stream import ChatStream, StreamError, Tensorloop
 
-REFUSED = {"400", "401", "403", "404", "budget_exceeded"}  # a spent budget is a 429, as is a limit of requests
+REFUSALS = {"400", "401", "403", "404", "budget_exceeded"}  # a spent budget has the status of a rate limit, 429
 QUESTION: ChatCompletionMessageParam = {"role": "user", "content": "Stream a haiku about errors."}
 GO_ON = "You were cut off. Go on where you stopped, and repeat nothing."
 
@@ -15,20 +15,20 @@ try:
     client, text = Tensorloop(), ""
     for _ in range(3):
         messages = [QUESTION]
-        if text:  # a broken stream cannot be taken up again, but a model can be asked to go on
+        if text:  # a broken stream cannot be resumed, but the model can continue its text
             messages += [{"role": "assistant", "content": text}, {"role": "user", "content": GO_ON}]
         answer = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)
         try:
             with ChatStream(answer) as stream:
-                for piece in stream.text_stream:
-                    print(piece, end="", flush=True)
+                for delta in stream.text_stream:
+                    print(delta, end="", flush=True)
             text += stream.text
             break
         except StreamError as error:
             text += "".join(choice.message.content or "" for choice in error.partial.choices)
             print(f"\n({error})", file=sys.stderr)
-            if {error.code, error.type} & REFUSED:
-                raise SystemExit("asking again does not help: the answer has no end") from None
+            if error.code in REFUSALS or error.type in REFUSALS:
+                raise SystemExit("a retry does not help: the answer has no end") from None
     else:
         raise SystemExit("it broke three times: the answer has no end")
     print(f"\n--- final ({len(text)} chars) ---")

@@ -1,4 +1,4 @@
-"""Stream with LangChain or LiteLLM, and hear of an answer that is not whole: python recipes/langchain_or_litellm.py"""
+"""Stream with LangChain or LiteLLM; a truncated answer is an error: python recipes/langchain_or_litellm.py"""
 
 from importlib.util import find_spec
 from typing import Any
@@ -7,34 +7,34 @@ from openai import OpenAIError
 
 from tensorloop_stream import AsyncTensorloop, Tensorloop, print_stream
 
-ASK: list[Any] = [{"role": "user", "content": "Stream a haiku about caching."}]
+HAIKU: list[Any] = [{"role": "user", "content": "Stream a haiku about caching."}]
 
 
-def with_langchain() -> None:
-    """Let LangChain read our streams, since it makes messages of the chunks: its own end in silence if they are cut."""
-    from langchain_openai import ChatOpenAI  # noqa: PLC0415 - either library will do
+def with_langchain(client: Tensorloop) -> None:
+    """Let LangChain read our streams: with its own client, a truncated answer ends without an error."""
+    from langchain_openai import ChatOpenAI  # noqa: PLC0415 - either library is enough
 
-    clients: dict[str, Any] = {"root_client": Tensorloop(), "root_async_client": AsyncTensorloop()}
-    clients |= {name.removeprefix("root_"): client.chat.completions for name, client in clients.items()}
-    # Its own `max_tokens` would be sent as `max_completion_tokens`.
+    async_client = AsyncTensorloop()
+    clients: dict[str, Any] = {"root_client": client, "root_async_client": async_client}
+    clients |= {"client": client.chat.completions, "async_client": async_client.chat.completions}
+    # LangChain would send its own `max_tokens` as `max_completion_tokens`.
     model = ChatOpenAI(model="gpt-4o-mini", temperature=0.2, extra_body={"max_tokens": 60}, **clients)
-    for message in model.stream(ASK):
+    for message in model.stream(HAIKU):
         print(message.text, end="", flush=True)
     print()
 
 
-def with_litellm() -> None:
-    """Read LiteLLM's stream as a ChatStream, as any iterable of chunks (beside openai 3 it must be 1.108 or newer)."""
+def with_litellm(client: Tensorloop) -> None:
+    """Read LiteLLM's stream as a ChatStream, like any iterable of chunks (openai 3 needs litellm 1.108 or newer)."""
     import litellm  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
 
-    client = Tensorloop()
-    where: dict[str, Any] = {"base_url": str(client.base_url), "api_key": client.api_key}
-    print_stream(litellm.completion("openai/gpt-4o-mini", ASK, temperature=0.2, max_tokens=60, stream=True, **where))
+    server: dict[str, Any] = {"base_url": str(client.base_url), "api_key": client.api_key}
+    print_stream(litellm.completion("openai/gpt-4o-mini", HAIKU, temperature=0.2, max_tokens=60, stream=True, **server))
 
 
 try:
-    for name, read in {"langchain_openai": with_langchain, "litellm": with_litellm}.items():
-        print(f"{name}:")
-        read() if find_spec(name) else print("(not installed)")
+    for library, read in {"langchain_openai": with_langchain, "litellm": with_litellm}.items():
+        print(f"{library}:")
+        read(Tensorloop()) if find_spec(library) else print("(not installed)")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

@@ -1,7 +1,7 @@
-"""Wait where the rate is limited, stop where the budget is spent: python recipes/limits.py
+"""Wait at a rate limit, and stop at a spent budget: python recipes/limits.py
 
-To see both without a key, give the replay `--status 429 --retry-after 1 --fails 2`, and then also
-`--error-type budget_exceeded`.
+Without a key, the replay shows a rate limit with `--status 429 --retry-after 1 --fails 2`. Add
+`--error-type budget_exceeded` for a spent budget.
 """
 
 import time
@@ -11,7 +11,7 @@ from openai import OpenAIError, RateLimitError
 from tensorloop_stream import Tensorloop, print_stream
 
 try:
-    client = Tensorloop(max_retries=0)  # else it does the same by itself, twice and in silence
+    client = Tensorloop(max_retries=0)  # by default the client retries twice by itself, and says nothing
     for tries_left in (4, 3, 2, 1, 0):
         try:
             answer = client.chat.completions.create(
@@ -23,13 +23,14 @@ try:
             )
             print_stream(answer)
             break
-        except RateLimitError as error:  # both are a 429
+        except RateLimitError as error:  # a rate limit and a spent budget are both a 429
             if "budget_exceeded" in (error.type, error.code) or not tries_left:
                 raise
             headers = error.response.headers
-            # The key's own limit comes under the first name, that of the model behind the gateway under the second.
-            told = headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
-            seconds = float(told) if told.replace(".", "", 1).isdecimal() else 5.0  # it may be a date, or missing
+            # The first header is for the limit of the key, the second for that of the model behind the gateway.
+            retry_after = headers.get("retry-after") or headers.get("llm_provider-retry-after") or ""
+            is_number = retry_after.replace(".", "", 1).isdecimal()  # it may also be a date, or missing
+            seconds = float(retry_after) if is_number else 5.0
             print(f"(too many requests: again in {seconds:g} s)")
             time.sleep(seconds)
 except OpenAIError as error:

@@ -1,7 +1,7 @@
-"""Ask many prompts, killed or not: python recipes/many_prompts.py prompts.jsonl answers.jsonl
+"""Answer a file of prompts, also after a crash: python recipes/many_prompts.py prompts.jsonl answers.jsonl
 
 A line of the prompts (- is stdin) is a text, or an object with "prompt" or "messages", perhaps "id", "model", ...
-The key's limit may follow: 300 60 are requests and seconds. Run again, it asks for what is missing or failed.
+The key's limit may follow, in requests and seconds: 300 60. A second run asks only for missing and failed answers.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, 
 
 
 async def main(prompts: list[Prompt], answers: AnswerFile, limit: RollingLimit) -> None:
-    """Ask for what is missing in the answers."""
+    """Ask the prompts that have no answer yet."""
     missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
     with tqdm(total=len(prompts), initial=len(prompts) - len(missing), unit="prompt", disable=None) as bar:
 
@@ -24,7 +24,7 @@ async def main(prompts: list[Prompt], answers: AnswerFile, limit: RollingLimit) 
             answers.write(answer)
             bar.update("error" not in answer)
 
-        await limit.pause(limit.seconds - answers.idle)  # what a run asked that was just killed still counts
+        await limit.pause(limit.seconds - answers.idle)  # the requests of an earlier run still count
         async with AsyncTensorloop() as client:
             await ask_all(client, missing, limit, keep, concurrency=50)
 
@@ -36,5 +36,5 @@ try:
     with AnswerFile(target) as answers:
         asyncio.run(main(prompts, answers, RollingLimit(*map(int, limits))))
     sys.exit(answers.failed and f"{answers.failed} failed: run again to ask for them once more")
-except (KeyboardInterrupt, OpenAIError, OSError, ValueError) as error:  # what came is in the file
+except (KeyboardInterrupt, OpenAIError, OSError, ValueError) as error:  # the file has the answers so far
     raise SystemExit(str(error) or "stopped") from None

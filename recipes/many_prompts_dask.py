@@ -1,7 +1,7 @@
-"""Ask many prompts from many machines: python recipes/many_prompts_dask.py prompts.jsonl answers.jsonl
+"""Answer a file of prompts on many machines: python recipes/many_prompts_dask.py prompts.jsonl answers.jsonl
 
-As many_prompts.py, on Dask's workers: two processes here, or those of DASK_SCHEDULER_ADDRESS, each with the key in
-its environment and as many streams as threads: dask worker tcp://scheduler:8786 --nthreads 50
+The arguments are those of many_prompts.py. The workers are two local processes, or those of DASK_SCHEDULER_ADDRESS.
+Each needs the key in its environment, and reads a stream per thread: dask worker tcp://scheduler:8786 --nthreads 50
 """
 
 import os
@@ -18,13 +18,13 @@ from tensorloop_stream.prompts_dask import SharedLimit, ask_on
 
 
 def main(source: str, target: str, *limits: str) -> None:
-    """Ask for what is missing in the answers."""
+    """Ask the prompts that have no answer yet."""
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
         prompts = read_prompts(lines, model="gpt-4o-mini", stream_options={"include_usage": True})
     limit, scheduler = SharedLimit(*map(int, limits)), os.environ.get("DASK_SCHEDULER_ADDRESS")
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})  # for a busy machine to start another
-    here = {"n_workers": 2, "threads_per_worker": 25, "dashboard_address": "127.0.0.1:0"}
-    with AnswerFile(target) as answers, Client(scheduler) if scheduler else Client(**here) as client:
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})  # a busy machine replaces a worker late
+    local = {"n_workers": 2, "threads_per_worker": 25, "dashboard_address": "127.0.0.1:0"}
+    with AnswerFile(target) as answers, Client(scheduler) if scheduler else Client(**local) as client:
         missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
         with tqdm(total=len(prompts), initial=len(prompts) - len(missing), unit="prompt", disable=None) as bar:
             for answer in ask_on(client, missing, limit, idle=answers.idle):
@@ -33,8 +33,8 @@ def main(source: str, target: str, *limits: str) -> None:
     sys.exit(answers.failed and f"{answers.failed} failed: run again to ask for them once more")
 
 
-if __name__ == "__main__":  # the workers load this file, too
+if __name__ == "__main__":  # the workers import this file too
     try:
         main(*(sys.argv[1:] if len(sys.argv) > 2 else sys.exit(__doc__)))
-    except (KeyboardInterrupt, OpenAIError, OSError, ValueError) as error:  # what came is in the file
+    except (KeyboardInterrupt, OpenAIError, OSError, ValueError) as error:  # the file has the answers so far
         raise SystemExit(str(error) or "stopped") from None

@@ -1,28 +1,29 @@
-"""Show only text that passed a check, and stop at the first that does not: python recipes/moderate.py"""
+"""Show only text that passes a check, and stop at text that fails it: python recipes/moderate.py"""
 
 from openai import OpenAIError
 
 from tensorloop_stream import ChatStream, Tensorloop
 
-HELD = 20  # how many characters wait for what follows: at least as many as the longest phrase has
+HELD = 20  # characters to hold back until more text arrives: at least the length of the longest phrase
 
 
 def passes(text: str) -> bool:
-    """Check a stretch of text, the last word of which may be unfinished: your own check stands here."""
+    """Check a part of a text, whose last word may be incomplete; replace this by a check of your own."""
     return "a moment to store" not in text.casefold()
 
 
 def show(stream: ChatStream) -> None:
-    """Print the text that passed, `HELD` characters late, so that of what fails not even the beginning is shown."""
+    """Print the text that passes, `HELD` characters late: of a phrase that fails, not even the start is shown."""
     held = ""
     try:
-        for piece in stream.text_stream:
-            if not passes(text := held + piece):
+        for delta in stream.text_stream:
+            text = held + delta
+            if not passes(text):
                 held = "[the rest is not shown]"
                 break
             print(text[:-HELD], end="", flush=True)
             held = text[-HELD:]
-    finally:  # what is held has passed, also if the stream breaks
+    finally:  # the held text has passed the check, also if the stream breaks
         print(held)
 
 
@@ -31,7 +32,7 @@ try:
     answer = Tensorloop().chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
     )
-    with ChatStream(answer) as stream:  # left before its end it closes the connection, and the model stops
+    with ChatStream(answer) as stream:  # leaving the block early closes the connection, and the model stops
         show(stream)
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

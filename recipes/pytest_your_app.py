@@ -1,4 +1,4 @@
-"""Test an app that streams, with no key and no network: python recipes/pytest_your_app.py"""
+"""Test an app that streams, without a key or a network: python recipes/pytest_your_app.py"""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ HAIKU = Path(__file__).parents[1] / "cassettes/chat/haiku.yaml"
 
 
 def poem(client: Tensorloop, ask: str = "Stream a haiku about caching.") -> str:
-    """Stand for your app: return a poem, or as much as came."""
+    """Return a poem, or the part of it that arrived; stands for your app."""
     answer = client.chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
     )
@@ -24,14 +24,14 @@ def poem(client: Tensorloop, ask: str = "Stream a haiku about caching.") -> str:
 
 @pytest.mark.parametrize(("cut_after", "end"), [(None, "A moment to store."), (7, "where time is ..."), (0, " ...")])
 def test_with_a_server(cut_after: int | None, end: str) -> None:
-    """A recorded answer over a real socket, whole, and cut after seven events or none; it can also stall and more."""
+    """A real socket serves a recorded answer, complete or cut after some events; other faults are stall_after, ..."""
     with ReplayServer(HAIKU, cut_after=cut_after) as server:
         assert poem(Tensorloop(base_url=server.base_url, api_key="none")).endswith(end)
-        assert not server.unmatched  # nothing was asked that is not recorded, by an app that keeps it to itself
+        assert not server.unmatched  # every request was recorded; an app may hide the error of one that was not
 
 
 def test_with_vcrpy() -> None:
-    """The same with no server; to record, delete the cassette and leave out `api_key`. Your key is not written down."""
+    """A cassette needs no server; to record, delete the cassette and omit `api_key`: your key is not recorded."""
     with vcr.use_cassette(str(HAIKU), match_on=("method", "path", "body"), filter_headers=["authorization"]):
         assert poem(Tensorloop(api_key="none")).endswith("A moment to store.")
 

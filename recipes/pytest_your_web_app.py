@@ -1,4 +1,4 @@
-"""Test a web app that streams to browsers, with no key and no network: python recipes/pytest_your_web_app.py"""
+"""Test a web app that streams to browsers, without a key or a network: python recipes/pytest_your_web_app.py"""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ CASSETTES = Path(__file__).parents[1] / "cassettes/chat"
 
 
 def make_app(model: str = "gpt-4o-mini") -> Starlette:
-    """Stand for your app; made by a function, so that to import it needs no key."""
+    """Return an app that stands for yours; as a function, it can be imported without a key."""
     client = AsyncTensorloop(max_retries=0)
 
     async def haiku(_: Request) -> ForwardApp:
@@ -26,14 +26,14 @@ def make_app(model: str = "gpt-4o-mini") -> Starlette:
 
 
 @pytest.mark.parametrize(("fault", "end"), [("", "[DONE]"), ("cut-after=7", "upstream_error"), ("status=429", "429")])
-def test_what_a_browser_gets(fault: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole answer, or an error that it can see; the faults are named by the model."""
+def test_browser_gets_the_answer_or_an_error(fault: str, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model name requests the fault; the browser gets the complete answer, or an error that it can see."""
     with ReplayServer(CASSETTES) as server:
-        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)  # these go before your .env and its real key
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)  # these override your .env and its real key
         monkeypatch.setenv("TENSORLOOP_KEY", "none")
-        with TestClient(make_app(f"gpt-4o-mini?{fault}")) as browser:  # requests in one with block share an event loop
+        with TestClient(make_app(f"gpt-4o-mini?{fault}")) as browser:  # requests of one block share an event loop
             assert end in browser.get("/haiku").text.rstrip().splitlines()[-1]
-        assert server.unmatched == []  # all that was asked is recorded
+        assert server.unmatched == []  # every request was recorded
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 
 import httpx2
 
@@ -12,29 +11,29 @@ URL = (os.environ.get("TENSORLOOP_BASE_URL") or "https://litellm.tensorloop.tech
 HAIKU = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Stream a haiku about caching."}]}
 
 
-def stream_text(body: object) -> Iterator[str]:
-    """Yield the text of an answer as it arrives; raises if it is refused, fails, is cut or ends unfinished."""
+def print_answer(body: object) -> str:
+    """Print an answer as it arrives, and return it; raise if it is refused, fails, or ends without [DONE]."""
     if not (key := os.environ.get("TENSORLOOP_KEY")):
         raise ValueError(f"Set TENSORLOOP_KEY, or: python -m tensorloop_stream.replay cassettes -- python {__file__}")
+    decoder, answer = SSEDecoder(), ""
     with httpx2.stream("POST", URL, headers={"Authorization": f"Bearer {key}"}, json=body, timeout=60) as response:
         if not response.is_success:
             raise ValueError(f"{response.status_code}: {response.read().decode()}")
-        for event in (event for events in map(SSEDecoder().feed, response.iter_bytes()) for event in events):
-            if event.data == "[DONE]":
-                return
-            match {"error": True} if event.event == "error" else json.loads(event.data or "null"):
-                case {"error": error} if error:  # a gateway that fails in mid-stream has sent its 200 long before
-                    raise ValueError(event.data)
-                case {"choices": [{"delta": {"content": str(text)}}, *_]}:  # nothing else is text, whatever it may be
-                    yield text
+        for data in response.iter_bytes():
+            for event in decoder.feed(data):
+                if event.data == "[DONE]":
+                    return answer
+                match {"error": True} if event.event == "error" else json.loads(event.data or "null"):
+                    case {"error": error} if error:  # a gateway can fail after it has sent the status 200
+                        raise ValueError(event.data)
+                    case {"choices": [{"delta": {"content": str(text)}}, *_]}:  # nothing else is text
+                        print(text, end="", flush=True)
+                        answer += text
     raise ValueError("the stream ended without [DONE]")
 
 
 try:
-    text = ""
-    for piece in stream_text(HAIKU | {"temperature": 0.2, "max_tokens": 60, "stream": True}):
-        print(piece, end="", flush=True)
-        text += piece
-    print(f"\n--- final ({len(text)} chars) ---")
+    answer = print_answer(HAIKU | {"temperature": 0.2, "max_tokens": 60, "stream": True})
+    print(f"\n--- final ({len(answer)} chars) ---")
 except (httpx2.HTTPError, ValueError) as error:
     raise SystemExit(f"{error}") from None

@@ -1,4 +1,4 @@
-"""Show what a model thinks apart from what it says: python recipes/reasoning.py"""
+"""Show the reasoning of a model apart from its answer: python recipes/reasoning.py"""
 
 import sys
 from functools import partial
@@ -10,17 +10,17 @@ from tensorloop_stream import Callbacks, ChatStream, Tensorloop
 
 
 def report(usage: CompletionUsage) -> None:
-    """Tell what the thinking cost, where the model says so."""
+    """Print the tokens of the answer, and those of the reasoning if the gateway counts them."""
     details = usage.completion_tokens_details
     print(f"\n--- {usage.completion_tokens} tokens, {details.reasoning_tokens if details else None} of them thoughts")
 
 
-aside = partial(print, end="", flush=True, file=sys.stderr)  # `2>/dev/null` hides it
+print_to_stderr = partial(print, end="", flush=True, file=sys.stderr)  # `2>/dev/null` hides it
 callbacks = Callbacks(
-    on_reasoning=aside,  # under whatever name the gateway sends it
+    on_reasoning=print_to_stderr,  # whichever field the gateway sends it in
     on_text=partial(print, end="", flush=True),
-    on_refusal=aside,
-    on_usage=report,  # once, where the gateway sends it
+    on_refusal=print_to_stderr,
+    on_usage=report,  # called once, if the gateway sends a usage
 )
 try:
     answer = Tensorloop().chat.completions.create(

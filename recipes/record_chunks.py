@@ -1,4 +1,4 @@
-"""Keep the chunks of an answer as they came, and make the answer of them later: python recipes/record_chunks.py"""
+"""Save the chunks of an answer, and rebuild the answer from them: python recipes/record_chunks.py"""
 
 import json
 import tempfile
@@ -11,9 +11,9 @@ from tensorloop_stream import Callbacks, ChatAccumulator, ChatStream, Tensorloop
 
 
 def read(path: Path) -> ChatAccumulator:
-    """Read a file of chunks, a line each; of one that ends early, the lines that are whole."""
+    """Read a file with a chunk per line; ignore a last line that is incomplete."""
     accumulator = ChatAccumulator()
-    for line in path.read_bytes().split(b"\n")[:-1]:  # `splitlines` parts at U+2028, too
+    for line in path.read_bytes().split(b"\n")[:-1]:  # `splitlines` would also split at U+2028
         accumulator.add(json.loads(line))
     return accumulator
 
@@ -28,8 +28,8 @@ try:
     with path.open("w", encoding="ascii") as file:
 
         def keep(chunk: ChatCompletionChunk) -> None:
-            """Write a chunk, with what the gateway added and without what it left out."""
-            file.write(json.dumps(chunk.to_dict()) + "\n")  # its text may end with half a character
+            """Write a chunk as the gateway sent it: with its own fields, and without defaults."""
+            file.write(json.dumps(chunk.to_dict()) + "\n")  # in ASCII: a text may end with half a character
 
         completion = ChatStream(answer, Callbacks(on_chunk=keep)).get_final_completion()
 except OpenAIError as error:

@@ -1,4 +1,4 @@
-"""Use the Responses API, and know whether a response is whole: python recipes/responses_api.py"""
+"""Use the Responses API, and check that a response is complete: python recipes/responses_api.py"""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ WEATHER = {"type": "function", "name": "get_weather", "parameters": CITY | {"add
 
 
 def respond(client: Tensorloop, **request: Any) -> responses.Response:
-    """Print a response as it arrives and return it; raises if it failed or is not whole, which the SDK lets pass."""
+    """Print a response as it arrives, and return it; raise if it failed or is incomplete: the SDK does not."""
     response = None
     with client.responses.create(model="gpt-4o-mini", stream=True, **request) as events:
         for event in events:
@@ -26,7 +26,7 @@ def respond(client: Tensorloop, **request: Any) -> responses.Response:
                 raise OpenAIError(event.message)
     if response is None:
         raise OpenAIError("the stream ended, and the response had not")
-    if response.status != "completed":  # failed, or incomplete: cut by a limit or a filter
+    if response.status != "completed":  # "failed"; or "incomplete", at a limit of tokens or a filter
         raise OpenAIError(f"the response is {response.status}: {response.error or response.incomplete_details}")
     return response
 
@@ -36,5 +36,5 @@ try:
     print(f"\n--- final ({len(poem.output_text)} chars) ---")
     called = respond(client, input="What is the weather in Zürich?", tools=[WEATHER], tool_choice="required")
     print("", *(f"{call.name}({call.arguments})" for call in called.output if call.type == "function_call"), sep="\n")
-except (OpenAIError, httpx2.HTTPError) as error:  # openai 3.0 lets a cut through as it is
+except (OpenAIError, httpx2.HTTPError) as error:  # in openai 3.0, a cut raises the error of the HTTP library
     raise SystemExit(f"{error}") from None

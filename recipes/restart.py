@@ -1,4 +1,4 @@
-"""Ask again when an answer breaks before anything of it was shown: python recipes/restart.py"""
+"""Restart a stream that breaks before any text was shown: python recipes/restart.py"""
 
 from openai import OpenAIError
 
@@ -7,20 +7,20 @@ from tensorloop_stream import ChatStream, Tensorloop
 try:
     client = Tensorloop()
     stream = ChatStream(
-        lambda: client.chat.completions.create(  # a function, since what was opened cannot be opened anew
+        lambda: client.chat.completions.create(  # a function, because an open stream cannot be opened again
             model="gpt-4o-mini",
             messages=[{"role": "user", "content": "Stream a haiku about caching."}],
             temperature=0.2,
             max_tokens=60,
             stream=True,
         ),
-        restarts=2,  # after a cut, an early end, silence, or an error at which the SDK would ask again; each is billed
-        first_chunk_timeout=20,  # seconds of silence, in which keep-alive comments may come
+        restarts=2,  # after a cut, an early end, a timeout, or an error that the SDK would retry; each is billed
+        first_chunk_timeout=20,  # seconds without a chunk; keep-alive comments do not count
         idle_timeout=10,
     )
     with stream:
         for text in stream.text_stream:
             print(text, end="", flush=True)
     print(f"\n--- final ({len(stream.text)} chars) ---")
-except OpenAIError as error:  # also if it broke later: then recipes/keep_partial_text.py asks for the rest
+except OpenAIError as error:  # for a stream that breaks later, see recipes/keep_partial_text.py
     raise SystemExit(f"{error}") from None

@@ -8,7 +8,7 @@ from tensorloop_stream import AsyncChatStream, AsyncTensorloop
 
 
 async def main() -> None:
-    """Ask and print."""
+    """Send a request, and print its answer."""
     async with AsyncTensorloop() as client:
         answer = client.chat.completions.create(
             model="gpt-4o-mini",

@@ -1,4 +1,4 @@
-"""Be called with each piece of text, and once at the end: python recipes/stream_callbacks.py"""
+"""Use callbacks for each text delta and for the end of a stream: python recipes/stream_callbacks.py"""
 
 from openai import OpenAIError
 from openai.types.chat import ChatCompletion
@@ -7,22 +7,22 @@ from tensorloop_stream import Callbacks, ChatStream, StreamError, Tensorloop
 
 
 def show(text: str) -> None:
-    """Print a piece."""
+    """Print a text delta."""
     print(text, end="", flush=True)
 
 
 def text_of(completion: ChatCompletion) -> str:
-    """Return the text of an answer, which may be one without a choice."""
+    """Return the text of an answer, which may have no choice."""
     return "".join(choice.message.content or "" for choice in completion.choices)
 
 
 def finish(completion: ChatCompletion) -> None:
-    """Use the whole answer: store it, count it."""
+    """Use the complete answer; a program may store it."""
     print(f"\n--- final ({len(text_of(completion))} chars) ---")
 
 
 def explain(error: Exception) -> None:
-    """Keep what had come."""
+    """Use the partial answer."""
     if isinstance(error, StreamError):
         print(f"\n--- broken ({len(text_of(error.partial))} chars) ---")
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from tensorloop_stream import ChatStream, Tensorloop
 
 
-class Book(BaseModel, extra="forbid"):  # as "strict" wants it, and no defaults
+class Book(BaseModel, extra="forbid"):  # "strict" requires extra="forbid", and no defaults
     """A book."""
 
     title: str
@@ -28,13 +28,13 @@ try:
     )
     with ChatStream(answer) as stream:
         shown = None
-        for _ in stream.text_stream:  # what is unfinished may change: 1 is on its way to 124
-            text = stream.text.lstrip().encode(errors="replace") or b"{}"  # begun with blanks, ended in mid-character
+        for _ in stream.text_stream:  # an incomplete value may still change: 1 may become 124
+            text = stream.text.lstrip().encode(errors="replace") or b"{}"  # it may end with half a character
             partial = jiter.from_json(text, partial_mode="trailing-strings")
             if partial != shown:
                 print(shown := partial)
-    if refusal := stream.get_final_message().refusal:  # LiteLLM drops it from streams: what comes then is an empty text
+    if refusal := stream.get_final_message().refusal:  # LiteLLM drops refusals from streams: the text is then empty
         raise SystemExit(f"refused: {refusal}")
     print(repr(Book.model_validate_json(stream.text)))
-except (OpenAIError, ValueError) as error:  # not JSON, as after a cut by max_tokens; not a book
+except (OpenAIError, ValueError) as error:  # no JSON, for example if max_tokens cut it; or not a book
     raise SystemExit(" ".join(f"{error}".split())) from None

@@ -1,4 +1,4 @@
-"""Let the model call functions, several at once, until it can answer: python recipes/tool_loop.py"""
+"""Let the model call functions, several at once, until it answers: python recipes/tool_loop.py"""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ def get_weather(city: str) -> str:
 
 
 def run(call: Any) -> str:
-    """Run a call that is right; what is wrong with any other, the model is told, and may mend."""
+    """Run a valid call, and return its result; return the error of any other, so that the model can correct it."""
     print(f"{call.function.name} {call.function.arguments}")
-    try:  # pydantic holds the arguments against the signature, and only then calls
+    try:  # pydantic checks the arguments against the signature before it calls the function
         return f"{TypeAdapter(TOOLS[call.function.name]).validate_json(call.function.arguments.strip() or '{}')}"
-    except (KeyError, ValueError) as error:  # no such tool; no JSON; other arguments
+    except (KeyError, ValueError) as error:  # an unknown tool, no JSON, or wrong arguments
         return f"error: {error!r}"
 
 
@@ -31,7 +31,7 @@ try:
     for _ in range(5):
         print_stream(stream := ChatStream(client.chat.completions.create(**ask, messages=messages, stream=True)))
         messages.append(message := stream.get_final_message())
-        is_cut = stream.completion.choices[0].finish_reason in {"length", "content_filter"}  # and so may be its calls
+        is_cut = stream.completion.choices[0].finish_reason in {"length", "content_filter"}  # its calls may be cut too
         if is_cut or not message.tool_calls:
             raise SystemExit("the answer was cut, and none of its calls is run" if is_cut else None)
         messages += [{"role": "tool", "tool_call_id": call.id, "content": run(call)} for call in message.tool_calls]

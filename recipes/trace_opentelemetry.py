@@ -1,7 +1,7 @@
-"""Trace and measure answers with OpenTelemetry, and record none of their text: python recipes/trace_opentelemetry.py
+"""Trace and measure answers with OpenTelemetry, but record no text: python recipes/trace_opentelemetry.py
 
-Longer than a page, since the conventions for GenAI ask for as much: those of opentelemetry-semantic-conventions 0.66,
-where they are called experimental.
+Longer than a page, since the conventions for GenAI require it: those of opentelemetry-semantic-conventions 0.66,
+which calls them experimental.
 """
 
 from itertools import pairwise
@@ -24,7 +24,7 @@ tokens = meter.create_histogram("gen_ai.client.token.usage", **TOKENS)
 
 
 def traced(client: Tensorloop, **request: Any) -> ChatStream:
-    """Stream an answer that leaves a span and metrics when it ends, however it does."""
+    """Return a stream that records a span and metrics when it ends: complete, broken or left early."""
     url, model = client.base_url, request["model"]
     labels: dict[str, Any] = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"}
     labels |= {"gen_ai.request.model": model, "server.address": url.host, "server.port": url.port or 443}
@@ -40,7 +40,7 @@ def traced(client: Tensorloop, **request: Any) -> ChatStream:
             span.set_attributes(
                 labels | {"gen_ai.response.id": answer.id, "gen_ai.response.time_to_first_chunk": times[0]}
             )
-            missing = "error" if isinstance(outcome, Exception) else None  # to be left by its reader is no error
+            missing = "error" if isinstance(outcome, Exception) else None  # leaving a stream early is no error
             if reasons := list(filter(None, (choice.finish_reason or missing for choice in answer.choices))):
                 span.set_attribute("gen_ai.response.finish_reasons", reasons)
         for earlier, later in pairwise(times):
@@ -48,7 +48,7 @@ def traced(client: Tensorloop, **request: Any) -> ChatStream:
         for kind, count in (("input", usage.prompt_tokens), ("output", usage.completion_tokens)) if usage else ():
             tokens.record(count, labels | {"gen_ai.token.type": kind})
             span.set_attribute(f"gen_ai.usage.{kind}_tokens", count)
-        if isinstance(outcome, Exception):  # not its text: it may quote the conversation
+        if isinstance(outcome, Exception):  # record no text of the error: it may quote the conversation
             labels["error.type"] = str(getattr(outcome, "status_code", None) or type(outcome).__name__)
             span.set_attribute("error.type", labels["error.type"])
             span.set_status(trace.StatusCode.ERROR)

@@ -1,4 +1,4 @@
-"""Tell apart what can go wrong with an answer: python recipes/what_went_wrong.py"""
+"""Distinguish the errors of a stream, and advise on each: python recipes/what_went_wrong.py"""
 
 from openai import OpenAIError
 
@@ -15,14 +15,14 @@ from tensorloop_stream import (
 
 
 def advice(error: StreamError) -> str:
-    """Return what to do: in a program, ask again, ask less, or call somebody."""
+    """Return advice as text; a program would retry, shorten the prompt, or report the error."""
     match error:
         case StreamTimeoutError():
             return "nothing came for too long: ask again, or wait longer"
         case StreamConnectionError() | StreamTruncatedError() | StreamDecodeError():
             return "a part is missing: keep what came, and ask again"
         case StreamProviderError() if {error.code, error.type} & {"400", "401", "403", "404", "budget_exceeded"}:
-            return "the gateway refused it: asking again does not help"
+            return "the gateway refused it: a retry does not help"
     return "the gateway gave up: ask again"
 
 
@@ -31,9 +31,9 @@ try:
     answer = Tensorloop().chat.completions.create(
         model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
     )
-    with ChatStream(answer, idle_timeout=5) as stream:  # the replay's --cut-after 7, --stall-after 7 and others show it
+    with ChatStream(answer, idle_timeout=5) as stream:  # to see errors, start the replay with --cut-after 7
         print(stream.get_final_text())
 except StreamError as error:
     raise SystemExit(f"{stream.text}\n--- request {stream.request_id}: {error}\n{advice(error)}") from None
-except OpenAIError as error:  # before the stream, and the SDK has asked again where that could help
+except OpenAIError as error:  # before the stream; the SDK has already retried errors that merit it
     raise SystemExit(f"{error}") from None

@@ -21,33 +21,33 @@ Call = tuple[Callable[[Any], object], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callbacks:
-    """Functions called while a stream is read; under `AsyncChatStream` each may be `async def`.
+    """Functions to call while a stream is read; under `AsyncChatStream` each may be `async def`.
 
     Exactly one of `on_finish`, `on_error` and `on_abort` is called, last. A callback that raises closes the
-    stream, `on_error` gets the exception (unless it is of one of these three), and it reaches the caller unchanged.
-    `on_text`, `on_reasoning`, `on_refusal` and `on_tool_call` speak of choice 0.
+    stream. The exception goes to `on_error`, unless one of these three raised it, and reaches the caller unchanged.
+    `on_text`, `on_reasoning`, `on_refusal` and `on_tool_call` get the deltas and calls of choice 0.
 
-    Raises `TypeError` for what cannot be called.
+    Raises `TypeError` for a value that cannot be called.
     """
 
     on_chunk: Callable[[ChatCompletionChunk], object] | None = None
-    """Every chunk, before the other callbacks of the chunk."""
+    """Called with every chunk, before the other callbacks of the chunk."""
     on_text: Callable[[str], object] | None = None
-    """Every piece of text that is not empty."""
+    """Called with every text delta that is not empty."""
     on_reasoning: Callable[[str], object] | None = None
-    """Every piece of reasoning, whatever name the gateway gives it."""
+    """Called with every reasoning delta, whichever field the gateway sends it in."""
     on_refusal: Callable[[str], object] | None = None
-    """Every piece of a refusal."""
+    """Called with every refusal delta."""
     on_tool_call: Callable[[ChatCompletionMessageToolCallUnion], object] | None = None
-    """Each tool call once, when it is whole; never one that was cut (vllm#53269)."""
+    """Called once with each tool call, when the call is complete; never with a truncated call (vllm#53269)."""
     on_usage: Callable[[CompletionUsage], object] | None = None
-    """The last usage that came, once, right before the terminal call."""
+    """Called once with the last usage of the stream, right before the terminal callback."""
     on_finish: Callable[[ChatCompletion], object] | None = None
-    """The stream ended whole; also when it was left after its finish reason had come."""
+    """Called with the completion when the stream ended complete, or was left after its finish reason."""
     on_error: Callable[[Exception], object] | None = None
-    """The stream broke, could not be opened, or a callback raised."""
+    """Called with the error when the stream broke or could not be opened, or when a callback raised."""
     on_abort: Callable[[ChatCompletion], object] | None = None
-    """The caller left before the end; with what had come."""
+    """Called with the partial completion when the caller left before the end."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -57,7 +57,7 @@ class Callbacks:
 
 
 def require_callbacks(callbacks: object) -> None:
-    """Raise `TypeError` for callbacks of another kind."""
+    """Raise `TypeError` unless the callbacks are a `Callbacks` object or `None`."""
     if callbacks is not None and not isinstance(callbacks, Callbacks):
         raise TypeError(f"callbacks is {type(callbacks).__name__}: give Callbacks(on_text=..., on_finish=...)")
 
@@ -70,10 +70,10 @@ def require_sync(callbacks: Callbacks | None) -> None:
 
 
 def is_async(function: object) -> bool:
-    """Tell whether calling `function` gives something to await."""
+    """Tell whether a call of `function` returns an awaitable."""
     while isinstance(function, functools.partial):
         function = function.func
-    # Of its type: an object may have an async __call__.
+    # An object may have an async __call__, which Python looks up on its type.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 

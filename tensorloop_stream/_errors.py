@@ -39,9 +39,9 @@ class StreamError(openai.APIError):
         request_id: str | None = None,
         body: object = None,
     ) -> None:
-        # Not super(): the next class in line may be the SDK's connection error, which takes other arguments.
+        # No super(): the next class in line may be the SDK's connection error, which takes other arguments.
         openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
-        # Before openai 3.14 a number stays one.
+        # openai before 3.14 leaves a number as it is.
         self.code: str | None = None if self.code is None else str(self.code)
         self.request_id = request_id
         self._partial = partial
@@ -77,11 +77,11 @@ class StreamTruncatedError(StreamError):
 
 
 class StreamConnectionError(StreamError, openai.APIConnectionError):
-    """The connection was cut before the stream had ended."""
+    """The connection was cut before the end of the stream."""
 
 
 class StreamTimeoutError(StreamError, openai.APITimeoutError):
-    """No chunk came in time: `first_chunk_timeout`, `idle_timeout` or the client's read timeout."""
+    """No chunk arrived in time: `first_chunk_timeout`, `idle_timeout` or the client's read timeout expired."""
 
 
 class StreamDecodeError(StreamError, ValueError):
@@ -98,12 +98,12 @@ class StreamContentError(StreamDecodeError, StreamConnectionError):
 class StreamProviderError(StreamError):
     """The gateway sent an error inside the stream.
 
-    `body` is the inner error object, `code` and `type` are its fields, `status_code` is the code where it is
-    an HTTP status (LiteLLM sends it as a string).
+    `body` is the inner error object; `code` and `type` are its fields. `status_code` is the code, if the code is an
+    HTTP status (LiteLLM sends it as a string).
     """
 
     @property
     def status_code(self) -> int | None:
-        """The HTTP status that the gateway's `code` names, if it names one."""
+        """The HTTP status in the gateway's `code`; `None` if the code is not an HTTP status."""
         code = self.code or ""
         return int(code) if len(code) == 3 and code.isascii() and code.isdigit() else None

@@ -1,4 +1,4 @@
-"""Server-sent events from bytes, with no I/O (WHATWG HTML, section 9.2.6)."""
+"""Split and parse a stream of server-sent events, without I/O (WHATWG HTML, section 9.2.6)."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ __all__ = ["SSEDecoder", "ServerSentEvent"]
 MAX_EVENT_SIZE = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BLANK_LINES = re.compile(rb"\n{3,}")
-# Python refuses longer numbers; nobody waits that many milliseconds.
+# Python does not parse numbers of any length, and no server means a wait of 10**18 milliseconds.
 _MAX_RETRY_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """One dispatched event."""
+    """An event as the standard dispatches it (WHATWG HTML, section 9.2.6)."""
 
     data: str
-    """Its `data` lines, joined by LF."""
+    """The `data` lines of the event, joined by LF."""
     event: str = "message"
-    """Its type; `message` where it names none."""
+    """The type of the event; `message` if the event names none."""
     id: str = ""
-    """The last event id seen, of this event or of one before it."""
+    """The last event id of the stream so far: from this event or from an earlier one."""
     retry: int | None = None
     """The milliseconds to wait before a reconnection, if the server names them."""
 
 
 class EventSplitter:
-    """Bytes in, whole events out, each as its undecoded lines joined by LF.
+    """Split bytes into whole events; each event is its undecoded lines, joined by LF.
 
-    Raises `StreamDecodeError` for an event larger than `max_event_size` bytes, from the call after the one
-    that returned the events completed before it.
+    Raises `StreamDecodeError` for an event larger than `max_event_size` bytes. The events before it are
+    returned first; the next call raises.
     """
 
     __slots__ = ("_after_cr", "_at_start", "_error", "_is_plain", "_max", "_rest")
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self._max = max_event_size
-        # Not a list of the reads: sixty bytes each beside what they hold would be far beyond the bound.
+        # A list of the reads would add sixty bytes to each: with small reads, memory would far exceed the bound.
         self._rest = bytearray()
         self._after_cr = False
         self._at_start = True
@@ -51,12 +51,12 @@ class EventSplitter:
 
     @property
     def pending(self) -> int:
-        """Bytes of the event that is not complete yet."""
+        """The size of the incomplete last event, in bytes."""
         return len(self._rest)
 
     @property
     def rest(self) -> bytes:
-        """The event that is not complete yet."""
+        """The bytes of the incomplete last event."""
         return bytes(self._rest)
 
     def is_single_event(self, data: bytes) -> bool:
@@ -83,22 +83,22 @@ class EventSplitter:
         if self._at_start:
             data = self._without_bom(data)
         if self._after_cr and data:
-            # The LF of a CRLF that was cut between two reads.
+            # This LF belongs to a CRLF that was cut between two reads.
             data = data.removeprefix(b"\n")
             self._after_cr = False
         if b"\r" in data:
-            # A line ends with CR, LF or CRLF, so inside a line there is neither: all can become LF.
+            # A line ends with CR, LF or CRLF, and holds neither CR nor LF: every line end can become LF.
             self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not self._rest:
-            # A blank line before an event is no part of it, wherever the reads were cut.
+            # Blank lines before an event are no part of it, wherever the reads were cut.
             data = data.lstrip(b"\n")
         if not data:
             return []
         return self._split(data)
 
     def finish(self) -> None:
-        """Declare the end of the bytes: an event without its blank line is dropped, as the standard says."""
+        """Mark the end of the bytes; an event without its blank line is dropped, as the standard requires."""
         self._rest.clear()
         if self._error is not None:
             raise self._error
@@ -117,7 +117,7 @@ class EventSplitter:
         completes = b"\n\n" in data or (data[0] == 10 and rest.endswith(b"\n"))
         rest += data
         if not completes:
-            # Split only when an event is complete: a megabyte in small reads stays linear.
+            # Split only when an event is complete: then a megabyte in small reads takes linear time.
             return self._oversized([]) if self._is_oversized(rest) else []
         data = bytes(rest)
         if b"\n\n\n" in data:
@@ -134,13 +134,13 @@ class EventSplitter:
         return events
 
     def _is_oversized(self, rest: bytearray) -> bool:
-        # The end of the last line may be the first half of the blank line that ends the event.
+        # An LF at the end may be the first half of the blank line that ends the event.
         return len(rest) - rest.endswith(b"\n") > self._max
 
     def _oversized(self, before: list[bytes]) -> list[bytes]:
         self._rest.clear()
         self._error = StreamDecodeError(
-            f"too many bytes in one event, where {self._max} are allowed: is this an event stream?"
+            f"too many bytes in one event, where {self._max} are allowed: check that this is an event stream"
         )
         if not before:
             raise self._error
@@ -148,7 +148,7 @@ class EventSplitter:
 
 
 class EventParser:
-    """One event's lines to a `ServerSentEvent`; remembers the last id, as the standard says."""
+    """Parse the lines of an event; keep the last event id of the stream, as the standard requires."""
 
     __slots__ = ("_last_id", "_retry")
 
@@ -157,7 +157,7 @@ class EventParser:
         self._retry: int | None = None
 
     def parse(self, lines: bytes) -> ServerSentEvent | None:
-        """Return the event, or `None` if its lines bring no data; raises `StreamDecodeError` if not UTF-8."""
+        """Return the event, or `None` if its lines hold no data; raises `StreamDecodeError` if they are not UTF-8."""
         try:
             text = str(lines, "utf-8")
         except UnicodeDecodeError as error:
@@ -181,17 +181,17 @@ class EventParser:
                 self._retry = int(value)
         if not data:
             return None
-        # A retry that came without data is not lost: it goes with the next event.
+        # Lines without data are no event: the next event carries their `retry`.
         retry, self._retry = self._retry, None
         return ServerSentEvent("\n".join(data), event or "message", self._last_id, retry)
 
 
 class SSEDecoder:
-    """Decode an event stream, fed in pieces of any size, by the WHATWG rules.
+    """Decode an event stream, in reads of any size, by the rules of WHATWG HTML, section 9.2.6.
 
-    Two deviations, so that nothing is silently wrong: bytes that are not UTF-8 raise `StreamDecodeError`
-    instead of becoming U+FFFD, and so does an event larger than `max_event_size` bytes. Events completed
-    before the bad one are returned first; the next call raises.
+    Two deviations keep errors from passing silently. Bytes that are not UTF-8 raise `StreamDecodeError` instead
+    of becoming U+FFFD. An event larger than `max_event_size` bytes raises it too. Events completed before the
+    bad one are returned first; the next call raises.
     """
 
     __slots__ = ("_error", "_parser", "_splitter")
@@ -202,7 +202,7 @@ class SSEDecoder:
         self._error: StreamDecodeError | None = None
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """Take one read and return the events that it completes; raises `StreamDecodeError`."""
+        """Return the events that one read completes; raises `StreamDecodeError`."""
         if self._error is not None:
             raise self._error
         events: list[ServerSentEvent] = []
@@ -219,7 +219,7 @@ class SSEDecoder:
         return events
 
     def finish(self) -> None:
-        """Declare the end: an unterminated last event is dropped; raises what the last `feed` put off."""
+        """Mark the end of the stream; drop an unterminated last event, and raise an error that `feed` deferred."""
         if self._error is not None:
             raise self._error
         self._splitter.finish()

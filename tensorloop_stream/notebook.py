@@ -1,6 +1,6 @@
-"""Answers that grow as Markdown in the cell of a notebook, and are saved with it.
+"""Show answers as growing Markdown in the cells of a notebook, which saves them.
 
-Needs no more than the notebook's own IPython, or marimo; anywhere else the answers are printed.
+The module needs only the notebook's own IPython, or marimo. Anywhere else it prints the answers.
 
     from tensorloop_stream.notebook import display_stream
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from ._chat.streams import AsyncOpened, Chunks
 
-    # Takes Markdown and, of the last time, the same as plain text.
+    # Takes the Markdown and, with the last view, the same as plain text.
     Show = Callable[[str, str], object]
 
 __all__ = ["adisplay_stream", "display_stream"]
 
-# Seconds.
+# Seconds between two calls of the timer.
 _TICK = 0.1
 
 
@@ -43,24 +43,24 @@ def display_stream(
 ) -> ChatCompletion:
     """Show an answer in the notebook while it arrives, and return the completion.
 
-    `stream` is a `ChatStream` or what one is made of. Shown are choice 0's reasoning (folded), text and tool
-    calls, and a `footer` with the figures. The cell is updated every `min_interval` seconds at most, when a chunk
-    comes: the last words before a pause may be shown after it. Images are shown as links and HTML as text unless the
-    model is `trusted`. On an interrupt or an error the stream is closed, what had come stays with a line that says
-    so, and the exception goes on to the caller.
+    `stream` is a `ChatStream`, or anything that `ChatStream` accepts. The cell shows the reasoning (folded), the text
+    and the tool calls of choice 0, and a `footer` with the figures. It updates when a chunk arrives, at most every
+    `min_interval` seconds: the last words before a pause may appear after it. Images become links and HTML becomes
+    text unless the model is `trusted`. On an interrupt or an error the stream is closed, the partial answer stays with
+    a note, and the exception is raised.
 
-    Raises `TypeError` for an async stream, `ValueError` for a `min_interval` that is no number of seconds; before
-    anything is read.
+    Raises `TypeError` for an async stream, and `ValueError` for a `min_interval` that is not a number of seconds;
+    both before anything is read.
 
-    A cell shows the value of its last line: write `completion = display_stream(...)`. In marimo, an answer is the
-    output of its cell, so give each a cell of its own.
+    A cell shows the value of its last line: write `completion = display_stream(...)`. In marimo an answer is the
+    output of its cell: give each answer a cell of its own.
     """
     require_interval(min_interval)
     if (show := _front_end()) is None:
         return print_stream(stream)
     chat = stream if isinstance(stream, ChatStream) else ChatStream(stream)
     answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
-    with _kept(answer, show), chat:
+    with _show_outcome(answer, show), chat:
         for _ in chat:
             if (markdown := answer.update()) is not None:
                 show(markdown, "")
@@ -76,7 +76,7 @@ async def adisplay_stream(
 ) -> ChatCompletion:
     """Show an answer in the notebook while it arrives, as `display_stream` does; cells may `await`.
 
-    Under asyncio, a pause shows all that came before it.
+    Under asyncio, the cell also updates in a pause: it shows all that has arrived.
     """
     require_interval(min_interval)
     if (show := _front_end()) is None:
@@ -88,7 +88,7 @@ async def adisplay_stream(
         if (markdown := answer.update()) is not None:
             show(markdown, "")
 
-    with _kept(answer, show), _ticking(update):
+    with _show_outcome(answer, show), _ticking(update):
         async with chat:
             async for _ in chat:
                 update()
@@ -96,9 +96,9 @@ async def adisplay_stream(
 
 
 @contextmanager
-def _kept(answer: AnswerView, show: Show) -> Iterator[None]:
-    """Show that something is to come, and what came, however the block ends."""
-    # At once: of several streams in one cell, the first token to come would decide their order.
+def _show_outcome(answer: AnswerView, show: Show) -> Iterator[None]:
+    """Show a placeholder, and the last view when the block ends, also by an exception."""
+    # The placeholder fixes the order of several streams in one cell: their first tokens would decide it otherwise.
     show("…", "")
     try:
         yield
@@ -110,10 +110,10 @@ def _kept(answer: AnswerView, show: Show) -> Iterator[None]:
 
 @contextmanager
 def _ticking(tick: Callable[[], None]) -> Iterator[None]:
-    """Call `tick` ten times a second while the block waits, and so let the stop button through.
+    """Call `tick` ten times a second while the block waits; the stop button depends on it.
 
-    ipykernel 7 turns the signal into a callback of the event loop, and does not wake the loop for it: without a timer
-    it is called when the next chunk comes.
+    ipykernel 7 turns the signal into a callback of the event loop, but does not wake the loop. Without a timer, the
+    callback runs only when the next chunk arrives.
     """
     loop = None
     with suppress(RuntimeError):  # trio
@@ -121,15 +121,15 @@ def _ticking(tick: Callable[[], None]) -> Iterator[None]:
     if loop is None:
         yield
         return
-    # A timer and no task: it ends at once, and no exception of its own mixes with those of the block.
+    # A timer, unlike a task, ends at once, and adds no exception to those of the block.
     timer: asyncio.TimerHandle
 
-    def again() -> None:
+    def tick_and_repeat() -> None:
         nonlocal timer
-        timer = loop.call_later(_TICK, again)
+        timer = loop.call_later(_TICK, tick_and_repeat)
         tick()
 
-    timer = loop.call_later(_TICK, again)
+    timer = loop.call_later(_TICK, tick_and_repeat)
     try:
         yield
     finally:
@@ -137,11 +137,11 @@ def _ticking(tick: Callable[[], None]) -> Iterator[None]:
 
 
 def _front_end() -> Show | None:
-    """Return what shows Markdown in this notebook, always in the same output; `None` outside of one."""
+    """Return a function that shows Markdown in one output of this notebook; `None` outside of a notebook."""
     marimo: Any = sys.modules.get("marimo")
     if marimo is not None and marimo.running_in_notebook():
         return lambda markdown, _: marimo.output.replace(marimo.md(markdown))
-    # Where nobody imported IPython, there is no kernel.
+    # Without an import of IPython there is no kernel.
     ipython: Any = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     if getattr(shell, "kernel", None) is None:
@@ -151,9 +151,9 @@ def _front_end() -> Show | None:
 
     def show(markdown: str, text: str) -> None:
         nonlocal is_shown
-        both = {"text/markdown": markdown, "text/plain": text}
-        # Half of a surrogate pair cannot be sent on.
-        data = {kind: value.encode("utf-8", "replace").decode() for kind, value in both.items()}
+        formats = {"text/markdown": markdown, "text/plain": text}
+        # The kernel cannot send half of a surrogate pair: replace it.
+        data = {mime_type: value.encode("utf-8", "replace").decode() for mime_type, value in formats.items()}
         (handle.update if is_shown else handle.display)(data, raw=True)
         is_shown = True
 

@@ -1,23 +1,23 @@
 // Stream to the browser from an edge runtime: bun recipes/javascript/edge.mjs
 // or: deno serve -NE recipes/javascript/edge.mjs, or with bindings: npx wrangler dev recipes/javascript/edge.mjs
 //
-// The browser posts {"messages": [...]} and gets the gateway's event stream, which is whole with [DONE]: an error may
-// come among the events. All else is decided here, so that nobody spends your key on another model or a long answer.
-// Who may ask is not: ask for a login first.
+// The browser posts {"messages": [...]} and gets the gateway's event stream. The stream is complete at [DONE]; before
+// it, an event may be an error. The server decides all else: nobody can spend your key on another model or a long
+// answer. It does not decide who may chat: require a login first.
 //
-// Longer than a page, since no SDK checks the question, keeps the status of an error, and shows a cut upstream.
+// Longer than a page, since no SDK checks the messages, keeps the status of an error, and shows a cut upstream.
 
 const CHOSEN = { model: "gpt-4o-mini", max_tokens: 60, temperature: 0.2, stream: true };
-const MAX_LENGTH = 20_000; // characters of what is asked, which is billed, too
+const MAX_LENGTH = 20_000; // characters of the request: prompts are billed too
 const REPLAY = "python -m tensorloop_stream.replay cassettes -- bun recipes/javascript/edge.mjs";
 
-// Without the last two, compression and proxies may hold the stream back until it is whole.
+// Without the last two, compression and proxies may hold the stream back until it is complete.
 const SSE_HEADERS = {
   "Content-Type": "text/event-stream; charset=utf-8",
   "Cache-Control": "no-cache, no-transform",
   "X-Accel-Buffering": "no",
 };
-// The gateway's other headers tell of the key, its budget and the connection.
+// The gateway's other headers describe the key, its budget and the connection.
 const PASSED_ON = ["retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version"];
 
 export default {
@@ -39,8 +39,8 @@ export default {
         method: "POST",
         headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
         body,
-        // A browser that leaves while the model is silent would be billed. Bun tells of it at once, Cloudflare with
-        // the compatibility flag enable_request_signal; Deno, and workerd by itself, when they next write to it.
+        // Without a signal, an answer is billed although its browser left while the model was silent. Bun aborts at
+        // once, Cloudflare with the compatibility flag enable_request_signal; Deno and workerd at the next write.
         signal: request.signal,
       });
     } catch {
@@ -53,18 +53,18 @@ export default {
       if (value) headers.set(name, value);
     }
     if (answer.ok && answer.body) return new Response(endingVisibly(answer.body), { headers });
-    // 401, 403, 404, 429 and 5xx before the stream: the gateway's own status and JSON.
+    // An error before the stream (401, 403, 404, 429, 5xx) keeps the gateway's status and JSON.
     headers.set("Content-Type", answer.headers.get("Content-Type") ?? "application/json");
     return new Response(answer.body, { status: answer.status, headers });
   },
 };
 
-/** Return a setting: Cloudflare hands them over with the request, others have an environment. */
+/** Return a setting: on Cloudflare from the bindings of the request, elsewhere from the environment. */
 function setting(name, env) {
   return env?.[name] ?? globalThis.process?.env[name];
 }
 
-/** Return what is asked of the gateway: of the browser's JSON the messages, and nothing else. */
+/** Return the request for the gateway: only the messages are from the browser. */
 function chosen(text) {
   if (text.length > MAX_LENGTH) throw new Error(`This is longer than ${MAX_LENGTH} characters.`);
   const { messages, ...others } = JSON.parse(text);
@@ -74,12 +74,12 @@ function chosen(text) {
   return { ...CHOSEN, messages: messages.map(({ role, content }) => ({ role, content })) };
 }
 
-/** Tell whether a browser may say this: system messages are the server's, and an image costs more than its link. */
+/** Tell whether a browser may send a message: only the server writes system messages, and an image can be costly. */
 function isMessage(message) {
   return ["user", "assistant"].includes(message?.role) && typeof message.content === "string";
 }
 
-/** Pass a stream on, its bytes and its pace; a cut becomes an event, because workerd would show a clean end. */
+/** Forward a stream at its own pace; a cut becomes an error event, because workerd would show a clean end. */
 function endingVisibly(body) {
   const reader = body.getReader();
   return new ReadableStream(

@@ -1,5 +1,5 @@
 // Stream without the SDK, from fetch alone: node recipes/javascript/raw_fetch.mjs
-// Longer than a page, since it decodes the events itself, and tells apart all that can go wrong with them.
+// Longer than a page, since it decodes the events itself, and distinguishes all errors of a stream.
 
 const REPLAY = "python -m tensorloop_stream.replay cassettes -- node recipes/javascript/raw_fetch.mjs";
 
@@ -18,9 +18,9 @@ try {
   };
   let text = "";
   for await (const chunk of streamChat(body, { apiKey, baseURL, signal: stop.signal })) {
-    const piece = chunk.choices?.[0]?.delta?.content ?? ""; // a chunk with the usage may have no choice
-    process.stdout.write(piece);
-    text += piece;
+    const delta = chunk.choices?.[0]?.delta?.content ?? ""; // a chunk with the usage may have no choice
+    process.stdout.write(delta);
+    text += delta;
   }
   console.log(`\n--- final (${text.length} chars) ---`);
 } catch (error) {
@@ -28,11 +28,11 @@ try {
   process.exitCode = 1;
 }
 
-// Copy from here on. It runs in browsers and on the edge, too; unlike the SDK, it does not ask again.
+// Copy from here on. These functions also run in browsers and edge runtimes; unlike the SDK, they do not retry.
 
 /**
- * Yield the chunks of a streamed chat completion; throws if it is refused, fails, is cut or ends unfinished.
- * Leaving the loop closes the connection, and so does the signal, whose reason is thrown.
+ * Yield the chunks of a streamed chat completion; throw if it is refused, fails, is cut or ends without [DONE].
+ * Leaving the loop closes the connection; an aborted signal closes it too, and throws its reason.
  */
 async function* streamChat(body, { apiKey, baseURL, signal }) {
   const response = await fetch(`${baseURL}/chat/completions`, {
@@ -45,14 +45,14 @@ async function* streamChat(body, { apiKey, baseURL, signal }) {
   for await (const { event, data } of eventsOf(response.body)) {
     if (data === "[DONE]") return;
     const chunk = event === "error" ? null : JSON.parse(data);
-    // The status 200 is long sent when a gateway fails in mid-stream: its error comes among the chunks.
+    // A gateway that fails in mid-stream has already sent the status 200: its error is one of the events.
     if (!chunk || chunk.error) throw new Error(messageOf(data));
     yield chunk;
   }
   throw new Error("The stream ended without [DONE].");
 }
 
-/** Yield the events of an event stream; one that is cut short by its end is none, as the standard says. */
+/** Yield the events of an event stream; drop an unterminated last event, as the standard requires. */
 async function* eventsOf(body) {
   let event = "";
   let data = [];
@@ -63,11 +63,11 @@ async function* eventsOf(body) {
       if (data.join("")) yield { event, data: data.join("\n") };
       event = "";
       data = [];
-    } // other lines are comments, such as ": ping", or say nothing here
+    } // other lines are comments, such as ": ping", or fields without meaning here
   }
 }
 
-/** Yield the lines of a body, wherever its reads cut it: in a character, or between CR and LF. */
+/** Yield the lines of a body; a read may end inside a character, or between CR and LF. */
 async function* linesOf(body) {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   const reader = body.getReader(); // not every browser can iterate a body
@@ -80,7 +80,7 @@ async function* linesOf(body) {
       let text = decoder.decode(value, { stream: true });
       if (afterCR && text.startsWith("\n")) text = text.slice(1);
       afterCR = text.endsWith("\r");
-      // Nothing else ends a line of an event stream: U+2028 comes unescaped inside JSON.
+      // No other character ends a line of an event stream: JSON may hold an unescaped U+2028.
       const lines = (rest + text).split(/\r\n|\r|\n/);
       rest = lines.pop();
       yield* lines;
@@ -91,12 +91,12 @@ async function* linesOf(body) {
 }
 
 function cut(error) {
-  // A cut is a bare TypeError: "terminated" in node, "network error" in Chromium. What the signal throws is not.
+  // A cut is a bare TypeError: "terminated" in node, "network error" in Chromium. The signal throws other errors.
   if (!(error instanceof TypeError)) throw error;
   throw new Error("The connection was cut before the answer was whole", { cause: error });
 }
 
-/** Return what an error says: {"error": {"message": "..."}} from a gateway, anything from a proxy before it. */
+/** Return the message of an error: from a gateway {"error": {"message": "..."}}, from a proxy any text. */
 function messageOf(text) {
   try {
     const body = JSON.parse(text);

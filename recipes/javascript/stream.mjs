@@ -1,5 +1,5 @@
 // Print an answer as it arrives: node recipes/javascript/stream.mjs
-// The SDK comes first: npm install --prefix recipes/javascript
+// Install the SDK first: npm install --prefix recipes/javascript
 
 import OpenAI from "openai";
 
@@ -20,17 +20,17 @@ try {
   let text = "";
   let finishReason = null;
   for await (const chunk of stream) {
-    const choice = chunk.choices?.[0]; // a chunk with the usage or a filter's verdict may have none
-    const piece = choice?.delta?.content ?? "";
-    process.stdout.write(piece);
-    text += piece;
+    const choice = chunk.choices?.[0]; // a chunk with the usage or with filter results may have none
+    const delta = choice?.delta?.content ?? "";
+    process.stdout.write(delta);
+    text += delta;
     finishReason = choice?.finish_reason ?? finishReason;
   }
-  // To the SDK, a stream that merely stops is a whole one.
+  // The SDK takes a stream that stops without a finish reason for a complete one.
   if (!finishReason) throw new Error(`The stream ended after ${text.length} characters with no finish_reason.`);
   console.log(`\n--- final (${text.length} chars) ---`);
 } catch (error) {
-  // A connection cut in mid-stream is no error of the SDK's: fetch's bare `TypeError: terminated` reaches the loop.
+  // After a cut in mid-stream, the SDK raises no error of its own: fetch's `TypeError: terminated` reaches the loop.
   console.error(error.message === "terminated" ? "The connection was cut before the answer was whole." : error.message);
   process.exitCode = 1;
 }

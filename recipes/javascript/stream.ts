@@ -1,6 +1,6 @@
 // Print an answer as it arrives, typed: node recipes/javascript/stream.ts
-// Node runs TypeScript as it is since 22.18; with an older one: npx tsx recipes/javascript/stream.ts
-// The SDK comes first: npm install --prefix recipes/javascript
+// Node 22.18 and newer run TypeScript directly; for older ones: npx tsx recipes/javascript/stream.ts
+// Install the SDK first: npm install --prefix recipes/javascript
 
 import OpenAI from "openai";
 import type { ChatCompletionChunk, ChatCompletionCreateParamsStreaming } from "openai/resources/chat/completions";
@@ -15,13 +15,13 @@ const HAIKU: ChatCompletionCreateParamsStreaming = {
 async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<string> {
   let text = "", finishReason: ChatCompletionChunk.Choice["finish_reason"] = null;
   for await (const chunk of await client.chat.completions.create(request)) {
-    const choice = chunk.choices?.[0]; // typed as always there, but a chunk with the usage may have none
-    const piece = choice?.delta?.content ?? "";
-    process.stdout.write(piece);
-    text += piece;
+    const choice = chunk.choices?.[0]; // the type requires choices, but a chunk with the usage may have none
+    const delta = choice?.delta?.content ?? "";
+    process.stdout.write(delta);
+    text += delta;
     finishReason = choice?.finish_reason ?? finishReason;
   }
-  // To the SDK, a stream that merely stops is a whole one.
+  // The SDK takes a stream that stops without a finish reason for a complete one.
   if (!finishReason) throw new Error(`The stream ended after ${text.length} characters with no finish_reason.`);
   return text;
 }
@@ -34,7 +34,7 @@ try {
   console.log(`\n--- final (${text.length} chars) ---`);
 } catch (error) {
   const { message } = error as Error;
-  // A connection cut in mid-stream is no error of the SDK's: fetch's bare `TypeError: terminated` reaches the loop.
+  // After a cut in mid-stream, the SDK raises no error of its own: fetch's `TypeError: terminated` reaches the loop.
   console.error(message === "terminated" ? "The connection was cut before the answer was whole." : message);
   process.exitCode = 1;
 }

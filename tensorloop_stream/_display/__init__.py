@@ -1,1 +1,1 @@
-"""Answers on terminals and in notebooks, while they arrive."""
+"""Show an answer on a terminal or in a notebook while it arrives."""

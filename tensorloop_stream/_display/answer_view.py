@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AnswerView", "require_interval"]
 
-# A front end renders the whole answer at each update: long ones come less often.
+# A front end renders the whole answer at each update: the longer the answer, the rarer its updates.
 _CHARACTERS_PER_SECOND = 50_000
-_FINISHES = {
+_FINISH_REASON_NOTES = {
     "length": "Cut off at the limit of tokens (finish reason: length).",
     "content_filter": "Stopped by the content filter (finish reason: content_filter).",
 }
@@ -62,45 +62,48 @@ class AnswerView:
     def last(self, error: BaseException | None = None) -> tuple[str, str]:
         """Return the last state, as Markdown and as plain text."""
         parts, notes = self._parts(), self._notes(error)
-        so_far = self._chat._state.accumulation  # noqa: SLF001 - of this package
-        calls = [f"{name}({given})" for name, given, _ in map(_called, so_far.tool_calls)]
-        text = "\n\n".join(filter(None, (so_far.text or so_far.refusal, *calls, *notes)))
-        parts += [f"> ⚠️ {_as_text(note)}" for note in notes]
+        answer = self._chat._state.accumulation  # noqa: SLF001 - of this package
+        calls = [f"{name}({arguments})" for name, arguments, _ in map(_name_and_arguments, answer.tool_calls)]
+        text = "\n\n".join(filter(None, (answer.text or answer.refusal, *calls, *notes)))
+        parts += [f"> ⚠️ {_escape_lines(note)}" for note in notes]
         if self._footer:
             parts.append(f"<small>{self._figures()}</small>")
         return "\n\n".join(parts), text
 
     def _parts(self) -> list[str]:
-        so_far = self._chat._state.accumulation  # noqa: SLF001 - of this package
+        """Return the reasoning, the text and the tool calls, each as Markdown."""
+        answer = self._chat._state.accumulation  # noqa: SLF001 - of this package
         parts = []
-        if text := so_far.text or so_far.refusal:
+        if text := answer.text or answer.refusal:
             parts.append(text + closing_fence(text) if self._trusted else harmless(text))
-        parts += map(_tool_call, so_far.tool_calls)
-        if reasoning := so_far.reasoning.strip():
-            # As plain text, so that nothing in it can reach the answer; open as long as it is all there is.
-            lines = "\n\n".join(_as_text(paragraph) for paragraph in reasoning.split("\n\n") if paragraph.strip())
-            state = "" if parts else " open"
-            parts.insert(0, f"<details{state}><summary>Reasoning</summary>\n\n{lines}\n\n</details>")
+        parts += map(_tool_call_block, answer.tool_calls)
+        if reasoning := answer.reasoning.strip():
+            # Escaped, so that no markup in the reasoning affects the answer. Unfolded until the answer begins.
+            lines = "\n\n".join(_escape_lines(paragraph) for paragraph in reasoning.split("\n\n") if paragraph.strip())
+            unfolded = "" if parts else " open"
+            parts.insert(0, f"<details{unfolded}><summary>Reasoning</summary>\n\n{lines}\n\n</details>")
         return parts
 
     def _notes(self, error: BaseException | None) -> list[str]:
+        """Return the sentences that tell a reader why the answer may not be complete."""
         choices = self._chat.completion.choices
         is_empty = not self._parts()
         notes = []
         if isinstance(error, Exception):
-            how = "Failed before anything came." if is_empty else "Broken off: this is what had come."
-            notes.append(f"{how} {type(error).__name__}: {error}")
+            outcome = "Failed before any output." if is_empty else "Failed: the answer may be incomplete."
+            notes.append(f"{outcome} {type(error).__name__}: {error}")
         elif error is not None:
-            notes.append("Interrupted before anything came." if is_empty else "Interrupted: this is what had come.")
+            notes.append("Interrupted before any output." if is_empty else "Interrupted: the answer may be incomplete.")
         elif is_empty:
             notes.append("The answer is empty.")
-        if choices and choices[0].finish_reason in _FINISHES:
-            notes.append(_FINISHES[choices[0].finish_reason])
+        if choices and choices[0].finish_reason in _FINISH_REASON_NOTES:
+            notes.append(_FINISH_REASON_NOTES[choices[0].finish_reason])
         if len(choices) > 1:
             notes.append(f"This is one of {len(choices)} choices; all are in the completion.")
         return notes
 
     def _figures(self) -> str:
+        """Return the footer: the model, the size of the answer and its timing."""
         completion, timing = self._chat.completion, self._chat.timing
         chunks, tokens = len(timing.chunk_times), timing.completion_tokens
         figures = [plain(str(getattr(completion, "model", "") or ""))]
@@ -124,20 +127,20 @@ def require_interval(min_interval: object) -> None:
         )
 
 
-def _called(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:
+def _name_and_arguments(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:
     """Return the name of a tool call, its input, and the language of the input."""
     if call.type == "function":
         return call.function.name or "", call.function.arguments or "", "json"
     return call.custom.name or "", call.custom.input or "", ""
 
 
-def _tool_call(call: ChatCompletionMessageToolCallUnion) -> str:
-    name, given, language = _called(call)
-    # JSON may not be whole yet, or nested without end.
+def _tool_call_block(call: ChatCompletionMessageToolCallUnion) -> str:
+    name, arguments, language = _name_and_arguments(call)
+    # The JSON may still be incomplete, or nested too deeply.
     with suppress(ValueError, RecursionError):
-        given = json.dumps(json.loads(given), indent=2, ensure_ascii=False) if language else given
-    return f"**Tool call** <code>{plain(name)}</code>\n\n{code_block(given, language)}"
+        arguments = json.dumps(json.loads(arguments), indent=2, ensure_ascii=False) if language else arguments
+    return f"**Tool call** <code>{plain(name)}</code>\n\n{code_block(arguments, language)}"
 
 
-def _as_text(text: str) -> str:
+def _escape_lines(text: str) -> str:
     return "<br>".join(plain(line.strip()) for line in text.strip().split("\n"))

@@ -1,4 +1,4 @@
-"""Answers on a terminal, in a pipe or in a file, as they arrive."""
+"""Print the text of an answer to a terminal, a pipe or a file while it arrives."""
 
 from __future__ import annotations
 
@@ -19,60 +19,61 @@ if TYPE_CHECKING:
 
 __all__ = ["aprint_stream", "print_stream"]
 
-# A model's text is untrusted, and escape sequences set a terminal's title, its clipboard, what stands on it. So
-# that they can be seen, each becomes its picture.
-_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
-_PICTURES |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
-# Windows says EINVAL of a pipe whose reader is gone.
-_GONE = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.platform == "win32" else set())
+# A model's text is untrusted, and escape sequences change the terminal's title, its clipboard and its screen. Each
+# control character becomes a visible symbol instead (Unicode's Control Pictures, or U+FFFD).
+_VISIBLE_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_VISIBLE_CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
+# Windows reports EINVAL for a pipe without a reader.
+_NO_READER_ERRORS = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
 
 def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = None) -> ChatCompletion:
-    """Print the text of an answer, each piece as it comes, and return the completion.
+    """Print each text delta of an answer as it arrives, and return the completion.
 
-    `stream` is a `ChatStream` or what one is made of; `file` is standard output if not given. Characters that
-    the file cannot encode become question marks; on a terminal control characters become visible. When nobody
-    reads a pipe any more (`| head -1`), the stream is closed and what had come is returned. On Ctrl-C and on
-    errors it is closed, the text so far stays in `stream.completion`, and the exception goes on to the caller.
+    `stream` is a `ChatStream`, or anything that `ChatStream` accepts; `file` defaults to standard output. Characters
+    that the file cannot encode become question marks; on a terminal, control characters become visible. If the
+    reader of a pipe exits (`| head -1`), the stream is closed and the partial completion is returned. On Ctrl-C and
+    on errors the stream is closed, `stream.completion` keeps the partial answer, and the exception is raised.
     """
     with stream if isinstance(stream, ChatStream) else ChatStream(stream) as chat:
-        paper = _Paper(file)
+        output = _Output(file)
         try:
             for text in chat.text_stream:
-                paper.write(text)
-                if paper.is_gone:
+                output.write(text)
+                if output.has_no_reader:
                     return chat.completion
         finally:
-            paper.end_line()
+            output.end_line()
         return chat.get_final_completion()
 
 
 async def aprint_stream(stream: AsyncOpened | Callable[[], AsyncOpened], file: TextIO | None = None) -> ChatCompletion:
-    """Print the text of an answer, as `print_stream` does."""
+    """Print each text delta of an answer as it arrives, and return the completion, as `print_stream` does."""
     async with stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream) as chat:
-        paper = _Paper(file)
+        output = _Output(file)
         try:
             async for text in chat.text_stream:
-                paper.write(text)
-                if paper.is_gone:
+                output.write(text)
+                if output.has_no_reader:
                     return chat.completion
         finally:
-            paper.end_line()
+            output.end_line()
         return await chat.get_final_completion()
 
 
-class _Paper:
-    """A file that is written to while somebody may read it, or no longer."""
+class _Output:
+    """A text file, whose reader may exit before the answer ends if it is a pipe."""
 
     def __init__(self, file: TextIO | None) -> None:
         self._file = sys.stdout if file is None else file
         self._is_terminal = self._file.isatty()
         self._in_line = False
-        self.is_gone = False
+        self.has_no_reader = False
 
     def write(self, text: str) -> None:
+        """Write and flush a text; note if the pipe has no reader any more."""
         if self._is_terminal:
-            text = text.translate(_PICTURES)
+            text = text.translate(_VISIBLE_CONTROLS)
         try:
             try:
                 self._file.write(text)
@@ -81,21 +82,22 @@ class _Paper:
                 self._file.write(text.encode(encoding, "replace").decode(encoding))
             self._file.flush()
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in _NO_READER_ERRORS:
                 raise
-            self._let_go()
+            self._discard_output()
         self._in_line = not text.endswith("\n")
 
     def end_line(self) -> None:
-        if self._in_line and not self.is_gone:
+        """End the last line, if it has text and a reader."""
+        if self._in_line and not self.has_no_reader:
             self.write("\n")
 
-    def _let_go(self) -> None:
-        """Send what is still to be flushed nowhere: Python would complain about it when it exits."""
-        self.is_gone = True
+    def _discard_output(self) -> None:
+        """Redirect standard output to the null device: at exit, Python would fail to flush it and report that."""
+        self.has_no_reader = True
         if self._file is not sys.stdout:
             return
         with suppress(OSError, ValueError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._file.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self._file.fileno())
+            os.close(null_device)

@@ -1,4 +1,4 @@
-"""Recorded streams on a real socket: develop and test a streaming program without a key, a network or a cent.
+"""Serve recorded streams on a real socket: develop and test streaming programs without a key, a network or a cent.
 
 From a shell, in front of a program in any language:
 

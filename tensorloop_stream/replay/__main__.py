@@ -1,4 +1,4 @@
-"""`python -m tensorloop_stream.replay`."""
+"""Run the command line `python -m tensorloop_stream.replay`."""
 
 import sys
 

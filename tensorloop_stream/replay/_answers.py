@@ -1,4 +1,4 @@
-"""The answers of the server: recorded ones and injected failures; no I/O."""
+"""The answers of a replay: recorded responses and artificial errors. No I/O."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ._http import reason_of
 
-# Byte for byte what LiteLLM 1.106.2 sends when its upstream fails in mid-stream; no [DONE] follows.
+# LiteLLM 1.106.2 sends exactly these bytes when its upstream fails in mid-stream; no [DONE] follows.
 IN_BAND_ERROR = (
     b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
     b'The server had an error while processing your request", '
@@ -16,7 +16,7 @@ IN_BAND_ERROR = (
 PING = b": ping\n\n"
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-# Atomic, so that one CRLF is never taken for two line ends.
+# The group is atomic: one CRLF never counts as two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2,}")
 _DATA_LINE = re.compile(rb"(?:\A|[\r\n])data(?:[:\r\n]|\Z)")
 
@@ -25,7 +25,7 @@ _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A piece of an event stream up to its blank line: an event, or only a comment."""
+    """A part of an event stream that ends with a blank line: an event, or only a comment."""
 
     data: bytes
     is_event: bool
@@ -33,7 +33,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole response; `frames` instead of `body` if it is an event stream."""
+    """A complete response; an event stream has `frames` instead of a `body`."""
 
     status: int
     reason: str
@@ -47,7 +47,7 @@ class Answer:
 
 
 def frames_of(body: bytes) -> Iterable[Frame]:
-    """Cut a recorded event stream behind its blank lines; its bytes stay as they are."""
+    """Split a recorded event stream after its blank lines; the bytes stay the same."""
     start = 0
     for end in [match.end() for match in _BLANK_LINE.finditer(body)] + [len(body)]:
         if data := body[start:end]:
@@ -67,7 +67,7 @@ def with_crlf(data: bytes) -> bytes:
 
 
 def json_answer(status: int, value: object, headers: Iterable[tuple[str, str]] = ()) -> Answer:
-    """Make an answer that carries one JSON value."""
+    """Return an answer whose body is one JSON value."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     return Answer(status, reason_of(status), (("content-type", "application/json"), *headers), body)
 
@@ -80,7 +80,7 @@ def error_answer(
     param: str | None = None,
     retry_after: float | None = None,
 ) -> Answer:
-    """Make an error in the OpenAI shape, with the code as a string, as LiteLLM has it."""
+    """Return an error in the shape of OpenAI's, with the code as a string, as LiteLLM sends it."""
     if error_type is None:
         error_type = _ERROR_TYPES.get(status, "internal_server_error" if status >= 500 else "invalid_request_error")
     error = {"message": message, "type": error_type, "param": param, "code": str(status)}

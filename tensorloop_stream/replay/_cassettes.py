@@ -1,4 +1,4 @@
-"""Cassettes of vcrpy (YAML, version 1): files to interactions."""
+"""Read cassettes of vcrpy (YAML, version 1) into interactions."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ from ._matching import Interaction, Recordings
 from ._replay_key import read_replay_key
 from ._rules import EXACT, Rule
 
-# Said anew by the server, which frames the answer itself (RFC 9110, 7.6.1) and decides who may read it.
+# The replay sends its own: it frames the answer itself (RFC 9110, section 7.6.1), and decides which origins may read.
 _OF_THE_SERVER = re.compile(
     r"connection|content-length|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade"
     r"|access-control-.*",
@@ -71,7 +71,7 @@ def _read(file: Path, general: Rule) -> Iterator[Interaction]:
 def load_yaml_module() -> Any:
     """Return the module `yaml`; raises `ModuleNotFoundError` that names the extra it belongs to."""
     try:
-        import yaml  # noqa: PLC0415  # an extra: without it there should be one sentence, no traceback
+        import yaml  # noqa: PLC0415  # an extra: without it, the error is one sentence
     except ModuleNotFoundError:
         message = 'a replay reads YAML, which needs PyYAML: pip install "tensorloop_stream[replay]"'
         raise ModuleNotFoundError(message, name="yaml") from None
@@ -124,7 +124,7 @@ def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ..
 def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:
     named = {name.lower(): value for name, value in headers}
     if "content-type" not in named and status == 200 and body.startswith(b"data:"):
-        # Written by hand: what it is can be seen.
+        # A cassette written by hand may lack the header: the body shows that it is an event stream.
         headers = (*headers, ("content-type", "text/event-stream"))
     elif not named.get("content-type", "").lower().startswith("text/event-stream"):
         return Answer(status, reason, headers, body)
@@ -144,7 +144,7 @@ def _headers(recorded: Any) -> Iterator[tuple[str, str]]:
 
 
 def _part(recorded: Any, *names: str) -> Any:
-    """Return a part by its path; a last name that is missing is `None`, as where there was no body."""
+    """Return the value at a path of names; `None` if only the last name is missing, as in a request without a body."""
     *outer, last = names
     for depth, name in enumerate(outer, 1):
         recorded = recorded.get(name) if isinstance(recorded, dict) else None

@@ -1,4 +1,4 @@
-"""`python -m tensorloop_stream.replay`: the command line."""
+"""Define the command line `python -m tensorloop_stream.replay`."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ _KEY = "tl_replay"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: COMMAND's own, or 2 for what cannot be served."""
+    """Run the command line, and return the exit status: that of COMMAND, or 2 for wrong arguments or cassettes."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = None
     if "--" in arguments:

@@ -19,12 +19,12 @@ from ._http import (
 )
 from ._log import Exchange, Log
 
-# How long a client that sent nonsense may still send before the connection is closed under it.
+# Seconds in which a client may still send after an invalid request, until its connection is closed.
 _LAST_WORDS = 1.0
 
 
 class Connection(asyncio.Protocol):
-    """Answers the requests of one client in turn and notices at once when it leaves.
+    """Answer the requests of one client in turn, and notice at once when it disconnects.
 
     A protocol rather than a pair of streams, because it is told of the end of the connection while it is
     silent itself. `respond` sends the answer of each request; it returns whether the connection is whole
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        # asyncio's transports set it themselves, but only where asyncio made the listener.
+        # asyncio sets this option only on connections of a listener of its own.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._task = asyncio.get_running_loop().create_task(self._serve())
         self._task.add_done_callback(self._served)
@@ -73,7 +73,7 @@ class Connection(asyncio.Protocol):
             return
         self._parser.feed(data)
         self._arrived.set()
-        if self._parser.buffered > 2 * (MAX_HEAD + MAX_BODY):  # requests heaped up behind an unread answer
+        if self._parser.buffered > 2 * (MAX_HEAD + MAX_BODY):  # the client sends requests without reading answers
             self.transport.abort()
 
     def pause_writing(self) -> None:
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
     def eof_received(self) -> None:
-        # A client that only stops sending looks the same; gateways take it for gone, too.
+        # A client that only stops sending looks the same; gateways treat it as disconnected, too.
         unfinished = self._exchange is not None and not self._exchange.complete
         self._gone()
         if unfinished:
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._on_end(self)
 
     def abandon(self) -> None:
-        """Close the connection because the server stops: nobody left early."""
+        """Close the connection because the server stops; the client does not count as disconnected."""
         self._exchange = None
         self.transport.abort()
 
@@ -109,7 +109,7 @@ class Connection(asyncio.Protocol):
             while await self._answer_next():
                 pass
         except BadRequestError as error:
-            # Closed with unread bytes, the connection would be reset and the answer lost.
+            # Closing a connection with unread bytes would reset it, and lose the answer.
             self._deaf = True
             self._keep = False
             self.send_whole(error_answer(error.status, str(error)))
@@ -164,8 +164,8 @@ class Connection(asyncio.Protocol):
     def cut(self) -> None:
         """Make the body look unfinished once the connection is closed."""
         if self._in_chunks:
-            return  # the last chunk is missing, which says it all
-        # Without chunks the end of the connection is the end of the body: only a reset shows the cut.
+            return  # the missing last chunk shows the cut
+        # Without chunks, the end of the connection ends the body: only a reset shows the cut.
         raw = self.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -1,4 +1,4 @@
-"""The faults that an answer can be asked to suffer: one table for Python, command line and model names."""
+"""The faults that a request can ask for: one table for Python, the command line and model names."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ _YES_AND_NO = {"": True, "1": True, "true": True, "yes": True, "0": False, "fals
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """The syntax of an option's value: its parser and its check."""
+    """The notation of an option's value, its parser and its check."""
 
     metavar: str
     wanted: str
@@ -34,7 +34,7 @@ _FLAG = _Kind("", "yes or no", lambda text: _YES_AND_NO[text.lower()], lambda _:
 def _accepted(kind: _Kind, value: Any) -> bool:
     try:
         return kind.accepts(value)
-    except TypeError:  # of another type
+    except TypeError:  # a value of another type
         return False
 
 
@@ -44,7 +44,7 @@ def _is(kind: _Kind, help_text: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
-    """The faults of one answer; those about events do not apply to an answer without events.
+    """The faults of one answer; those that count events do not apply to an answer without events.
 
     Raises `ValueError` for values and combinations without a meaning.
     """
@@ -105,29 +105,29 @@ class Faults:
 
     @property
     def events_allowed(self) -> int | None:
-        """After how many events the stream is to go otherwise than it was recorded."""
+        """The number of events before the stream departs from the recording; `None` if it does not."""
         return next((n for name in _ENDINGS if (n := getattr(self, name)) is not None), None)
 
     def changed(self, options: Mapping[str, Any]) -> Self:
-        """Replace some options; a failure replaces whichever failure there was."""
+        """Return a copy with other options; a new failure replaces the old one."""
         faults = self if _FAILURES.isdisjoint(options) else self.without_failure()
         if "delay" in options:  # the pace that was asked for last
             faults = dataclasses.replace(faults, speed=None)
         return dataclasses.replace(faults, **options)
 
     def without_failure(self) -> Self:
-        """Leave out what makes the answer fail; the pace stays."""
+        """Return a copy that does not fail; the pace stays the same."""
         failure: dict[str, Any] = dict.fromkeys((*_FAILURES, "retry_after", "error_type", "fails"))
         return dataclasses.replace(self, **failure)
 
 
-# Keys of a dictionary: a set that keeps its order in messages.
+# Dictionary keys are sets with an order: error messages list the options in it.
 _ENDINGS = dict.fromkeys(("cut_after", "end_after", "stall_after", "error_after")).keys()
 _FAILURES = dict.fromkeys(("status", *_ENDINGS)).keys()
 
 
 class FaultOptions(TypedDict, total=False):
-    """`Faults` as keyword arguments."""
+    """The keyword arguments of `Faults`."""
 
     delay: float
     first_delay: float
@@ -148,7 +148,7 @@ class FaultOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One fault as it is written: `cut-after`, `N`, what it does; an empty `metavar` is a flag."""
+    """An option of the command line: `cut-after`, `N`, and its description; a flag has an empty `metavar`."""
 
     name: str
     metavar: str
@@ -167,7 +167,7 @@ OPTIONS = tuple(
 
 
 def read_options(written: Iterable[tuple[str, str]]) -> FaultOptions:
-    """Turn options as they are written into values; raises `ValueError` that names the wrong one."""
+    """Parse options from their names and texts; raises `ValueError` that names the wrong option."""
     options: dict[str, Any] = {}
     for name, text in written:
         option = _FIELDS.get(_written(name))
@@ -184,7 +184,7 @@ def read_options(written: Iterable[tuple[str, str]]) -> FaultOptions:
 
 
 def faults_of(options: Mapping[str, Any]) -> Faults:
-    """Return the faults that keyword arguments ask for; raises `TypeError` that names the wrong one."""
+    """Return the faults that keyword arguments ask for; raises `TypeError` that names an unknown option."""
     known = [option.name for option in _FIELDS.values()]
     for name in options:
         if name not in known:
@@ -193,6 +193,6 @@ def faults_of(options: Mapping[str, Any]) -> Faults:
 
 
 def split_model(model: str) -> tuple[str, FaultOptions]:
-    """Part `gpt-4o-mini?cut-after=7&crlf` into the model and its options; raises `ValueError`."""
+    """Split `gpt-4o-mini?cut-after=7&crlf` into the model and its options; raises `ValueError`."""
     name, _, query = model.partition("?")
     return name, read_options(parse_qsl(query, keep_blank_values=True))

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as far as a server on loopback needs it: bytes to requests, answers to bytes. No I/O."""
+"""Parse requests and write responses of HTTP/1.1, as far as a loopback server needs it. No I/O."""
 
 import re
 from collections.abc import Generator, Iterable
@@ -17,7 +17,7 @@ _VERSION = re.compile(r"HTTP/(\d)\.(\d)")
 
 
 class BadRequestError(Exception):
-    """The bytes are no request that can be answered; `status` is the HTTP status of the reason."""
+    """The received bytes are not a valid request; `status` is the HTTP status to answer with."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class BadRequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it came from the socket; header names are in lower case."""
+    """A received request; header names are in lower case."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class Request:
 
 
 class RequestParser:
-    """Bytes in, requests out; heads and bodies above the bounds raise `BadRequestError`."""
+    """Parse bytes into requests; raises `BadRequestError`, also for heads and bodies above the bounds."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -52,15 +52,15 @@ class RequestParser:
 
     @property
     def buffered(self) -> int:
-        """Bytes that came and belong to no request yet."""
+        """The number of received bytes that belong to no complete request yet."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take what came from the socket."""
+        """Add bytes from the socket."""
         self._buffer += data
 
     def next_request(self) -> Request | None:
-        """Return the next whole request, or `None` while bytes of it are missing."""
+        """Return the next complete request, or `None` while bytes of it are missing."""
         try:
             next(self._parsing)
         except StopIteration as finished:
@@ -70,13 +70,13 @@ class RequestParser:
         return None
 
     def take_continue(self) -> bool:
-        """Tell, once per request, that the client waits for `100 Continue` before it sends the body."""
+        """Tell whether the client waits for `100 Continue` before it sends the body; true once per request."""
         wanted, self._wants_continue = self._wants_continue, False
         return wanted
 
     def _parse(self) -> Generator[None, None, Request]:
         line = yield from self._line()
-        if not line:  # RFC 9112, 2.2: an empty line before the request line is ignored
+        if not line:  # a server ignores an empty line before the request line (RFC 9112, section 2.2)
             line = yield from self._line()
         method, path, query, is_http_1_0 = _request_line(line)
         headers: dict[str, str] = {}
@@ -120,7 +120,7 @@ class RequestParser:
             body += yield from self._exactly(size)
             if (yield from self._line()):
                 raise BadRequestError(400, "a chunk of the body is longer than it says")
-        while (yield from self._line()):  # trailers mean nothing here
+        while (yield from self._line()):  # this server ignores trailers
             pass
         return bytes(body)
 
@@ -151,10 +151,10 @@ def _path_and_query(target: str) -> tuple[str, str]:
 
 
 def _content_length(headers: dict[str, str]) -> int | None:
-    """Return the length of the body in bytes; `None`: it comes in chunks."""
+    """Return the length of the body in bytes; `None` for a chunked body."""
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if coding is not None:
-        # Both together are how requests are smuggled past proxies (RFC 9112, 6.3).
+        # Request smuggling sends both headers (RFC 9112, section 6.3).
         if length is not None or coding.lower() != "chunked":
             raise BadRequestError(400, "a body needs one of: content-length, transfer-encoding: chunked")
         return None
@@ -175,7 +175,7 @@ def _chunk_size(line: str) -> int:
 
 
 def reason_of(status: int) -> str:
-    """Return the standard's words for a status, or none."""
+    """Return the standard reason phrase of a status; empty if it has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -183,11 +183,11 @@ def reason_of(status: int) -> str:
 
 
 def response_head(status: int, reason: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Write the status line and the headers, with the empty line that ends them."""
+    """Return the status line, the headers and the empty line after them, as bytes."""
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers), "", ""]
     return "\r\n".join(lines).encode()
 
 
 def chunk(data: bytes) -> bytes:
-    """Frame one chunk of a chunked body."""
+    """Return data as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,4 +1,4 @@
-"""`ReplayServer`: one thread, one event loop, any number of clients."""
+"""The server of recorded streams: one thread, one event loop, any number of clients."""
 
 import re
 import time
@@ -94,7 +94,7 @@ class ReplayServer:
 
     @property
     def served(self) -> list[str]:
-        """The recorded exchanges, a line each: method, path, model and the first words of the prompt."""
+        """One line per recorded interaction: method, path, model and the first words of the prompt."""
         return [str(interaction) for interaction in self._playback.recordings.interactions]
 
     @property
@@ -109,11 +109,11 @@ class ReplayServer:
 
     @property
     def unmatched(self) -> list[str]:
-        """Why nothing recorded answered a request, a sentence for each that got a 404 for it."""
+        """One sentence per request that no recording matches; the server answered each with a 404."""
         return list(self._playback.unmatched)
 
     def wait_until_idle(self, timeout: float = 5.0) -> None:
-        """Wait until no request is being answered: that a client left is noticed a moment after it did.
+        """Wait until no request is being answered; the server notices a disconnect a moment after it.
 
         `timeout` is in seconds; raises `TimeoutError`. Blocks, also in async code.
         """

@@ -105,14 +105,14 @@ def test_a_note_stands_outside_an_open_code_block() -> None:
     for trusted in (False, True):
         stays, _ = answer(text("```python\na = 1"), trusted=trusted).last(KeyboardInterrupt())
 
-        assert stays == "```python\na = 1\n```\n\n> ⚠️ Interrupted: this is what had come."
+        assert stays == "```python\na = 1\n```\n\n> ⚠️ Interrupted: the answer may be incomplete."
 
 
 @pytest.mark.parametrize(
     ("error", "note"),
     [
-        (KeyboardInterrupt(), "Interrupted: this is what had come."),
-        (anyio.BrokenResourceError("<b>"), "Broken off: this is what had come. BrokenResourceError: <b>"),
+        (KeyboardInterrupt(), "Interrupted: the answer may be incomplete."),
+        (anyio.BrokenResourceError("<b>"), "Failed: the answer may be incomplete. BrokenResourceError: <b>"),
     ],
 )
 def test_a_note_names_the_error(error: BaseException, note: str) -> None:
@@ -126,8 +126,8 @@ def test_a_note_names_the_error(error: BaseException, note: str) -> None:
 
 def test_a_note_without_an_answer_says_so() -> None:
     """The answer may be a role alone or nothing at all."""
-    assert answer().last(KeyboardInterrupt())[1] == "Interrupted before anything came."
-    assert answer(HELLO[0]).last(ConnectionError("no"))[1] == "Failed before anything came. ConnectionError: no"
+    assert answer().last(KeyboardInterrupt())[1] == "Interrupted before any output."
+    assert answer(HELLO[0]).last(ConnectionError("no"))[1] == "Failed before any output. ConnectionError: no"
 
 
 def test_a_truncated_or_empty_answer_has_a_note() -> None:
@@ -227,7 +227,7 @@ def test_a_broken_stream_stays_visible(cell: list[tuple[str, str]]) -> None:
         display_stream(HELLO[:2], footer=False)
 
     assert cell[-1][1] == (
-        "Hel\n\nBroken off: this is what had come. StreamTruncatedError: stream ended after 2 chunks and "
+        "Hel\n\nFailed: the answer may be incomplete. StreamTruncatedError: stream ended after 2 chunks and "
         "3 characters of text with no finish_reason and no [DONE]"
     )
 
@@ -246,7 +246,7 @@ def test_an_interrupted_stream_stays_visible_and_is_closed(cell: list[tuple[str,
     with pytest.raises(KeyboardInterrupt):
         display_stream(source(), footer=False)
 
-    assert cell[-1][1] == "Hel\n\nInterrupted: this is what had come."
+    assert cell[-1][1] == "Hel\n\nInterrupted: the answer may be incomplete."
     assert closed == [len(cell) - 1]
 
 
@@ -266,7 +266,7 @@ async def test_a_cancelled_stream_stays_visible_and_is_closed(cell: list[tuple[s
     with anyio.move_on_after(0.05):
         await adisplay_stream(stream, footer=False)
 
-    assert cell[-1][1] == "Hel\n\nInterrupted: this is what had come."
+    assert cell[-1][1] == "Hel\n\nInterrupted: the answer may be incomplete."
     assert closed
 
 
@@ -319,7 +319,7 @@ def test_an_error_before_the_first_chunk_is_shown(cell: list[tuple[str, str]]) -
     with pytest.raises(ConnectionError):
         display_stream(opens, footer=False)
 
-    assert cell[-1][1] == "Failed before anything came. ConnectionError: no way"
+    assert cell[-1][1] == "Failed before any output. ConnectionError: no way"
 
 
 async def test_a_stream_of_the_other_kind_is_refused(cell: list[tuple[str, str]]) -> None:
@@ -476,7 +476,7 @@ closed = []
     )
     closed = run("print(closed)")
 
-    assert displayed(messages)[-1]["text/plain"] == "Half an \n\nInterrupted: this is what had come."
+    assert displayed(messages)[-1]["text/plain"] == "Half an \n\nInterrupted: the answer may be incomplete."
     assert [one["content"]["ename"] for one in messages if one["msg_type"] == "error"] in (
         ["KeyboardInterrupt"],
         ["CancelledError"],

@@ -143,7 +143,7 @@ def test_the_history_keeps_whole_answers_and_the_text_of_truncated_ones(
 ) -> None:
     """A whole answer keeps its calls; a truncated one loses them."""
     stream = ChatStream(chunks, require_finish=False).until_done()
-    remembered = names_of("conversation")["remembered"](stream)
+    remembered = names_of("conversation")["message_to_keep"](stream)
 
     assert {name: value for name, value in remembered.items() if value is not None} == {"role": "assistant", **expected}
 
@@ -153,7 +153,7 @@ def test_the_history_keeps_nothing_of_an_answer_without_text(chunks: list[Any]) 
     """The user read nothing, and a model would take an empty message for its own."""
     stream = ChatStream(chunks, require_finish=False).until_done()
 
-    assert names_of("conversation")["remembered"](stream) is None
+    assert names_of("conversation")["message_to_keep"](stream) is None
 
 
 def test_the_history_drops_a_question_without_an_answer(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +183,7 @@ def test_trimming_keeps_whole_turns(turns: list[list[dict[str, Any]]], budget: i
     """The system message and as many last turns as fit are kept, but at least one."""
     system = {"role": "system", "content": "Be brief."}
     kept = [[system, *itertools.chain(*turns[at:])] for at in range(len(turns))]
-    trimmed = names_of("conversation")["trimmed"](kept[0], budget)
+    trimmed = names_of("conversation")["trim_history"](kept[0], budget)
 
     assert trimmed in kept
     assert len(f"{trimmed}") <= budget or trimmed == kept[-1]

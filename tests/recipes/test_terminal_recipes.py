@@ -232,7 +232,7 @@ def test_a_text_is_split_at_its_last_finished_block(finished: str, rest: str, ma
     """An empty line ends a block, except inside code; an unfinished block may still change its appearance."""
     _, names = markdown("Hello.")
 
-    assert names["parted"](finished + rest) == (finished, rest)
+    assert names["split_finished"](finished + rest) == (finished, rest)
 
 
 def test_code_with_an_empty_line_is_one_block(markdown: Markdown) -> None:
