@@ -7,7 +7,7 @@ from typing import Any
 def read_body(data: bytes | str | None) -> Any:
     """Return the JSON value of a body, `None` if there is none; raises `ValueError` if it is not JSON."""
     try:
-        # JSON has one kind of number: what Python writes as 1.0, JavaScript writes as 1.
+        # JSON has one kind of number: Python writes 1.0 where JavaScript writes 1.
         return json.loads(data, parse_float=_number) if data else None
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -19,7 +19,7 @@ def _number(text: str) -> float | int:
 
 
 def canonical(value: Any) -> str:
-    """Return text that is equal exactly if the JSON values are: keys have no order, `true` is not 1."""
+    """Return a text that is equal for equal JSON values only: keys have no order, and `true` is not 1."""
     try:
         return json.dumps(value, sort_keys=True)
     except RecursionError:
@@ -35,8 +35,8 @@ Key = tuple[str, str, str]
 
 
 def key_of(method: str, path: str, body: Any) -> Key:
-    """Return what two equal requests have in common."""
+    """Return the key of a request; equal requests have equal keys."""
     if isinstance(body, dict) and body.get("stream") is False:
-        # The same as leaving it out.
+        # `stream: false` means the same as no `stream`.
         body = {name: value for name, value in body.items() if name != "stream"}
     return method, path, canonical(body)

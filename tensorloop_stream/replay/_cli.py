@@ -93,7 +93,7 @@ def _listening(server: ReplayServer | RecordingServer) -> Iterator[None]:
         try:
             stack.enter_context(server)
         except OSError as error:
-            # Its own text repeats the address.
+            # The text of the error itself repeats the address.
             raise _PortTakenError(os.strerror(error.errno or 0)) from None
         yield
 
@@ -130,7 +130,7 @@ def _serve(doing: str, settings: dict[str, str], more: list[str]) -> int:
     ]
     with suppress(KeyboardInterrupt):
         sys.stdout.write("\n".join(lines).rstrip("\n") + "\n")
-        # A reader behind a pipe waits for the address.
+        # A program that reads the pipe waits for the address.
         sys.stdout.flush()
         threading.Event().wait()
     return 0

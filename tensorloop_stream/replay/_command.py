@@ -30,13 +30,13 @@ def run(command: Sequence[str], settings: Mapping[str, str]) -> int:
     """
     environment = {**os.environ, **settings}
     if sys.prefix != sys.base_prefix:
-        # A virtual environment that was not activated: its python, not another, has what the command imports.
+        # In a virtual environment that is not activated, `python` must be its own: the command imports from it.
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    # Ctrl-C goes to the whole process group: the command decides, and its end is waited for. A handler and
-    # not SIG_IGN, which the command would inherit.
+    # Ctrl-C signals the whole process group: let the command decide, and wait for its end. A handler does that;
+    # the command would inherit SIG_IGN.
     signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        process = subprocess.Popen(command, env=environment)  # noqa: S603  # running it is what was asked for
+        process = subprocess.Popen(command, env=environment)  # noqa: S603  # the user asked to run it
     except FileNotFoundError:
         raise CannotRunError(f"there is no command {command[0]}", 127) from None
     except OSError as error:

@@ -26,8 +26,8 @@ _LAST_WORDS = 1.0
 class Connection(asyncio.Protocol):
     """Answer the requests of one client in turn, and notice at once when it disconnects.
 
-    A protocol rather than a pair of streams, because it is told of the end of the connection while it is
-    silent itself. `respond` sends the answer of each request; it returns whether the connection is whole
+    The class is a protocol, not a pair of streams: the event loop reports a disconnect to it also while the
+    connection only waits. `respond` sends the answer of each request; it returns whether the connection is whole
     afterwards, and is cancelled if the client leaves.
     """
 
@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
-        # Whatever ends the task, the client is not left waiting.
+        # Close the connection when the task ends, also by an error: the client must not wait.
         self.transport.close()
         if not task.cancelled() and (error := task.exception()) is not None:
             context = {"message": "the replay failed to answer a request", "exception": error}

@@ -14,7 +14,7 @@ _LISTED = 3
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where the sent and the recorded JSON differ; a value as text, `None` where there is none."""
+    """A place where the sent and the recorded JSON differ; values are texts, `None` where one is missing."""
 
     where: str
     sent: str | None

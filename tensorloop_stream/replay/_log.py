@@ -14,23 +14,23 @@ _SECRET = frozenset(["api-key", "authorization", "cookie", "proxy-authorization"
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that a replay was asked."""
+    """A request that a replay received."""
 
     method: str
-    """`POST` and the like."""
+    """The HTTP method, such as `POST`."""
     path: str
-    """That of the URL, without the query."""
+    """The path of the URL, without the query."""
     headers: Mapping[str, str]
-    """The names in lower case; of keys only the scheme is kept (`Bearer ***`)."""
+    """The headers, with names in lower case; of a key, only the scheme is kept (`Bearer ***`)."""
     body: Any
-    """The JSON value, other text as it came, or `None`."""
+    """The JSON value of the body, any other text unchanged, or `None`."""
     time: float
     """The arrival, in seconds of `time.monotonic()`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that left before its answer was whole."""
+    """A client that disconnected before its answer was complete."""
 
     request: ReceivedRequest
     """The request."""
@@ -84,7 +84,7 @@ class Log:
         return len(self.requests) - self.finished - len(self.disconnects)
 
     def stats(self) -> Answer:
-        """Answer `GET /stats`; its times are Unix times in seconds."""
+        """Return the answer to `GET /stats`; its times are Unix times in seconds."""
         epoch = time.time() - time.monotonic()
         left_early = [
             {

@@ -27,7 +27,7 @@ class Loopback:
 
     def start(self, port: int) -> None:
         """Listen; port 0 takes an unused one. Raises `OSError` if the port is taken."""
-        # Bound here and not in the thread, so that a port that is taken is the caller's exception.
+        # Bind here, not in the thread: then the exception for a port in use reaches the caller.
         listener = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
         self._address = listener.getsockname()
         started: Future[None] = Future()
@@ -42,7 +42,7 @@ class Loopback:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on; raises `RuntimeError` outside the `with` block."""
         if self._address is None:
             raise RuntimeError("a ReplayServer has its port inside its with block")
         return self._address[1]
@@ -51,7 +51,7 @@ class Loopback:
         try:
             with listener:
                 asyncio.run(self._serve(listener, started))
-        except OSError as error:  # an event loop takes file descriptors, and there may be none left
+        except OSError as error:  # an event loop needs file descriptors, and none may be left
             if started.done():
                 raise
             started.set_exception(error)
@@ -64,7 +64,7 @@ class Loopback:
         server.close()
         for connection in list(self._connections):
             connection.abandon()
-        await asyncio.sleep(0)  # lets the transports close their sockets
+        await asyncio.sleep(0)  # let the transports close their sockets
 
     def _accept(self) -> Connection:
         self.accepted += 1

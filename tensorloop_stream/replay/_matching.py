@@ -74,7 +74,7 @@ class Recordings:
         return [each for each in self.interactions if (each.method, each.path) == (method, path)]
 
     def why_none(self, method: str, path: str, body: Any) -> str:
-        """Say in one sentence what keeps the nearest interaction from answering the request."""
+        """Return one sentence: the differences between a request and the nearest interaction."""
         near = self.at(method, path)
         if not near:
             there = ", ".join(dict.fromkeys(f"{each.method} {each.path}" for each in self.interactions))

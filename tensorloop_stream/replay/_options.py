@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
         help="a field that does not count when requests are compared: temperature, messages.0",
     )
     for option in OPTIONS:
-        # Read by the table, as in the names of models, and only then: argparse is handed mere text.
+        # The table of faults parses the value, as in model names: argparse only keeps its text.
         how: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"action": "store_const", "const": ""}
         default = {"delay": f" (default: {DELAY})", "speed": " (default: 1)"}.get(option.name, "")
         made.add_argument(f"--{option.name}", dest=option.name, help=option.help + default, **how)

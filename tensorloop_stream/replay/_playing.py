@@ -48,7 +48,7 @@ class _Stream:
         headers = answer.headers
         early = bool(faults.first_delay and faults.ping)
         if early:
-            # A proxy that must show life before its upstream does knows nothing yet to say about it.
+            # A proxy that sends headers before its upstream answers knows no headers of the upstream yet.
             headers = tuple(each for each in headers if not each[0].lower().startswith("x-litellm-"))
         else:
             await asyncio.sleep(faults.first_delay)

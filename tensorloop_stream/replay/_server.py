@@ -84,7 +84,7 @@ class ReplayServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on; raises `RuntimeError` outside the `with` block."""
         return self._loopback.port
 
     @property
@@ -104,7 +104,7 @@ class ReplayServer:
 
     @property
     def disconnects(self) -> list[Disconnect]:
-        """Clients that left before they had their whole answer, in the order of being noticed."""
+        """The clients that disconnected before their answer was complete, in the order of their disconnects."""
         return list(self._log.disconnects)
 
     @property

@@ -294,12 +294,12 @@ def test_existing_code_keeps_its_except_clauses(
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        ({"message": "No.", "code": "400"}, "the gateway refused it: asking again does not help"),
-        ({"message": "No.", "code": "401"}, "the gateway refused it: asking again does not help"),
-        ({"message": "No.", "code": 403}, "the gateway refused it: asking again does not help"),
-        ({"message": "No.", "code": "404"}, "the gateway refused it: asking again does not help"),
-        ({"message": "Spent.", "type": "budget_exceeded", "code": "429"}, "asking again does not help"),
-        ({"message": "Spent.", "code": "budget_exceeded"}, "asking again does not help"),
+        ({"message": "No.", "code": "400"}, "the gateway refused it: a retry does not help"),
+        ({"message": "No.", "code": "401"}, "the gateway refused it: a retry does not help"),
+        ({"message": "No.", "code": 403}, "the gateway refused it: a retry does not help"),
+        ({"message": "No.", "code": "404"}, "the gateway refused it: a retry does not help"),
+        ({"message": "Spent.", "type": "budget_exceeded", "code": "429"}, "a retry does not help"),
+        ({"message": "Spent.", "code": "budget_exceeded"}, "a retry does not help"),
         ({"message": "Slow down.", "type": "rate_limit_error", "code": "429"}, "the gateway gave up: ask again"),
         ({"message": "Down.", "code": "503"}, "the gateway gave up: ask again"),
     ],

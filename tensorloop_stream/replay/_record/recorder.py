@@ -140,7 +140,7 @@ class RecordingServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port that the server listens on; raises `RuntimeError` outside the `with` block."""
         return self._loopback.port
 
     @property

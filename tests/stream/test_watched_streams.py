@@ -1,0 +1,331 @@
+"""Tracing tools hear of our streams: by each mechanism, however a stream is read and left."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import httpx2
+import openai
+import pytest
+from chunks import HELLO, event, sse, usage
+from clients import CHAT, Body, responding_with
+from openai.resources.chat.completions import AsyncCompletions, Completions
+
+from tensorloop_stream import (
+    AsyncChatStream,
+    AsyncTensorloop,
+    ChatStream,
+    StreamProviderError,
+    StreamTruncatedError,
+    Tensorloop,
+)
+
+WHOLE = sse(*HELLO, usage())
+CHUNKS = len(HELLO) + 1
+READINGS = ("loop", "text_stream", "final", "wrapped")
+every_reading = pytest.mark.parametrize("reading", READINGS)
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+class Log:
+    """The chunks that a tool saw, its errors, and how often its record ended."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Any] = []
+        self.errors: list[BaseException] = []
+        self.ends = 0
+
+
+def client_of(kind: str, body: bytes = WHOLE, **settings: Any) -> Any:
+    handler = responding_with(Body([body]))
+    settings = {"api_key": "none", "base_url": "https://gateway.test/v1", "max_retries": 0, **settings}
+    if kind == "sync":
+        return Tensorloop(http_client=httpx2.Client(transport=httpx2.MockTransport(handler)), **settings)
+    return AsyncTensorloop(http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(handler)), **settings)
+
+
+async def text_of(client: Any, reading: str) -> str:
+    """Read a stream of the client in one of the ways, and return its text."""
+    if isinstance(client, Tensorloop):
+        stream: Any = client.chat.completions.create(**CHAT)
+        stream = ChatStream(stream) if reading == "wrapped" else stream
+        if reading == "loop":
+            return "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        if reading == "final":
+            return stream.get_final_completion().choices[0].message.content or ""
+        return "".join(stream.text_stream)
+    stream = await client.chat.completions.create(**CHAT)
+    stream = AsyncChatStream(stream) if reading == "wrapped" else stream
+    if reading == "loop":
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+    if reading == "final":
+        return (await stream.get_final_completion()).choices[0].message.content or ""
+    return "".join([text async for text in stream.text_stream])
+
+
+def follow(items: Any, log: Log) -> Iterator[Any]:
+    """Record what passes, as a tool does whose record ends with its generator."""
+    try:
+        for item in items:
+            log.chunks.append(item)
+            yield item
+    except Exception as error:
+        log.errors.append(error)
+        raise
+    finally:
+        log.ends += 1
+
+
+async def follow_async(items: Any, log: Log) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            log.chunks.append(item)
+            yield item
+    except Exception as error:
+        log.errors.append(error)
+        raise
+    finally:
+        log.ends += 1
+
+
+class Foreign:
+    """An object that a tool returns in place of a stream: it iterates, and knows nothing else."""
+
+    def __init__(self, stream: Any, log: Log) -> None:
+        self._stream = stream
+        self._log = log
+
+    def __iter__(self) -> Iterator[Any]:
+        return follow(self._stream, self._log)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return follow_async(self._stream, self._log)
+
+
+def wrap_create(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    """Wrap `create` of the SDK's classes, as most tools do."""
+    for owner in (Completions, AsyncCompletions):
+        plain: Any = owner.create
+
+        @functools.wraps(plain)
+        def create(self: Any, *, _plain: Any = plain, **kwargs: Any) -> Any:
+            return change(_plain(self, **kwargs))
+
+        @functools.wraps(plain)
+        async def create_async(self: Any, *, _plain: Any = plain, **kwargs: Any) -> Any:
+            return change(await _plain(self, **kwargs))
+
+        monkeypatch.setattr(owner, "create", create if owner is Completions else create_async)
+
+
+def replace_iterator(log: Log) -> Callable[[Any], Any]:
+    def change(stream: Any) -> Any:
+        follows = follow_async if isinstance(stream, openai.AsyncStream) else follow
+        stream._iterator = follows(stream._iterator, log)
+        return stream
+
+    return change
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@both
+@every_reading
+async def test_a_replaced_iterator_is_read(kind: str, reading: str, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentry, Langfuse and MLflow put a generator of their own into the stream."""
+    wrap_create(monkeypatch, replace_iterator(log))
+
+    assert await text_of(client_of(kind), reading) == "Hello"
+    assert (len(log.chunks), log.ends, log.errors) == (CHUNKS, 1, [])
+
+
+@both
+@every_reading
+async def test_an_object_in_place_of_a_stream_is_read(
+    kind: str, reading: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenTelemetry, AgentOps and Weave return one: a client's stream has the methods of ours all the same."""
+    wrap_create(monkeypatch, lambda stream: Foreign(stream, log))
+
+    assert await text_of(client_of(kind), reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+@both
+@every_reading
+async def test_a_patched_iteration_of_the_class_is_used(
+    kind: str, reading: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opik records in `Stream.__iter__` the streams that it marked."""
+    plain: Any = openai.Stream.__iter__
+    plain_async: Any = openai.AsyncStream.__aiter__
+
+    def iterate(self: Any) -> Iterator[Any]:
+        return follow(plain(self), log) if hasattr(self, "marked") else plain(self)
+
+    def iterate_async(self: Any) -> AsyncIterator[Any]:
+        return follow_async(plain_async(self), log) if hasattr(self, "marked") else plain_async(self)
+
+    def mark(stream: Any) -> Any:
+        stream.marked = True
+        return stream
+
+    monkeypatch.setattr(openai.Stream, "__iter__", iterate)
+    monkeypatch.setattr(openai.AsyncStream, "__aiter__", iterate_async)
+    wrap_create(monkeypatch, mark)
+
+    assert await text_of(client_of(kind), reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+@both
+@every_reading
+async def test_patched_events_of_the_class_are_used(
+    kind: str, reading: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New Relic reads the server-sent events of `Stream._iter_events`."""
+    plain: Any = openai.Stream._iter_events
+    plain_async: Any = openai.AsyncStream._iter_events
+    monkeypatch.setattr(openai.Stream, "_iter_events", lambda self: follow(plain(self), log))
+    monkeypatch.setattr(openai.AsyncStream, "_iter_events", lambda self: follow_async(plain_async(self), log))
+
+    assert await text_of(client_of(kind), reading) == "Hello"
+    assert len(log.chunks) == CHUNKS + 1
+    assert log.chunks[-1].data == "[DONE]"
+
+
+@both
+@every_reading
+async def test_a_subclass_of_the_stream_class_is_read(
+    kind: str, reading: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logfire makes a class of the one in the request, and overrides `__stream__`."""
+
+    def change(stream_cls: Any) -> Any:
+        class Recorded(stream_cls):  # type: ignore[misc]
+            def __stream__(self) -> Any:
+                follows = follow_async if isinstance(self, openai.AsyncStream) else follow
+                return follows(super().__stream__(), log)
+
+        return Recorded
+
+    for owner in (openai.OpenAI, openai.AsyncOpenAI):
+        plain: Any = owner.request
+        monkeypatch.setattr(
+            owner,
+            "request",
+            lambda self, *args, _plain=plain, stream_cls, **kw: _plain(
+                self, *args, stream_cls=change(stream_cls), **kw
+            ),
+        )
+
+    assert await text_of(client_of(kind), reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+@every_reading
+async def test_a_wrapped_create_of_one_client_is_used(reading: str, log: Log) -> None:
+    """LangSmith and Braintrust wrap the method of one client; ours stays around it."""
+    client = client_of("sync")
+    plain = client.chat.completions.create
+
+    @functools.wraps(plain)
+    def create(**kwargs: Any) -> Any:
+        return Foreign(plain(**kwargs), log)
+
+    client.chat.completions.create = create
+
+    assert await text_of(client, reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+@both
+async def test_a_tool_sees_the_error_that_the_caller_gets(kind: str, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error inside the stream passes the tool, with the partial answer."""
+    wrap_create(monkeypatch, replace_iterator(log))
+    body = sse(*HELLO[:2], done=False) + event({"error": {"message": "overloaded", "code": "503"}})
+    with pytest.raises(StreamProviderError) as raised:
+        await text_of(client_of(kind, body), "final")
+
+    assert log.errors == [raised.value]
+    assert raised.value.partial.choices[0].message.content == "Hel"
+
+
+@both
+async def test_a_truncated_stream_behind_an_object_is_an_error(
+    kind: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrapper cannot hide that an answer has no end."""
+    wrap_create(monkeypatch, lambda stream: Foreign(stream, log))
+    with pytest.raises(StreamTruncatedError) as raised:
+        await text_of(client_of(kind, sse(*HELLO[:3], done=False)), "final")
+
+    assert raised.value.partial.choices[0].message.content == "Hello"
+
+
+async def test_a_stream_left_early_ends_the_record_of_a_tool(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator of a tool is closed with the stream, and not by the garbage collector."""
+    wrap_create(monkeypatch, replace_iterator(log))
+    with client_of("sync").chat.completions.create(**CHAT) as stream:
+        next(stream)
+
+    assert log.ends == 1
+
+    async with await client_of("async").chat.completions.create(**CHAT) as stream:
+        await anext(stream)
+
+    assert log.ends == 2
+
+
+def test_chunks_that_a_tool_hides_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weave asks for the usage, keeps its chunk to itself, and stops there."""
+
+    class Hiding:
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[Any]:
+            for chunk in self._stream:
+                if not chunk.choices:
+                    return
+                yield chunk
+
+    wrap_create(monkeypatch, Hiding)
+    stream: Any = client_of("sync").chat.completions.create(**CHAT)
+
+    assert stream.get_final_text() == "Hello"
+    assert stream.usage.total_tokens == 9
+
+
+def test_a_mocked_create_returns_the_mock() -> None:
+    """Test suites replace `create` of the SDK's class by a mock of a stream."""
+    stream = mock.MagicMock(spec=openai.Stream)
+    with mock.patch.object(Completions, "create", return_value=stream):
+        assert client_of("sync").chat.completions.create(**CHAT) is stream
+
+
+def test_a_stream_of_the_sdk_that_a_tool_watches_is_read_through_it(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ChatStream` around the stream of an `OpenAI` client keeps the tool's record, too."""
+    wrap_create(monkeypatch, replace_iterator(log))
+    transport = httpx2.MockTransport(responding_with(Body([WHOLE])))
+    client = openai.OpenAI(
+        api_key="none", base_url="https://gateway.test/v1", http_client=httpx2.Client(transport=transport)
+    )
+    with ChatStream(client.chat.completions.create(**CHAT)) as stream:
+        assert stream.get_final_text() == "Hello"
+
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+def test_timeouts_of_a_client_hold_where_no_read_can_be_woken() -> None:
+    """A program with an `idle_timeout` can be tested with a mock transport."""
+    client = client_of("sync", idle_timeout=5.0, first_chunk_timeout=5.0, total_timeout=60.0)
+    assert client.chat.completions.create(**CHAT).get_final_text() == "Hello"
+    with client.chat.completions.create(**CHAT) as stream, pytest.raises(ValueError, match="idle_timeout"):
+        ChatStream(stream, idle_timeout=5.0)
