@@ -1,24 +1,27 @@
 """Configure the SDK's clients for Tensorloop; their streams are this package's.
 
 This module alone touches private API of the SDK: it overrides `_should_retry`, `_parse_retry_after_header`,
-`_make_status_error`, `_prepare_options` and `_send_request`, sets `_custom_headers`, reads `_enforce_credentials`, and
-takes two types from `openai._base_client` and `openai._models`.
+`_make_status_error`, `_prepare_options` and `_send_request`, sets `_custom_headers` and `_client`, reads
+`_enforce_credentials`, and takes types from `openai._base_client` and `openai._models`. Of an HTTP client that another
+process or event loop uses, it sets `_state`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import ipaddress
 import os
 import time
+import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
-from openai._base_client import BaseClient
+from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxClientWrapper
 
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
@@ -46,11 +49,15 @@ class _GatewayClient(_SDKClient):
 
     _stream_timeouts: dict[str, float | None]
     _allow_http: bool = False
+    # The process, and a reference to the event loop, that the connections belong to; `None` before the first request.
+    _home: tuple[int, Callable[[], object]] | None = None
+    _client: Any
 
     if not TYPE_CHECKING:  # type checkers see the SDK's signature
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
             """Return a copy of this client with other settings, as the SDK does."""
+            self._leave_shared_connections()
             ours = {**self._stream_timeouts, "allow_http": self._allow_http}
             return super().copy(_extra_kwargs={**ours, **(_extra_kwargs or {})}, **kwargs)
 
@@ -73,6 +80,31 @@ class _GatewayClient(_SDKClient):
 
                 stream_cls = stream_class(stream_cls)
             return super().post(path, stream_cls=stream_cls, **kwargs)
+
+    def _leave_shared_connections(self) -> None:
+        """Make a new pool where the one at hand belongs to another process, or to another event loop.
+
+        A child process inherits the connections of its parent: their answers would mix (openai-python#579). A
+        connection of one asyncio loop fails in another. The old pool stays as it is, since it may be in use. An HTTP
+        client of the caller's own cannot be replaced: then `OpenAIError` is raised in a child process.
+        """
+        process, loop = os.getpid(), _running_loop() if isinstance(self, AsyncOpenAI) else None
+        home = self._home
+        if home is None or (home[0] == process and home[1]() is loop):
+            if home is None:
+                self._home = (process, _reference(loop))
+            return
+        pool = self._client
+        if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
+            self._client = type(pool)(base_url=pool.base_url, timeout=pool.timeout)
+            self._home = (process, _reference(loop))
+            # Its finalizer would close connections that another process or loop may still read.
+            pool._state = type(pool._state)["CLOSED"]  # noqa: SLF001 - as the module says
+        elif home[0] != process:
+            raise OpenAIError(
+                "this client was used before a fork, with an HTTP client that was passed in: its connections are the "
+                "parent process's. Make a client in each process, or leave out http_client="
+            )
 
     def _should_retry(self, response: httpx2.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
@@ -137,6 +169,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         return TensorloopChat(self)
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
+        self._leave_shared_connections()
         return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
 
     def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
@@ -181,6 +214,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         return AsyncTensorloopChat(self)
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
+        self._leave_shared_connections()
         return _unstreamed_timeout(await super()._prepare_options(options), self.timeout)
 
     async def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
@@ -192,6 +226,18 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
                 await response.aclose()
                 raise
         return response
+
+
+def _running_loop() -> object:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # trio, whose connections belong to no loop
+        return None
+
+
+def _reference(loop: object) -> Callable[[], object]:
+    # Weak, since a client must not keep the loop of a program's past alive.
+    return (lambda: None) if loop is None else weakref.ref(loop)
 
 
 def _show_signature(ours: Any, theirs: Any) -> None:
