@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncStream, Stream
@@ -22,8 +23,10 @@ from ._chat.streams import AsyncChatStream, ChatStream
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+# The SDK's mark of a request by with_raw_response or with_streaming_response.
+_RAW_RESPONSE = "X-Stainless-Raw-Response"
 # Tools may wrap what other tools wrapped.
 _MAX_WRAPPERS = 8
 
@@ -31,19 +34,21 @@ _MAX_WRAPPERS = 8
 class _Request:
     """One call of `create`: when it began, and the stream that the SDK made in it."""
 
-    __slots__ = ("made", "started")
+    __slots__ = ("is_raw", "made", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, kwargs: Mapping[str, Any]) -> None:
         self.started = time.monotonic()
         self.made: Any = None
+        # Of with_raw_response: its caller wants a response, and asks that for the stream.
+        self.is_raw = _RAW_RESPONSE in (kwargs.get("extra_headers") or {})
 
 
 _request: ContextVar[_Request | None] = ContextVar("_request", default=None)
 
 
 @contextmanager
-def _noted() -> Iterator[_Request]:
-    outer, request = _request.get(), _Request()
+def _noted(kwargs: Mapping[str, Any]) -> Iterator[_Request]:
+    outer, request = _request.get(), _Request(kwargs)
     token = _request.set(request)
     try:
         yield request
@@ -101,7 +106,7 @@ def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any
     """Return what a client's `create` returns where the SDK's, or a tool in its place, returned `result`."""
     # By its true type: a mock answers for the class that it mocks.
     true_type = type(result)
-    if issubclass(true_type, kind):
+    if issubclass(true_type, kind) or request.is_raw:
         return result
     if request.made is None:
         # Not made by this client's request: a test's own stream is one of ours, a mock stays what it is, and so do
@@ -112,7 +117,12 @@ def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any
 
 
 def _wraps_create(function: Any) -> bool:
-    """Tell whether a function that takes the place of `create` wraps the one that was there."""
+    """Tell whether a function that takes the place of `create` wraps the one that was there.
+
+    A plain function alone: wrapt's objects look the method up again when they are called.
+    """
+    if type(function) is not FunctionType:
+        return False
     for _ in range(_MAX_WRAPPERS):
         function = getattr(function, "__wrapped__", None)
         if isinstance(getattr(function, "__self__", None), (TensorloopCompletions, AsyncTensorloopCompletions)):
@@ -131,12 +141,12 @@ class TensorloopCompletions(Completions):
             return self._create(super().create, *args, **kwargs)
 
         def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            with _noted() as request:
+            with _noted(kwargs) as request:
                 result = function(*args, **kwargs)
             return _returned(result, request, ChatStream, self._client._stream_timeouts)  # noqa: SLF001 - of our client
 
         def __setattr__(self, name: str, value: Any) -> None:
-            # LangSmith, Opik and Braintrust wrap the method of one client: ours stays around it.
+            # LangSmith and Opik wrap the method of one client: ours stays around it.
             if name == "create" and _wraps_create(value):
                 value = functools.wraps(value)(functools.partial(self._create, value))
             super().__setattr__(name, value)
@@ -152,7 +162,7 @@ class AsyncTensorloopCompletions(AsyncCompletions):
             return await self._create(super().create, *args, **kwargs)
 
         async def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            with _noted() as request:
+            with _noted(kwargs) as request:
                 result = await function(*args, **kwargs)
             return _returned(result, request, AsyncChatStream, self._client._stream_timeouts)  # noqa: SLF001 - as above
 

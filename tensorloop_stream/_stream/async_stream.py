@@ -25,6 +25,7 @@ from .sources import (
     BeingReadError,
     async_source_of_sdk,
     can_drain,
+    close_foreign,
     complete,
     in_time,
     in_time_or_closed,
@@ -407,11 +408,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         await self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            # So that the span of a tracing tool ends. OpenTelemetry's `close` is no async function, and leaks ours.
-            close: Any = getattr(each, "aclose", None) or getattr(each, "close", None)
-            if each is not self._reader and (inspect.isasyncgen(each) or inspect.iscoroutinefunction(close)):
+            # So that the span of a tracing tool ends.
+            if each is not None and each is not self._reader:
                 with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
-                    await close()
+                    await close_foreign(each)
 
     async def aclose(self) -> None:
         """Close the connection now; the same as `close`."""

@@ -108,11 +108,12 @@ class AsyncSource:
                     await self.reads.aclose()
                 await self.response.aclose()
             return
-        close = getattr(self.stream, "aclose", None) or getattr(self.stream, "close", None)
-        if callable(close):
-            closing = close()
-            if inspect.isawaitable(closing):
-                await closing
+        if self.waits:
+            await close_foreign(self.stream)
+        elif callable(close := getattr(self.stream, "close", None)):
+            close()
+        if self.kind == "sdk" and self.response is not None:
+            await self.response.aclose()
 
     async def _unwind(self) -> None:
         """End the generators of the HTTP library, the innermost first, by reading from the closed connection.
@@ -129,6 +130,18 @@ class AsyncSource:
     def is_open(self) -> bool:
         """Whether it holds a connection that nobody has closed."""
         return self.response is not None and not self.response.is_closed
+
+
+async def close_foreign(stream: Any) -> None:
+    """Close an async generator, or an object of another library, by whichever method it has for that."""
+    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    if not inspect.isasyncgen(stream) and not inspect.iscoroutinefunction(close) and hasattr(stream, "__aexit__"):
+        # OpenTelemetry's `close` calls that of the stream inside, and does not await it.
+        await stream.__aexit__(None, None, None)
+    elif callable(close):
+        closing = close()
+        if inspect.isawaitable(closing):
+            await closing
 
 
 def open_source(source: object) -> Source | None:

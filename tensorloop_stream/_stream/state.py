@@ -33,7 +33,7 @@ from tensorloop_stream._sse import EventParser, EventSplitter
 from tensorloop_stream._timing import StreamTiming
 
 from .payload import parse_object
-from .translate import event_error_body, is_complete_event, provider_error, translate_error
+from .translate import event_error_body, is_complete_event, is_of_sdk, provider_error, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -355,7 +355,9 @@ class StreamState:
         """Return the `StreamError` for an error of a read; `error` itself if it is the caller's own."""
         if timed_out:
             return self.timed_out()
-        return error if kind == "items" else translate_error(error, self._progress, **self._error_context)
+        if kind == "items" and not is_of_sdk(error):
+            return error
+        return translate_error(error, self._progress, **self._error_context)
 
     def timed_out(self) -> StreamTimeoutError:
         """Return the error for an item that did not arrive in time."""

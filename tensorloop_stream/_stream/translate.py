@@ -22,6 +22,11 @@ from .payload import parse_object
 _CUTS = frozenset({"TransportError", "StreamClosed", "EndOfStream", "BrokenResourceError", "ClosedResourceError"})
 
 
+def is_of_sdk(error: Exception) -> bool:
+    """Tell whether the SDK raised an error, also one that passes a generator of the caller's or of a tool."""
+    return isinstance(error, openai.APIError)
+
+
 def translate_error(error: Exception, progress: str, **context: Any) -> Exception:
     """Return the `StreamError` for an error of the SDK or the HTTP library; other errors unchanged."""
     if isinstance(error, StreamError) and has_partial(error):
