@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tensorloop_stream import (
     StreamConnectionError,
@@ -134,6 +134,8 @@ def test_retry_after_exceeds_the_sdks_bound_when_the_number_overflows() -> None:
     assert 120 < wait < math.inf
 
 
+# The first text of a machine builds a table of all characters, which takes seconds.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(["retry-after-ms", "retry-after"]),
