@@ -24,7 +24,7 @@ import vcr  # type: ignore[import-untyped]  # vcrpy publishes no types
 import yaml
 from cassette_files import CHAT, PATIENCE, Reply, cassette_file, chat, completion, events, interaction
 from clients import SSL
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tensorloop_stream.replay import ReplayServer
 from tensorloop_stream.replay._answers import Answer, frames_of
@@ -376,6 +376,7 @@ def test_vcrpy_plays_a_recorded_cassette(gateway: ReplayServer, tmp_path: Path, 
     assert response.content == STREAM.encode()
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text() | st.text("\n\r \tda:{}\x85\u2028\ufeff👋"))
 def test_any_text_is_kept_as_it_is(text: str) -> None:
     """YAML has many line breaks, and blanks that it folds."""
