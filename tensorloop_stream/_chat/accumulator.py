@@ -62,9 +62,11 @@ class ChatAccumulation:
         choices = chunk.get("choices")
         if choices is not None:
             self._add_choices(choices)
-        # Most chunks repeat the envelope of the first and say nothing else in it.
-        if not (self._is_named and chunk.keys() <= _REPEATED):
+        if not self._is_named:
             self._add_envelope(chunk)
+        elif not chunk.keys() <= _REPEATED:
+            # Most chunks repeat the envelope of the first.
+            self._add_envelope({name: value for name, value in chunk.items() if name not in _REPEATED})
 
     def continues(self, chunk: Mapping[str, Any]) -> bool:
         """Tell whether a chunk only extends one choice that has begun: its text, its reasoning or the arguments."""
