@@ -30,6 +30,12 @@ class ServerSentEvent:
     """The milliseconds to wait before a reconnection, if the server names them."""
 
 
+def is_single_event(data: bytes) -> bool:
+    """Tell whether a read that begins with an event is exactly this event, with LF at the end of its lines."""
+    size = len(data)
+    return size > 2 and data.find(b"\n\n", 1) == size - 2 and b"\r" not in data
+
+
 class EventSplitter:
     """Split bytes into whole events; each event is its undecoded lines, joined by LF.
 
@@ -37,7 +43,7 @@ class EventSplitter:
     returned first; the next call raises.
     """
 
-    __slots__ = ("_after_cr", "_at_start", "_error", "_is_plain", "_max", "_rest")
+    __slots__ = ("_after_cr", "_at_start", "_error", "_max", "_rest", "is_plain")
 
     def __init__(self, max_event_size: int = MAX_EVENT_SIZE) -> None:
         self._max = max_event_size
@@ -47,7 +53,7 @@ class EventSplitter:
         self._at_start = True
         self._error: StreamDecodeError | None = None
         # Whether the next read begins with an event, and no state of the ones before matters to it.
-        self._is_plain = False
+        self.is_plain = False
 
     @property
     def pending(self) -> int:
@@ -59,22 +65,17 @@ class EventSplitter:
         """The bytes of the incomplete last event."""
         return bytes(self._rest)
 
-    def is_single_event(self, data: bytes) -> bool:
-        """Tell whether a read is exactly one event; its lines may end with CR, if it has any CR."""
-        size = len(data)
-        return self._is_plain and data.find(b"\n\n", 1) == size - 2 and 2 < size <= self._max
-
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read, in any size, and return the events that it completes."""
-        if self._is_plain and data.endswith(b"\n\n") and data[0] != 10 and b"\r" not in data and len(data) <= self._max:
+        if self.is_plain and data.endswith(b"\n\n") and data[0] != 10 and b"\r" not in data and len(data) <= self._max:
             # Nearly every read of a gateway: whole events, LF, nothing left over from before. An event after the
             # first may keep a blank line too many before it, since looking for that would cost as much again.
             events = data.split(b"\n\n")
             if not events.pop():
                 return events
-        self._is_plain = False
+        self.is_plain = False
         events = self._feed(data)
-        self._is_plain = not (self._rest or self._after_cr or self._at_start or self._error)
+        self.is_plain = not (self._rest or self._after_cr or self._at_start or self._error)
         return events
 
     def _feed(self, data: bytes) -> list[bytes]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
+    from .fast_path.template import EventTemplate
+
 __all__ = ["ChatAccumulation", "ChatAccumulator"]
 
 _FIRST = frozenset({"id", "created", "model"})
@@ -62,11 +64,14 @@ class ChatAccumulation:
         choices = chunk.get("choices")
         if choices is not None:
             self._add_choices(choices)
+        # Most chunks repeat the envelope of the first.
+        envelope, names = self._envelope, chunk.keys() - _REPEATED if self._is_named else chunk.keys()
+        for name in names if len(names) < 2 else [name for name in chunk if name in names]:
+            value = chunk[name]
+            if type(value) is not str or envelope.get(name) != value:
+                self._add_field(name, value)
         if not self._is_named:
-            self._add_envelope(chunk)
-        elif not chunk.keys() <= _REPEATED:
-            # Most chunks repeat the envelope of the first.
-            self._add_envelope({name: value for name, value in chunk.items() if name not in _REPEATED})
+            self._is_named = all(envelope.get(name) for name in _FIRST)
 
     def continues(self, chunk: Mapping[str, Any]) -> bool:
         """Tell whether a chunk only extends one choice that has begun: its text, its reasoning or the arguments."""
@@ -80,44 +85,40 @@ class ChatAccumulation:
         state = self._talking.get(index) if type(index) is int else None
         return state is not None and state.continues(choice)
 
-    def extend(self, choice: int, field: str, call: int, text: str, logprobs: bytes) -> None:
-        """Extend one field by the text of a chunk that `continues`.
+    def extend(self, template: EventTemplate, text: str, logprobs: bytes) -> None:
+        """Extend the field of a template by the text of a chunk that `continues`.
 
-        `call` is the index of the tool call for `arguments`; `logprobs` are log probabilities as JSON, or empty.
+        `logprobs` are log probabilities as JSON, or empty.
         """
-        state = self._talking[choice]
+        state, field = self._talking[template.choice], template.field
         self.text_delta = self.reasoning_delta = self.refusal_delta = ""
         if field == "content":
             shown = state.content.append(text)
-            if choice == 0:
+            if template.choice == 0:
                 self.text_delta = shown
         elif field == "arguments":
-            state.extend_arguments(call, text)
+            state.extend_arguments(template.call, text)
         else:
             shown = state.extend_reasoning(field, text)
-            if choice == 0:
+            if template.choice == 0:
                 self.reasoning_delta = shown
         if logprobs:
             state.add_logprobs(logprobs)
 
-    def _add_envelope(self, chunk: Mapping[str, Any]) -> None:
-        envelope = self._envelope
-        for name, value in chunk.items():
-            if value is None or name == "choices":
-                continue
-            if name in _FIRST:
-                if not envelope.get(name):
-                    envelope[name] = value
-            elif name == "usage":
-                # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python
-                # loses it).
-                if isinstance(value, dict) and value:
-                    self._usage = value
-                    self.changes += 1
-            elif name not in _DROPPED:
-                # Not merged: Perplexity repeats all its citations in every chunk.
-                self._set(name, value)
-        self._is_named = self._is_named or all(envelope.get(name) for name in _FIRST)
+    def _add_field(self, name: str, value: Any) -> None:
+        if value is None or name == "choices":
+            return
+        if name in _FIRST:
+            if not self._envelope.get(name):
+                self._envelope[name] = value
+        elif name == "usage":
+            # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python loses it).
+            if isinstance(value, dict) and value:
+                self._usage = value
+                self.changes += 1
+        elif name not in _DROPPED:
+            # Not merged: Perplexity repeats all its citations in every chunk.
+            self._set(name, value)
 
     def _set(self, name: str, value: Any) -> None:
         old = self._envelope.get(name)

@@ -59,7 +59,8 @@ class AsyncReader(Generic[ItemT]):
         self.opens: Callable[[], Any] | None = None
         self.opening: Awaitable[Any] | None = None
         self._opening_scope: anyio.CancelScope | None = None
-        self._task: int | None = None
+        # The task that closed it before its end.
+        self._closed_by: int | None = None
         self._is_opening = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
@@ -102,6 +103,9 @@ class AsyncReader(Generic[ItemT]):
             if state.has_item_callbacks:
                 await self._run(state.calls(item))
             return item
+        if self._closed_by not in {None, _current_task()}:
+            # Its reader must not take this for the end of the answer, wherever it is.
+            state.interrupted()
         if state.error is not None:
             raise state.error
         return None
@@ -128,9 +132,6 @@ class AsyncReader(Generic[ItemT]):
         """Hand the state the next read, whenever it arrives, and return the item that it completes."""
         state, source = self.state, self.source or await self.open()
         until = state.wait_until() if state.has_timeout and source.waits else None
-        if self._task is None:
-            # Once, since to ask costs as much as the rest of this.
-            self._task = _current_task()
         try:
             if not source.waits:
                 data = next(source.reads, END)
@@ -192,14 +193,12 @@ class AsyncReader(Generic[ItemT]):
     async def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         state = self.state
-        is_elsewhere = not state.ended and self._task not in {None, _current_task()}
+        if not state.ended:
+            self._closed_by = _current_task()
         # Shielded, because a cancelled task must still close and call back.
         with anyio.CancelScope(shield=True):
             try:
                 calls = state.abandoned()
-                if is_elsewhere:
-                    # Its reader must not take this for the end of the answer, wherever it is.
-                    state.interrupted()
             finally:
                 await self._close_source()
             await self._run(calls)

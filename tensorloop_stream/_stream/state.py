@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from tensorloop_stream._callbacks import CallbackPlan, Callbacks, require_callbacks
 from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
 from tensorloop_stream._retry import backoff, may_restart
-from tensorloop_stream._sse import EventParser, EventSplitter
+from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming
 
 from .payload import parse_object
@@ -152,17 +152,17 @@ class StreamState:
         Nearly every read of a gateway is one whole event, which needs no queue; the result is the same. Raises as
         both do.
         """
-        if kind != "bytes" or not self._splitter.is_single_event(data):
+        if kind != "bytes" or not self._splitter.is_plain or len(data) > MAX_EVENT_SIZE:
             self.receive(data, kind)
             return self.next(typed)
         typed = typed or self._plan.wants_items
-        self._arrival = self._clock()
+        self._arrival = arrival = self._clock()
         item = self._fast_path.match(data, typed)
         if item is not None:
-            self._arrivals.append(self._arrival)
+            self._arrivals.append(arrival)
             self._deadline = None
             return item
-        if b"\r" in data:
+        if not is_single_event(data):
             self.receive(data, kind)
             return self.next(typed)
         try:

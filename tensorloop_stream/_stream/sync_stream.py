@@ -58,7 +58,8 @@ class SyncReader(Generic[ItemT]):
         # The function that opens it.
         self.opens: Callable[[], Any] | None = None
         self._alarm: Alarm | None = None
-        self._thread: int | None = None
+        # The thread that closed it before its end.
+        self._closed_by: int | None = None
 
     def __iter__(self) -> Iterator[ItemT]:
         return self
@@ -100,6 +101,9 @@ class SyncReader(Generic[ItemT]):
             if state.has_item_callbacks:
                 self._run(state.calls(item))
             return item
+        if self._closed_by not in {None, get_ident()}:
+            # Its reader must not take this for the end of the answer, wherever it is.
+            state.interrupted()
         if state.error is not None:
             raise state.error
         return None
@@ -128,7 +132,6 @@ class SyncReader(Generic[ItemT]):
         until = state.wait_until() if state.has_timeout else None
         alarm = None if until is None else self._alarm
         rang = False
-        self._thread = get_ident()
         try:
             if until is None or alarm is None:
                 data = next(source.reads, END)
@@ -185,12 +188,10 @@ class SyncReader(Generic[ItemT]):
     def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         state = self.state
-        is_elsewhere = not state.ended and self._thread not in {None, get_ident()}
+        if not state.ended:
+            self._closed_by = get_ident()
         try:
             calls = state.abandoned()
-            if is_elsewhere:
-                # Its reader must not take this for the end of the answer, wherever it is.
-                state.interrupted()
         finally:
             self._close_source()
         self._run(calls)

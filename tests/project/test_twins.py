@@ -20,6 +20,7 @@ SUBSTITUTIONS = [
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\basync_source_of_sdk\b", "source_of_sdk"),
     (r"\bopen_async_source\b", "open_source"),
+    (r"\b_current_task\b", "get_ident"),
     (r"\b__a(iter|next|enter|exit)__\b", r"__\1__"),
     (r"\ba(iter|next)\(", r"\1("),
 ]

@@ -118,7 +118,7 @@ def test_two_threads_on_one_stream_get_one_clear_error(server: ReplayServer) -> 
         texts: list[str] = []
         reading = threading.Thread(target=lambda: texts.extend(stream.text_stream))
         reading.start()
-        assert eventually(lambda: stream._reader._thread is not None)
+        assert eventually(lambda: bool(texts))
         with pytest.raises(RuntimeError, match="is being read by another thread"):
             next(stream)
         reading.join()

@@ -34,6 +34,7 @@ class FastPath:
     __slots__ = (
         "_accumulation",
         "_changes",
+        "_hits_before",
         "_misses",
         "_others",
         "_prototype",
@@ -49,7 +50,7 @@ class FastPath:
         self._template: EventTemplate | None = None
         self._prototype: ChunkPrototype | None = None
         self._others: deque[tuple[EventTemplate, ChunkPrototype | None]] = deque()
-        self._changes = self._misses = 0
+        self._changes = self._misses = self._hits_before = 0
         # Whether templates exist or may be learnt.
         self.is_active = True
         self.templates_built = self.hits = 0
@@ -67,9 +68,8 @@ class FastPath:
                 elif not logprobs or is_plain_json(logprobs):
                     chunk = _UNSEEN
                 if chunk is not None:
-                    self._accumulation.extend(template.choice, template.field, template.call, text, logprobs)
+                    self._accumulation.extend(template, text, logprobs)
                     self.hits += 1
-                    self._misses = 0
                     if self._others:
                         # Choices take turns.
                         self._turn()
@@ -83,6 +83,8 @@ class FastPath:
         return None
 
     def _miss(self) -> None:
+        if self._hits_before != self.hits:
+            self._hits_before, self._misses = self.hits, 0
         self._misses += 1
         if self._misses == _MAX_MISSES:
             self.reset()

@@ -51,7 +51,7 @@ class EventTemplate:
     def match(self, event: bytes) -> tuple[str, bytes, bytes]:
         """Return what stands in the gaps: the text, log probabilities as unchecked JSON, padding.
 
-        The text is empty for an event that differs elsewhere too, or has no string in the gap.
+        The text is empty for anything but one event that differs nowhere else and has a string in the gap.
         """
         if not event.startswith(self.before) or not event.endswith(self.after):
             return _NO_MATCH
@@ -67,9 +67,12 @@ class EventTemplate:
             if found < 0:
                 return _NO_MATCH
             logprobs = event[found + len(self.to_logprobs) : end]
+            if b"\n" in logprobs:
+                # Another event may begin there.
+                return _NO_MATCH
             end = found
         try:
-            # A quote inside the gap would be an error of this string.
+            # A quote or a line end inside the gap would be an error of this string.
             text = jiter.from_json(event[self.start : end])
         except ValueError:
             return _NO_MATCH
