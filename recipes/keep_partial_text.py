@@ -25,7 +25,7 @@ try:
             text += stream.text
             break
         except StreamError as error:
-            text += "".join(choice.message.content or "" for choice in error.partial.choices)
+            text += error.text
             print(f"\n({error})", file=sys.stderr)
             if error.code in REFUSALS or error.type in REFUSALS:
                 raise SystemExit("a retry does not help: the answer has no end") from None

@@ -19,7 +19,7 @@ def poem(client: Tensorloop, ask: str = "Stream a haiku about caching.") -> str:
     try:
         return ChatStream(answer).get_final_text()
     except StreamError as error:
-        return "".join(choice.message.content or "" for choice in error.partial.choices) + " ..."
+        return f"{error.text} ..."
 
 
 @pytest.mark.parametrize(("cut_after", "end"), [(None, "A moment to store."), (7, "where time is ..."), (0, " ...")])

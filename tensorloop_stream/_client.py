@@ -28,11 +28,38 @@ from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypedDict, Unpack
 
     from openai._models import FinalRequestOptions
     from openai.resources.chat import AsyncChat, Chat
 
     _SDKClient = BaseClient[Any, Any]
+
+    class _SDKOptions(TypedDict, total=False):
+        """The arguments of the SDK's clients that this package passes on as they are."""
+
+        admin_api_key: str | None
+        workload_identity: Any
+        organization: str | None
+        project: str | None
+        webhook_secret: str | None
+        provider: Any
+        data_residency: Any
+        websocket_base_url: str | httpx2.URL | None
+        max_retries: int
+        default_query: Mapping[str, object] | None
+        _strict_response_validation: bool
+        _enforce_credentials: bool
+
+    class _SyncOptions(_SDKOptions, total=False):
+        """The same of `OpenAI`."""
+
+        http_client: httpx2.Client | None
+
+    class _AsyncOptions(_SDKOptions, total=False):
+        """The same of `AsyncOpenAI`."""
+
+        http_client: httpx2.AsyncClient | None
 else:
     _SDKClient = object
 
@@ -152,7 +179,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[_SyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http = allow_http
@@ -197,7 +224,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
-        **kwargs: Any,
+        **kwargs: Unpack[_AsyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http = allow_http

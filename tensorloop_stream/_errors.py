@@ -55,6 +55,16 @@ class StreamError(openai.APIError):
             self._partial = self._partial()
         return self._partial
 
+    @property
+    def text(self) -> str:
+        """The text of choice 0 that had arrived."""
+        choices = self.partial.choices
+        content: Any = choices[0].message.content if choices else None
+        if isinstance(content, list):
+            # Of parts, as Mistral sends it.
+            return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
+        return content or ""
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
         # headers, and a pickled error travels: to another process, a queue, a log.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -16,6 +16,8 @@ from .dialect import CHAT
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionMessage
+
+    from .accumulator import ChatAccumulation
 
 __all__ = ["AsyncChatStream", "AsyncOpened", "ChatStream", "ChatView", "Chunks"]
 
@@ -40,6 +42,16 @@ class ChatView(StreamView[ChatCompletion]):
         """The last usage that the gateway sent; it does for `stream_options={"include_usage": True}`."""
         usage: CompletionUsage | None = self._state.accumulation.usage
         return usage
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The finish reason of choice 0, as the gateway spells it; `None` before it arrives."""
+        return self._accumulation.finish_reason
+
+    @property
+    def _accumulation(self) -> ChatAccumulation:
+        accumulation: Any = self._state.accumulation
+        return cast("ChatAccumulation", accumulation)
 
     def _final_message(self) -> ChatCompletionMessage:
         completion = self._final()

@@ -295,6 +295,23 @@ def test_times_count_from_the_request() -> None:
     assert stream.timing.time_to_first_chunk >= 0.05
 
 
+def test_type_checkers_know_each_argument_of_the_sdk() -> None:
+    """A misspelt argument is refused where it is written, so each right one must be known."""
+    import ast
+    import inspect
+    from pathlib import Path
+
+    import tensorloop_stream._client as module
+
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    options = {"_SDKOptions", "_SyncOptions"}
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name in options]
+    known = {part.target.id for each in classes for part in each.body if isinstance(part, ast.AnnAssign)}  # type: ignore[union-attr] # names
+    known |= {name for name in inspect.signature(Tensorloop.__init__).parameters if name != "self"}
+
+    assert set(inspect.signature(openai.OpenAI).parameters) <= known
+
+
 def test_create_has_the_sdks_signature() -> None:
     """Tools that inspect signatures find the SDK's."""
     import inspect

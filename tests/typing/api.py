@@ -53,6 +53,7 @@ def drop_in(client: openai.OpenAI, streamed: bool) -> None:
         ChatCompletion | openai.Stream[ChatCompletionChunk],
     )
     drop_in(Tensorloop(api_key="k", max_retries=3, timeout=5), streamed)
+    drop_in(Tensorloop(organization="o", project=None, default_query={"a": 1}, http_client=httpx2.Client()), streamed)
     drop_in(Tensorloop(api_key=lambda: "k"), streamed)
 
 

@@ -87,5 +87,8 @@ def parts(accumulator: ChatAccumulator, timing: StreamTiming, event: ServerSentE
     SSEDecoder().feed("text")  # type: ignore[arg-type]
     StreamError()  # type: ignore[call-arg]
     Tensorloop("key")  # type: ignore[call-arg]
+    Tensorloop(organisation="ours")  # type: ignore[call-arg]
+    AsyncTensorloop(max_retry=3)  # type: ignore[call-arg]
+    Tensorloop(max_retries="3")  # type: ignore[arg-type]
     ReplayServer("cassettes", cut_affter=7)  # type: ignore[call-arg]
     error.partial.choices[0].message.content.strip()  # type: ignore[union-attr]

@@ -11,7 +11,7 @@ import anyio
 import httpx2
 import openai
 import pytest
-from chunks import DONE, HELLO, accumulate, sse
+from chunks import DONE, HELLO, accumulate, chunk, sse
 from clients import CHAT, Body, async_client, read, sync_client
 
 from tensorloop_stream import (
@@ -113,6 +113,30 @@ def test_a_pickle_holds_no_key(kind: type[StreamError], protocol: int) -> None:
     """The headers of a request contain the key; the pickle, the message and the arguments do not."""
     assert KEY.encode() not in pickle.dumps(broken(kind), protocol)
     assert KEY not in f"{broken(kind)!s} {broken(kind)!r} {broken(kind).args}"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Hel", "Hel"),
+        ([{"type": "text", "text": "Hel"}, {"type": "image_url"}, {"type": "text", "text": "lo"}], "Hello"),
+    ],
+)
+def test_an_error_has_the_text_that_had_arrived(content: Any, text: str) -> None:
+    """A recipe needs no way through choices and parts."""
+    with pytest.raises(StreamTruncatedError) as caught:
+        ChatStream([chunk({"content": content})]).until_done()
+
+    assert caught.value.text == text
+    assert StreamTruncatedError("ended").text == ""
+
+
+def test_a_stream_has_its_finish_reason() -> None:
+    """A recipe needs no way through choices."""
+    stream = ChatStream(HELLO)
+
+    assert stream.finish_reason is None
+    assert stream.until_done().finish_reason == "stop"
 
 
 def test_an_error_has_the_request_id() -> None:
