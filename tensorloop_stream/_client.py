@@ -100,6 +100,14 @@ class _GatewayClient(_SDKClient):
             _require_safe(url, allow_http=self._allow_http)
             _SDK_BASE_URL.__set__(self, url)
 
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "chat":
+                # The client class of a tool puts an object of its own there (PostHog).
+                from ._stream_classes import outer_chat  # noqa: PLC0415 - as below
+
+                value = outer_chat(value)
+            super().__setattr__(name, value)
+
         def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
             if stream_cls is not None:

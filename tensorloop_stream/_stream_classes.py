@@ -12,7 +12,6 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from openai import AsyncStream, Stream
@@ -117,17 +116,56 @@ def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any
 
 
 def _wraps_create(function: Any) -> bool:
-    """Tell whether a function that takes the place of `create` wraps the one that was there.
-
-    A plain function alone: wrapt's objects look the method up again when they are called.
-    """
-    if type(function) is not FunctionType:
-        return False
+    """Tell whether an object that takes the place of `create` wraps the one that was there (LangSmith, Braintrust)."""
     for _ in range(_MAX_WRAPPERS):
         function = getattr(function, "__wrapped__", None)
         if isinstance(getattr(function, "__self__", None), (TensorloopCompletions, AsyncTensorloopCompletions)):
             return True
     return False
+
+
+def _around(completions: Any, create: Any, *, is_known: bool = False) -> Any:
+    """Return ours around a `create` that a tool put in its place; the same one if it is not known to be a tool's."""
+    if not (is_known or _wraps_create(create)):
+        return create
+    # Found at each look-up, so that the tool finds its own where it put it.
+    return functools.wraps(create)(functools.partial(completions._create, create))  # noqa: SLF001 - of this module
+
+
+class _OuterChat:
+    """The `chat` that a tool's client class puts in place of ours, with our `create` around the tool's (PostHog)."""
+
+    def __init__(self, theirs: Any, ours: Any) -> None:
+        self._theirs = theirs
+        self._ours = ours
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._theirs, name)
+        return _OuterCompletions(value, self._ours.completions) if name == "completions" else value
+
+
+class _OuterCompletions:
+    """The completions of an `_OuterChat`."""
+
+    def __init__(self, theirs: Any, ours: Any) -> None:
+        self._theirs = theirs
+        self._ours = ours
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._theirs, name)
+        return _around(self._ours, value, is_known=True) if name == "create" else value
+
+
+def outer_chat(chat: Any) -> Any:
+    """Return what a client keeps as `chat` where somebody sets it to this.
+
+    An object that holds our `chat` is a tool's around it; a mock that does is left alone.
+    """
+    if isinstance(chat, (Chat, AsyncChat)) or hasattr(chat, "assert_called"):
+        return chat
+    held = getattr(chat, "__dict__", {}).values()
+    ours = next((each for each in held if isinstance(each, (TensorloopChat, AsyncTensorloopChat))), None)
+    return chat if ours is None else _OuterChat(chat, ours)
 
 
 class TensorloopCompletions(Completions):
@@ -145,11 +183,8 @@ class TensorloopCompletions(Completions):
                 result = function(*args, **kwargs)
             return _returned(result, request, ChatStream, self._client._stream_timeouts)  # noqa: SLF001 - of our client
 
-        def __setattr__(self, name: str, value: Any) -> None:
-            # LangSmith and Opik wrap the method of one client: ours stays around it.
-            if name == "create" and _wraps_create(value):
-                value = functools.wraps(value)(functools.partial(self._create, value))
-            super().__setattr__(name, value)
+        def __getattribute__(self, name: str) -> Any:
+            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
 
 
 class AsyncTensorloopCompletions(AsyncCompletions):
@@ -166,10 +201,8 @@ class AsyncTensorloopCompletions(AsyncCompletions):
                 result = await function(*args, **kwargs)
             return _returned(result, request, AsyncChatStream, self._client._stream_timeouts)  # noqa: SLF001 - as above
 
-        def __setattr__(self, name: str, value: Any) -> None:
-            if name == "create" and _wraps_create(value):
-                value = functools.wraps(value)(functools.partial(self._create, value))
-            super().__setattr__(name, value)
+        def __getattribute__(self, name: str) -> Any:
+            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
 
 
 class TensorloopChat(Chat):

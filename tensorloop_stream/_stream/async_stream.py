@@ -23,9 +23,9 @@ from .sources import (
     END,
     AsyncSource,
     BeingReadError,
+    aclose_foreign,
     async_source_of_sdk,
     can_drain,
-    close_foreign,
     complete,
     in_time,
     in_time_or_closed,
@@ -410,7 +410,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             # So that the span of a tracing tool ends.
             if each is not None and each is not self._reader:
                 with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
-                    await close_foreign(each)
+                    await aclose_foreign(each)
 
     async def aclose(self) -> None:
         """Close the connection now; the same as `close`."""

@@ -55,6 +55,8 @@ class Source:
     reads: Iterator[Any]
     response: httpx2.Response | None
     stream: Any
+    # Whether `reads` was read to its end.
+    is_exhausted: bool = False
 
     def close(self) -> None:
         """Release the connection, or end the caller's generator."""
@@ -63,8 +65,10 @@ class Source:
             if getattr(self.reads, "gi_running", False) and can_drain(self):
                 self.wake()
             self.response.close()
-        elif callable(close := getattr(self.stream, "close", None)):
-            close()
+        else:
+            close_foreign(self.stream, is_left=not self.is_exhausted)
+            if self.kind == "sdk" and self.response is not None:
+                self.response.close()
 
     def wake(self) -> None:
         """End a read that is blocked in the kernel, in whatever thread."""
@@ -109,9 +113,9 @@ class AsyncSource:
                 await self.response.aclose()
             return
         if self.waits:
-            await close_foreign(self.stream)
-        elif callable(close := getattr(self.stream, "close", None)):
-            close()
+            await aclose_foreign(self.stream)
+        else:
+            close_foreign(self.stream)
         if self.kind == "sdk" and self.response is not None:
             await self.response.aclose()
 
@@ -132,13 +136,27 @@ class AsyncSource:
         return self.response is not None and not self.response.is_closed
 
 
-async def close_foreign(stream: Any) -> None:
-    """Close an async generator, or an object of another library, by whichever method it has for that."""
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if not inspect.isasyncgen(stream) and not inspect.iscoroutinefunction(close) and hasattr(stream, "__aexit__"):
+def close_foreign(stream: Any, *, is_left: bool = True) -> None:
+    """Close an iterable, or an object of another library around one, by the method that its class has for that.
+
+    A tool's object may end its span only where its `with` block is left (AgentOps). `close` may be that of the stream
+    inside, which the object passes on.
+    """
+    if is_left and _own(stream, "close") is None and _own(stream, "__exit__") is not None and is_wrapper(stream):
+        stream.__exit__(None, None, None)
+    if callable(close := getattr(stream, "close", None)):
+        close()
+
+
+async def aclose_foreign(stream: Any) -> None:
+    """Close an async generator, or an object of another library, as `close_foreign` does."""
+    close = _own(stream, "aclose") or _own(stream, "close")
+    if _own(stream, "__aexit__") is not None and not inspect.iscoroutinefunction(close):
         # OpenTelemetry's `close` calls that of the stream inside, and does not await it.
         await stream.__aexit__(None, None, None)
-    elif callable(close):
+        return
+    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+    if callable(close):
         closing = close()
         if inspect.isawaitable(closing):
             await closing
@@ -221,6 +239,11 @@ def is_fresh(stream: Stream[Any] | AsyncStream[Any]) -> bool:
     return code is kind.__stream__.__code__
 
 
+def _own(stream: Any, name: str) -> Any:
+    """Return a method of an object's class, and not of what the object wraps; `None` if there is none."""
+    return getattr(type(stream), name, None)
+
+
 def is_wrapper(source: object) -> bool:
     """Tell whether an object wraps a stream of the SDK, as tracing tools do."""
     return wrapped_stream(source) is not None
@@ -230,7 +253,7 @@ def wrapped_stream(source: object) -> Stream[Any] | AsyncStream[Any] | None:
     """Return the stream that an object of another library wraps, `None` if there is none to be seen."""
     for _ in range(_MAX_WRAPPERS):
         attributes = [_attribute(source, name) for name in _WRAPPED_IN]
-        for each in attributes:
+        for each in [*attributes, *_values(source)]:
             # By its true type: a mock answers for the class that it mocks.
             if issubclass(type(each), (Stream, AsyncStream)):
                 return cast("Stream[Any] | AsyncStream[Any]", each)
@@ -238,6 +261,14 @@ def wrapped_stream(source: object) -> Stream[Any] | AsyncStream[Any] | None:
         if source is None:
             return None
     return None
+
+
+def _values(source: object) -> list[Any]:
+    """Return what an object holds in attributes of its own, whatever their names."""
+    try:
+        return [*object.__getattribute__(source, "__dict__").values()]
+    except AttributeError:
+        return []
 
 
 def _attribute(source: object, name: str) -> Any:

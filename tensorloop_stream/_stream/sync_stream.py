@@ -152,6 +152,7 @@ class SyncReader(Generic[ItemT]):
             raise state.timed_out()
         if data is not END:
             return state.feed_one(data, source.kind, typed)
+        source.is_exhausted = True
         state.receive_end()
         return state.next(typed)
 

@@ -245,6 +245,129 @@ async def test_a_wrapped_create_of_one_client_is_used(reading: str, log: Log) ->
     assert (len(log.chunks), log.ends) == (CHUNKS, 1)
 
 
+class Proxy(Foreign):
+    """An object in place of a stream that passes all else on to the stream."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@every_reading
+async def test_an_object_in_place_of_the_create_of_one_client_is_used(reading: str, log: Log) -> None:
+    """Braintrust puts a callable object there, which looks for itself at the client when it is called."""
+    client = client_of("sync")
+    completions = client.chat.completions
+
+    class Traced:
+        __wrapped__ = completions.create
+
+        def __call__(self, **kwargs: Any) -> Any:
+            assert vars(completions)["create"] is self
+            return Proxy(self.__wrapped__(**kwargs), log)
+
+    completions.create = Traced()
+
+    assert await text_of(client, reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+@both
+@every_reading
+async def test_a_client_class_with_a_chat_of_its_own_is_used(kind: str, reading: str, log: Log) -> None:
+    """PostHog's client class replaces `chat` by an object around the one that was there."""
+
+    class Resource:
+        def __init__(self, original: Any) -> None:
+            self.original = original
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.original, name)
+
+    class TracedChat(Resource):
+        @property
+        def completions(self) -> Any:
+            return TracedCompletions(self.original.completions)
+
+    class TracedCompletions(Resource):
+        def create(self, **kwargs: Any) -> Any:
+            made = self.original.create(**kwargs)
+            if kind == "sync":
+                return Proxy(made, log)
+
+            async def create_async() -> Any:
+                return Proxy(await made, log)
+
+            return create_async()
+
+    client = client_of(kind)
+    client.chat = TracedChat(client.chat)
+
+    assert await text_of(client, reading) == "Hello"
+    assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+def test_a_mocked_chat_stays_the_mock() -> None:
+    """A test suite asks its mock what it was called with."""
+    client = client_of("sync")
+    chat = mock.MagicMock()
+    chat.wrapped = client.chat
+    client.chat = chat
+    client.chat.completions.create(model="m")
+
+    assert client.chat is chat
+    chat.completions.create.assert_called_once_with(model="m")
+
+
+@both
+async def test_an_object_whose_block_must_be_left_is_left(kind: str, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The span of AgentOps ends with a `with` block alone, that of OpenTelemetry's openai-v2 not with `aclose`."""
+
+    class Spanned:
+        def __init__(self, stream: Any) -> None:
+            self.kept = stream
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(self.kept)
+
+        def __aiter__(self) -> AsyncIterator[Any]:
+            return aiter(self.kept)
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            log.ends += 1
+
+        async def __aenter__(self) -> Any:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            log.ends += 1
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.kept, name)
+
+    wrap_create(monkeypatch, Spanned)
+    handler = responding_with(Body([WHOLE]))
+    settings: dict[str, Any] = {"api_key": "none", "base_url": "https://gateway.test/v1"}
+    if kind == "sync":
+        client = openai.OpenAI(http_client=httpx2.Client(transport=httpx2.MockTransport(handler)), **settings)
+        with ChatStream(client.chat.completions.create(**CHAT)) as stream:
+            next(stream)
+        response = stream.response
+    else:
+        async_client = openai.AsyncOpenAI(
+            http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(handler)), **settings
+        )
+        async with AsyncChatStream(async_client.chat.completions.create(**CHAT)) as async_stream:
+            await anext(async_stream)
+        response = async_stream.response
+
+    assert log.ends == 1
+    assert response is not None
+    assert response.is_closed
+
+
 @both
 async def test_a_tool_sees_the_error_that_the_caller_gets(kind: str, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error inside the stream passes the tool, with the partial answer."""
