@@ -9,7 +9,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
 from .choice import ChoiceState
-from .merge import snapshot
+from .merge import add_usage, snapshot
 from .models import as_mapping, build_model
 from .tool_calls import as_index
 
@@ -37,6 +37,7 @@ class ChatAccumulation:
         "_is_named",
         "_talking",
         "_usage",
+        "_usage_before",
         "changes",
         "has_token",
         "reasoning_delta",
@@ -47,6 +48,8 @@ class ChatAccumulation:
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
+        # Of the requests that this answer continues.
+        self._usage_before: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
         # Counts the changes of envelope and usage: templates take both for granted.
@@ -160,7 +163,7 @@ class ChatAccumulation:
         values = {name: snapshot(value) for name, value in self._envelope.items()}
         values["object"] = "chat.completion"
         values["choices"] = []
-        if (usage := self._last_usage) is not None:
+        if (usage := self._total_usage) is not None:
             values["usage"] = usage
         completion = build_model(ChatCompletion, values)
         completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
@@ -170,6 +173,20 @@ class ChatAccumulation:
     def text(self) -> str:
         """The text of choice 0 so far."""
         return str(self._choices[0].content) if 0 in self._choices else ""
+
+    @property
+    def plain_text(self) -> str:
+        """The text of an unfinished answer that is one choice of nothing but text; empty for any other."""
+        is_plain = self._choices.keys() == {0} and self._choices[0].is_plain_text
+        return self.text if is_plain else ""
+
+    def begin_continuation(self) -> None:
+        """Keep the usage so far beside that of the request which continues the answer."""
+        self._usage_before = add_usage(self._usage_before, self._last_usage)
+        self._usage = None
+        for choice in self._choices.values():
+            choice.usage = None
+        self.changes += 1
 
     @property
     def reasoning(self) -> str:
@@ -189,7 +206,7 @@ class ChatAccumulation:
     @property
     def usage(self) -> CompletionUsage | None:
         """The last usage that the gateway sent."""
-        usage = self._last_usage
+        usage = self._total_usage
         return None if usage is None else build_model(CompletionUsage, usage)
 
     @property
@@ -198,6 +215,10 @@ class ChatAccumulation:
         usage = self.usage
         tokens = None if usage is None else usage.completion_tokens
         return tokens if isinstance(tokens, int) else None
+
+    @property
+    def _total_usage(self) -> dict[str, Any] | None:
+        return add_usage(self._usage_before, self._last_usage)
 
     @property
     def _last_usage(self) -> dict[str, Any] | None:

@@ -80,6 +80,11 @@ class ChoiceState:
         if not choice.keys() <= _PLAIN_CHOICE:
             self._add_rest(choice)
 
+    @property
+    def is_plain_text(self) -> bool:
+        """Whether the message is unfinished, and nothing but text and reasoning has arrived of it."""
+        return not (self.finish_reason or self._calls or self._message or self.parts or self.refusal)
+
     def continues(self, choice: dict[str, Any]) -> bool:
         """Tell whether a chunk says nothing of this choice but more text, reasoning or arguments.
 

@@ -43,6 +43,38 @@ class ChatDialect:
         return models.as_chunk(item)
 
     @staticmethod
+    def continuation_of(body: Any, accumulation: ChatAccumulation) -> dict[str, Any] | None:
+        """Return the body of a request whose last message is the answer so far, as the assistant's beginning.
+
+        `None` for an answer with anything but text, or of several choices, and for a body without messages.
+        """
+        text, body = accumulation.plain_text, body if isinstance(body, dict) else {}
+        messages = body.get("messages")
+        if not isinstance(messages, (list, tuple)) or not text.strip() or body.get("n") not in {None, 1}:
+            return None
+        # Anthropic refuses white space at the end.
+        text, messages = text.rstrip(), [*messages]
+        last = messages[-1] if messages else None
+        if isinstance(last, dict) and last.get("role") == "assistant" and isinstance(last.get("content"), str):
+            # The caller began the answer.
+            text = messages.pop()["content"] + text
+        return {**body, "messages": [*messages, {"role": "assistant", "content": text}]}
+
+    @staticmethod
+    def text_of(mapping: Mapping[str, Any]) -> str:
+        """Return the content of the first choice, if it is text."""
+        delta = _delta_of(mapping)
+        content = delta.get("content") if isinstance(delta, dict) else None
+        return content if isinstance(content, str) else ""
+
+    @staticmethod
+    def without_text(mapping: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+        """Return a chunk without the first characters of the content of its first choice."""
+        choice = mapping["choices"][0]
+        delta = {**choice["delta"], "content": choice["delta"]["content"][count:]}
+        return {**mapping, "choices": [{**choice, "delta": delta}, *mapping["choices"][1:]]}
+
+    @staticmethod
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
@@ -61,6 +93,12 @@ class ChatDialect:
                 "responses.create(..., stream=True) returned as it is"
             )
         return None
+
+
+def _delta_of(mapping: Mapping[str, Any]) -> Any:
+    choices = mapping.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    return choice.get("delta") if isinstance(choice, dict) else None
 
 
 CHAT = ChatDialect()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 _DETAIL_TEXTS = ("text", "summary", "data")
 # The content parts that come in pieces; the field that holds their text is named as they are.
 _JOINED_PARTS = ("text", "thinking")
+_NUMBERS = (int, float)
 # Of the list, a part, its thoughts, one of these, its text.
 PARTS_DEPTH = 5
 
@@ -176,6 +177,22 @@ _LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
     "thinking_blocks": merge_thinking_blocks,
     "reasoning_details": merge_reasoning_details,
 }
+
+
+def add_usage(before: dict[str, Any] | None, usage: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the sum of two usages, counter by counter; of other values the later ones."""
+    if not before or not usage:
+        return usage or before
+    total = {**before, **usage}
+    for name, value in before.items():
+        later = usage.get(name)
+        if isinstance(value, dict) and isinstance(later, dict):
+            total[name] = add_usage(value, later)
+        elif type(value) in _NUMBERS and type(later) in _NUMBERS:
+            total[name] = value + later
+        elif later is None:
+            total[name] = value
+    return total
 
 
 def snapshot(value: Any, depth: int = 3) -> Any:

@@ -66,10 +66,13 @@ class ChatStream(ChatView, SyncStream[ChatCompletionChunk, ChatCompletion]):  # 
     `source` is what `create(..., stream=True)` returned, an iterable of chunks, or a function that opens
     either. `first_chunk_timeout` and `idle_timeout` are in seconds and count chunks, not bytes: keep-alive
     comments do not reset them. `restarts` is how often to open the stream again when it breaks before
-    anything reached the caller. With `require_finish=False` a stream may end without a finish reason.
+    anything reached the caller. `continue_broken` is how often to continue an answer that breaks later: the request is
+    made again with the text so far as the beginning of the assistant's message, and its text goes on in this stream.
+    With `require_finish=False` a stream may end without a finish reason.
 
-    Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts`
-    without a function and for timeouts on a source without a connection; while read, the `StreamError`s.
+    Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts` without a
+    function, `continue_broken` without a request and timeouts on a source without a connection; while read, the
+    `StreamError`s.
     """
 
     def get_final_completion(self) -> ChatCompletion:

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import warnings
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import anyio
@@ -23,6 +24,7 @@ from .sources import (
     END,
     AsyncSource,
     BeingReadError,
+    Request,
     aclose_foreign,
     async_source_of_sdk,
     can_drain,
@@ -55,6 +57,8 @@ class AsyncReader(Generic[ItemT]):
         self.name = name
         # `None` before the stream is open and after it is closed.
         self.source: AsyncSource | None = None
+        # The first request of it that is known.
+        self._request: Request | None = None
         # The function that opens it, or the awaitable that does.
         self.opens: Callable[[], Any] | None = None
         self.opening: Awaitable[Any] | None = None
@@ -189,6 +193,7 @@ class AsyncReader(Generic[ItemT]):
         """Read from this source."""
         self.source = source
         self.state.response = source.response
+        self._request = self._request or source.request
 
     async def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
@@ -220,9 +225,14 @@ class AsyncReader(Generic[ItemT]):
     async def _recover(self, error: Exception) -> None:
         """Return if the stream is to be opened again, else end it with `error`."""
         await self._close_source()
-        state = self.state
-        delay = state.restart_delay(error)
-        if delay is None or self.opens is None:
+        state, request = self.state, self._request
+        delay, opens, continuing = state.restart_delay(error), self.opens, None
+        if delay is None and request is not None:
+            continuing = state.continue_delay(error, request.body)
+            if continuing is not None:
+                delay, opens = continuing[0], partial(request.again, continuing[1])
+        if delay is None or opens is None:
+            error = state.final_error(error)
             await self._run(state.failed_with(error))
             raise error
         try:
@@ -230,7 +240,11 @@ class AsyncReader(Generic[ItemT]):
         except BaseException:
             await self.close()
             raise
-        state.reset()
+        self.opens = opens
+        if continuing is None:
+            state.reset()
+        else:
+            state.begin_continuation()
 
     async def enter(self) -> None:
         """Open the stream, unless it is open or closed."""
@@ -301,8 +315,11 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         total_timeout: float | None = None,
         require_finish: bool = True,
         restarts: int = 0,
+        continue_broken: int = 0,
     ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts)
+        settings = StreamSettings(
+            first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts, continue_broken
+        )
         self._use(AsyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         # By its true type: the proxy of a tool answers for the stream that it wraps.
         inner = source if issubclass(type(source), AsyncStreamBase) else wrapped_stream(source)
@@ -312,6 +329,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         opened = None if inspect.isawaitable(source) else open_async_source(source)
         settings.require_function(opens=opened is None and not inspect.isawaitable(source))
         if opened is not None:
+            settings.require_request(is_known=opened.request is not None)
             self._reader.begin(opened)
         elif inspect.isawaitable(source):
             self._reader.opening = source
@@ -439,6 +457,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             raise no_source(other)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
+        settings.require_request(is_known=reader.source is None or reader.source.request is not None)
         reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__
         if source is not other or other._is_watched:

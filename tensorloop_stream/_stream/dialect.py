@@ -24,6 +24,9 @@ class Accumulation(Protocol):
     def add(self, item: Mapping[str, Any], /) -> None:
         """Add one item in its wire form; raises `ValueError` for a value that is none."""
 
+    def begin_continuation(self) -> None:
+        """Note that the next items are those of another request, which continues the text."""
+
     def newly_whole_calls(self, *, ended: bool) -> list[Any]:
         """Return the tool calls that became whole, once each; `ended` when no item can follow."""
 
@@ -116,6 +119,15 @@ class Dialect(Protocol):
 
     def as_item(self, item: Any, /) -> Any:
         """Return an item of any origin as the caller gets it."""
+
+    def continuation_of(self, body: Any, accumulation: Any, /) -> Any:
+        """Return the body of a request that continues an answer; `None` for one that cannot be continued."""
+
+    def text_of(self, mapping: Mapping[str, Any], /) -> str:
+        """Return the text that an event adds to the text of the result."""
+
+    def without_text(self, mapping: Mapping[str, Any], count: int, /) -> Mapping[str, Any]:
+        """Return an event without the first `count` characters of its text."""
 
     def error_of(self, mapping: Mapping[str, Any], /) -> Any:
         """Return the error object that an event holds, `None` if it holds none.

@@ -15,15 +15,17 @@ class StreamSettings:
     total_timeout: float | None = None
     require_finish: bool = True
     restarts: int = 0
+    continue_broken: int = 0
 
     def __post_init__(self) -> None:
         for name in ("first_chunk_timeout", "idle_timeout", "total_timeout"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, Real) and float(value) > 0):
                 raise ValueError(f"{name} is {value!r}: it must be a number of seconds above 0, or None for no limit")
-        restarts: object = self.restarts
-        if not isinstance(restarts, int) or restarts < 0:
-            raise ValueError(f"restarts is {restarts!r}: it must be a whole number, 0 or more")
+        for name in ("restarts", "continue_broken"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} is {value!r}: it must be a whole number, 0 or more")
 
     def require_function(self, *, opens: bool) -> None:
         """Raise `ValueError` for restarts of a source that cannot be opened anew."""
@@ -31,6 +33,14 @@ class StreamSettings:
             raise ValueError(
                 f"restarts is {self.restarts}, and the source cannot be opened anew: give a function that opens it, "
                 "for example lambda: client.chat.completions.create(..., stream=True)"
+            )
+
+    def require_request(self, *, is_known: bool) -> None:
+        """Raise `ValueError` for `continue_broken` of a source whose request is not known."""
+        if self.continue_broken and not is_known:
+            raise ValueError(
+                f"continue_broken is {self.continue_broken}, and the source names no request that could be made again: "
+                "give the stream that create(..., stream=True) of a client returns, or a function that opens one"
             )
 
     @property
@@ -47,4 +57,5 @@ class StreamSettings:
             total_timeout=self.total_timeout or other.total_timeout,
             require_finish=self.require_finish and other.require_finish,
             restarts=self.restarts or other.restarts,
+            continue_broken=self.continue_broken or other.continue_broken,
         )

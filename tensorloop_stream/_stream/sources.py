@@ -6,6 +6,7 @@ Touches private API: the SDK's `Stream._iterator`, `_iter_events` and `_make_sse
 
 from __future__ import annotations
 
+import copy
 import inspect
 import socket
 import time
@@ -47,6 +48,37 @@ _WRAPPED_IN = ("__wrapped__", "_stream", "stream", "_wrapped", "wrapped", "_raw_
 _MAX_WRAPPERS = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The request of a stream of the SDK, which can be made again with another body."""
+
+    _client: Any
+    _options: Any
+    _cast_to: Any
+    _kind: Any
+
+    @property
+    def body(self) -> Any:
+        """The JSON of the request."""
+        return self._options.json_data
+
+    def again(self, body: Any) -> Any:
+        """Make the request with this body and return its stream; of an async client, an awaitable of it."""
+        options = copy.copy(self._options)
+        options.json_data = body
+        stream_cls = self._kind[self._cast_to]
+        return self._client.request(self._cast_to, options, stream=True, stream_cls=stream_cls)
+
+
+def request_of(source: object) -> Request | None:
+    """Return the request of a stream, or of an object that wraps one; `None` if it names none."""
+    stream: Any = source if issubclass(type(source), (Stream, AsyncStream)) else wrapped_stream(source)
+    client, options, cast_to = (getattr(stream, name, None) for name in ("_client", "_options", "_cast_to"))
+    if client is None or options is None or cast_to is None:
+        return None
+    return Request(client, options, cast_to, AsyncStream if isinstance(stream, AsyncStream) else Stream)
+
+
 @dataclass(slots=True)
 class Source:
     """A sync source, opened: `reads` yields bytes or items."""
@@ -55,6 +87,7 @@ class Source:
     reads: Iterator[Any]
     response: httpx2.Response | None
     stream: Any
+    request: Request | None = None
     # Whether `reads` was read to its end.
     is_exhausted: bool = False
 
@@ -100,6 +133,7 @@ class AsyncSource:
     response: httpx2.Response | None
     stream: Any
     waits: bool = True
+    request: Request | None = None
 
     async def close(self) -> None:
         """Release the connection, or end the caller's generator."""
@@ -166,15 +200,16 @@ def open_source(source: object) -> Source | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, Stream):
         if is_fresh(source):
-            return Source("bytes", bytes_of(source.response), source.response, source)
-        return Source("sdk", iter(source), response_of(source), source)
+            return Source("bytes", bytes_of(source.response), source.response, source, request_of(source))
+        return Source("sdk", iter(source), response_of(source), source, request_of(source))
     if isinstance(source, AsyncStream) or inspect.isawaitable(source):
         if inspect.iscoroutine(source):
             source.close()
         raise TypeError(f"this is an async stream: {_FOR_ASYNC}")
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
-        return Source("sdk" if is_wrapper(source) else "items", iter(source), response_of(source), source)
+        kind: Kind = "sdk" if is_wrapper(source) else "items"
+        return Source(kind, iter(source), response_of(source), source, request_of(source))
     if isinstance(source, AsyncIterable):
         raise TypeError(f"{type(source).__name__} is an async iterable: {_FOR_ASYNC}")
     return None
@@ -184,12 +219,14 @@ def open_async_source(source: object) -> AsyncSource | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, AsyncStream):
         if is_fresh(source):
-            return AsyncSource("bytes", async_bytes_of(source.response), source.response, source)
-        return AsyncSource("sdk", aiter(source), response_of(source), source)
+            reads = async_bytes_of(source.response)
+            return AsyncSource("bytes", reads, source.response, source, request=request_of(source))
+        return AsyncSource("sdk", aiter(source), response_of(source), source, request=request_of(source))
     if isinstance(source, Stream):
         raise TypeError(f"this is a sync stream, which would block the event loop: {_FOR_SYNC}")
     if isinstance(source, AsyncIterable):
-        return AsyncSource("sdk" if is_wrapper(source) else "items", aiter(source), response_of(source), source)
+        kind: Kind = "sdk" if is_wrapper(source) else "items"
+        return AsyncSource(kind, aiter(source), response_of(source), source, request=request_of(source))
     _refuse_what_only_looks_iterable(source)
     if isinstance(source, Iterable):
         return AsyncSource("items", iter(source), None, source, waits=False)
@@ -200,16 +237,16 @@ def source_of_sdk(stream: Stream[Any]) -> Source:
     """Return the source of a stream that the SDK constructs: its bytes, or its items where a tool patched the class."""
     response = stream.response
     if is_patched(Stream, *_EVENT_METHODS):
-        return Source("sdk", Stream.__stream__(stream), response, response)
-    return Source("bytes", bytes_of(response), response, None)
+        return Source("sdk", Stream.__stream__(stream), response, response, request_of(stream))
+    return Source("bytes", bytes_of(response), response, None, request_of(stream))
 
 
 def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     """Return the source of a stream that the SDK constructs, as `source_of_sdk` does."""
     response = stream.response
     if is_patched(AsyncStream, *_EVENT_METHODS):
-        return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response)
-    return AsyncSource("bytes", async_bytes_of(response), response, None)
+        return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response, request=request_of(stream))
+    return AsyncSource("bytes", async_bytes_of(response), response, None, request=request_of(stream))
 
 
 def complete(stream: Any, *, cast_to: Any, client: Any, response: Any, options: Any = None) -> None:  # noqa: ARG001 - the SDK's

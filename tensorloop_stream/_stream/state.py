@@ -27,11 +27,18 @@ from random import random
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._callbacks import CallbackPlan, Callbacks, require_callbacks
-from tensorloop_stream._errors import StreamDecodeError, StreamProviderError, StreamTimeoutError, StreamTruncatedError
+from tensorloop_stream._errors import (
+    StreamDecodeError,
+    StreamError,
+    StreamProviderError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
 from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming
 
+from .continuation import Joint
 from .payload import parse_object
 from .translate import event_error_body, is_complete_event, is_of_sdk, provider_error, translate_error
 
@@ -76,6 +83,9 @@ class StreamState:
         # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.delivered = False
         self.restarted = 0
+        self.continued = 0
+        # The error of the break that is being continued.
+        self.broken: Exception | None = None
         # The zero of the timing; earlier than now where the moment of the request is known.
         self.started = self._clock()
         self._stopped: float | None
@@ -107,6 +117,11 @@ class StreamState:
         self._first_token: float | None = None
         self._deadline: float | None = None
         self._stopped = None
+        # The items of the requests before this one.
+        self._items_before = 0
+        # Of a continuation, while its first events may repeat what had arrived.
+        self._joint: Joint | None = None
+        self._held: list[Mapping[str, Any]] = []
 
     # From the edge
 
@@ -126,6 +141,10 @@ class StreamState:
 
     def receive_end(self) -> None:
         """Take the end of the source; raises `StreamTruncatedError` if the stream is not complete."""
+        if self._joint is not None:
+            self._release(self._joint.end())
+            if self.pending:
+                return
         if not self.done:
             dropped, left = self._splitter.pending, self._splitter.rest
             try:
@@ -193,6 +212,11 @@ class StreamState:
                             continue
                     return item
                 mapping = self.dialect.as_mapping(received)
+                if self._joint is not None:
+                    item = self._join(mapping, self._joint, typed)
+                    if item is None:
+                        continue
+                    return item
                 self._add(mapping)
                 return self.dialect.as_item(received) if typed else mapping
             except (ValueError, RecursionError) as error:
@@ -215,10 +239,16 @@ class StreamState:
         if not payload:
             return None
         if payload.startswith(b"[DONE]"):
+            if self._joint is not None:
+                self.pending.appendleft(event)
+                self._release(self._joint.end())
+                return self.next(typed)
             self.done = True
             self._stopped = self._arrival
             return None
         mapping = parse_object(payload)
+        if self._joint is not None:
+            return self._join(mapping, self._joint, typed)
         fast_path = self._fast_path
         is_active = fast_path.is_active
         continues = is_active and fast_path.continues(event, mapping)
@@ -229,6 +259,30 @@ class StreamState:
         elif is_active:
             fast_path.reset()
         return item if typed else mapping
+
+    def _join(self, mapping: Mapping[str, Any], joint: Joint, typed: bool) -> Any:
+        """Hold an event of a continuation until it is known what to drop; then return the first of those held."""
+        if self.dialect.error_of(mapping) is None:
+            self._held.append(mapping)
+            self._deadline = None
+            drop = joint.add(self.dialect.text_of(mapping))
+            if drop is None:
+                return None
+            self._release(drop)
+        else:
+            self._joint = None
+            self.pending.appendleft(mapping)
+        return self.next(typed)
+
+    def _release(self, drop: int) -> None:
+        """Let the events that were held go on, without the first characters of their text."""
+        held, self._held, self._joint = self._held, [], None
+        for number, mapping in enumerate(held):
+            count = min(drop, len(self.dialect.text_of(mapping)))
+            if count:
+                held[number] = self.dialect.without_text(mapping, count)
+                drop -= count
+        self.pending.extendleft(reversed(held))
 
     def _payload_of(self, event: bytes) -> bytes:
         # A blank line too many between two events must not hide what the second one is.
@@ -272,7 +326,8 @@ class StreamState:
         The moment is the same until an item arrives: keep-alive comments do not count. The time that the caller takes
         between two items does not count either.
         """
-        timeout = self._idle_timeout if self._arrivals else self._first_chunk_timeout
+        has_begun = self._held or len(self._arrivals) > self._items_before
+        timeout = self._idle_timeout if has_begun else self._first_chunk_timeout
         if timeout is None:
             return self._last_moment
         if self._deadline is None:
@@ -414,6 +469,43 @@ class StreamState:
         delay = backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
         last = self._last_moment
         return delay if last is None or self._clock() + delay < last else None
+
+    def continue_delay(self, error: Exception, body: Any) -> tuple[float, Any] | None:
+        """Return the seconds to wait before an answer that broke is continued, and the body of that request.
+
+        `body` is that of the first request. `None` if the answer must not be continued, or cannot be.
+        """
+        if self.continued >= self.settings.continue_broken or not may_restart(error):
+            return None
+        continuing = self.dialect.continuation_of(body, self.accumulation)
+        if continuing is None:
+            return None
+        self.continued += 1
+        delay = backoff(self.continued, jitter=random())  # noqa: S311 - as above
+        last = self._last_moment
+        if last is not None and self._clock() + delay >= last:
+            return None
+        self.broken = error
+        return delay, continuing
+
+    def final_error(self, error: Exception) -> Exception:
+        """Return the error that ends the stream: that of the break, if the request to continue the answer failed."""
+        if self.broken is None or isinstance(error, StreamError):
+            return error
+        self.broken.__cause__ = error
+        return self.broken
+
+    def begin_continuation(self) -> None:
+        """Expect the first byte of a request that continues the answer."""
+        # Events that were held repeat what had arrived, so far.
+        self._held.clear()
+        self._joint = Joint(self.accumulation.text)
+        self._splitter, self._parser = self._new_splitter(), EventParser()
+        self.pending.clear()
+        self.accumulation.begin_continuation()
+        self._fast_path = self.dialect.new_fast_path(self.accumulation)
+        self._items_before = len(self._arrivals)
+        self._deadline = None
 
     @property
     def timing(self) -> StreamTiming:

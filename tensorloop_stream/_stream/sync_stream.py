@@ -9,6 +9,7 @@ import inspect
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Self
 
@@ -23,6 +24,7 @@ from .sources import (
     DRAIN_SECONDS,
     END,
     BeingReadError,
+    Request,
     Source,
     alarm_of,
     can_drain,
@@ -55,6 +57,8 @@ class SyncReader(Generic[ItemT]):
         self.name = name
         # `None` before the stream is open and after it is closed.
         self.source: Source | None = None
+        # The first request of it that is known.
+        self._request: Request | None = None
         # The function that opens it.
         self.opens: Callable[[], Any] | None = None
         self._alarm: Alarm | None = None
@@ -161,7 +165,8 @@ class SyncReader(Generic[ItemT]):
         if self.opens is None:
             raise RuntimeError("the stream is closed")
         opened = self.opens()
-        source, needs_alarm = None, self.state.has_timeout
+        # A continuation may be what the first source was: without a socket.
+        source, needs_alarm = None, self.state.has_timeout and not self.state.continued
         if issubclass(type(opened), SyncStream):
             source = opened._hand_over()
             # The timeouts of its client hold, too.
@@ -180,6 +185,7 @@ class SyncReader(Generic[ItemT]):
         """Read from this source; raises `ValueError` for timeouts on one whose reads cannot be woken."""
         self.source = source
         self.state.response = source.response
+        self._request = self._request or source.request
         try:
             self._alarm = alarm_of(source, is_needed=needs_alarm and self.state.has_timeout)
         except ValueError:
@@ -216,9 +222,14 @@ class SyncReader(Generic[ItemT]):
     def _recover(self, error: Exception) -> None:
         """Return if the stream is to be opened again, else end it with `error`."""
         self._close_source()
-        state = self.state
-        delay = state.restart_delay(error)
-        if delay is None or self.opens is None:
+        state, request = self.state, self._request
+        delay, opens, continuing = state.restart_delay(error), self.opens, None
+        if delay is None and request is not None:
+            continuing = state.continue_delay(error, request.body)
+            if continuing is not None:
+                delay, opens = continuing[0], partial(request.again, continuing[1])
+        if delay is None or opens is None:
+            error = state.final_error(error)
             self._run(state.failed_with(error))
             raise error
         try:
@@ -226,7 +237,11 @@ class SyncReader(Generic[ItemT]):
         except BaseException:
             self.close()
             raise
-        state.reset()
+        self.opens = opens
+        if continuing is None:
+            state.reset()
+        else:
+            state.begin_continuation()
 
     def enter(self) -> None:
         """Open the stream, unless it is open or closed."""
@@ -294,8 +309,11 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         total_timeout: float | None = None,
         require_finish: bool = True,
         restarts: int = 0,
+        continue_broken: int = 0,
     ) -> None:
-        settings = StreamSettings(first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts)
+        settings = StreamSettings(
+            first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts, continue_broken
+        )
         self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         require_sync(callbacks)
         # By its true type: the proxy of a tool answers for the stream that it wraps.
@@ -306,6 +324,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         opened = open_source(source)
         settings.require_function(opens=opened is None)
         if opened is not None:
+            settings.require_request(is_known=opened.request is not None)
             self._reader.begin(opened)
         elif callable(source):
             self._reader.opens = source
@@ -428,6 +447,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
             raise no_source(other)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
+        settings.require_request(is_known=reader.source is None or reader.source.request is not None)
         needs_alarm = settings.has_timeout
         reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__

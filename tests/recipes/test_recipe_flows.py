@@ -30,7 +30,16 @@ from tensorloop_stream import Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parents[2]
-FLOWS = ["tool_loop", "structured_output", "usage_and_cost", "limits", "restart", "keep_partial_text", "stop_early"]
+FLOWS = [
+    "tool_loop",
+    "structured_output",
+    "usage_and_cost",
+    "limits",
+    "restart",
+    "keep_partial_text",
+    "continue_broken",
+    "stop_early",
+]
 HAIKU = recorded.text("chat/haiku")
 GO_ON = {"role": "user", "content": "You were cut off. Go on where you stopped, and repeat nothing."}
 
@@ -481,6 +490,16 @@ def test_every_fault_keeps_the_text(fault: str, runner: Runner) -> None:
     assert third == [*first, {"role": "assistant", "content": "Caches forget it,\nyet"}, GO_ON]
     # No third part is recorded.
     assert runner.status.startswith("Error code: 404")
+
+
+def test_a_broken_answer_is_continued_in_its_stream(runner: Runner) -> None:
+    """The second request begins the assistant's message with the partial text."""
+    runner.answer(
+        Body([sse(text("Wait, "), done=False), httpx2.ReadError("cut")]), answer_of(text("and see."), finish())
+    )
+
+    assert runner.run("continue_broken") == "Wait, and see.\n--- final (14 chars) ---\n"
+    assert runner.requests[1]["messages"][1:] == [{"role": "assistant", "content": "Wait,"}]
 
 
 def test_a_stream_that_breaks_at_once_is_requested_again(runner: Runner) -> None:

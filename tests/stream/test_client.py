@@ -163,7 +163,9 @@ def test_plain_http_to_another_machine_is_refused(client: Any, url: str) -> None
         client(api_key=KEY).copy(base_url=url)
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "app.localhost"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "app.localhost", "test", "gateway.test", "fixture.invalid"]
+)
 def test_plain_http_to_this_machine_is_allowed(host: str) -> None:
     """A local proxy or replay server has no certificate."""
     assert Tensorloop(api_key=KEY, base_url=f"http://{host}:4000/v1").base_url.port == 4000
@@ -293,6 +295,21 @@ def test_times_count_from_the_request() -> None:
     stream = client.chat.completions.create(**CHAT).until_done()
 
     assert stream.timing.time_to_first_chunk >= 0.05
+
+
+def test_methods_are_coroutine_functions_where_the_sdks_are() -> None:
+    """`mock.patch.object` makes an `AsyncMock` of those alone."""
+    import inspect
+
+    for ours, theirs in ((Tensorloop, openai.OpenAI), (AsyncTensorloop, openai.AsyncOpenAI)):
+        names = [name for name in dir(theirs) if inspect.isfunction(getattr(theirs, name))]
+        differing = [
+            name
+            for name in names
+            if inspect.iscoroutinefunction(getattr(theirs, name)) != inspect.iscoroutinefunction(getattr(ours, name))
+        ]
+
+        assert differing == []
 
 
 def test_type_checkers_know_each_argument_of_the_sdk() -> None:
