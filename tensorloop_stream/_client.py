@@ -23,6 +23,8 @@ import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxClientWrapper
 
+from ._error_body import aread_error, read_error
+from ._redact import redactor_for
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 
@@ -151,7 +153,9 @@ class _GatewayClient(_SDKClient):
                 " (The budget of this key is spent: a retry does not help before the budget is raised or its next "
                 "period begins.)"
             )
-        return super()._make_status_error(err_msg, body=body, response=response)
+        # A gateway that refuses a key may repeat it.
+        redactor = redactor_for(response.request.headers)
+        return super()._make_status_error(redactor.text(err_msg), body=redactor.value(body), response=response)
 
 
 class Tensorloop(_GatewayClient, OpenAI):
@@ -207,13 +211,7 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
         response = super()._send_request(request, **kwargs)
-        if response.status_code == 429:
-            try:
-                response.read()
-            except BaseException:
-                response.close()
-                raise
-        return response
+        return response if response.status_code < 400 or response.is_closed else read_error(response)
 
 
 class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
@@ -258,13 +256,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
 
     async def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
         response = await super()._send_request(request, **kwargs)
-        if response.status_code == 429:
-            try:
-                await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
-        return response
+        return response if response.status_code < 400 or response.is_closed else await aread_error(response)
 
 
 def _our_stream_class(stream_cls: Any) -> Any:

@@ -8,6 +8,8 @@ import httpx2
 import openai
 from openai.types.chat import ChatCompletion
 
+from ._redact import redactor_for
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,6 +26,8 @@ __all__ = [
 class StreamError(openai.APIError):
     """A stream broke; `partial` holds the part of the answer that had arrived, `request` the request.
 
+    Message and body are the gateway's words without the key; the headers of `request` hold it.
+
     `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
     """
 
@@ -39,6 +43,9 @@ class StreamError(openai.APIError):
         request_id: str | None = None,
         body: object = None,
     ) -> None:
+        if request is not None:
+            redactor = redactor_for(request.headers)
+            message, body = redactor.text(message), redactor.value(body)
         # No super(): the next class in line may be the SDK's connection error, which takes other arguments.
         openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
         # openai before 3.14 leaves a number as it is.

@@ -9,7 +9,7 @@ import anyio
 
 from tensorloop_stream._stream.settings import StreamSettings
 
-from .headers import request_body
+from .headers import as_latin_1, request_body
 from .responses import AsyncForwardedChat, require_async
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class ForwardApp:
     """An ASGI application that answers one request with a forwarded stream; Starlette takes it for a response.
 
     It opens the upstream only when it is run, and watches for the browser leaving all the while: also while the
-    model is silent and while the SDK waits to retry (litellm#13774). `headers` of your own go beside those of the
+    model is silent and while the SDK waits to retry (litellm#13774). Where the gateway refuses the key of this server,
+    the browser gets a 502, and the reason is logged. `headers` of your own go beside those of the
     stream; the rest is as in `aforward_chat`.
     """
 
@@ -76,10 +77,12 @@ class ForwardApp:
             await self.background()
 
     async def _answer(self, send: Callable[[Message], Awaitable[None]]) -> None:
-        forwarded = AsyncForwardedChat(self._callbacks, self._settings)
+        forwarded = AsyncForwardedChat(self._callbacks, self._settings, hide_refusals=True)
         async with await forwarded.open(self._client, self._body) as answer:
             both = {**answer.headers, **self._own_headers}
-            headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in both.items()]
+            headers = [
+                (name.lower().encode("latin-1"), as_latin_1(value).encode("latin-1")) for name, value in both.items()
+            ]
             self._has_started = True
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
             async for data in answer:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import openai
 
+from tensorloop_stream._retry import is_budget_spent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tensorloop_stream._redact import Redactor
 
 SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
+    "X-Content-Type-Options": "nosniff",
 }
 """The headers of a stream on its way to a browser: without them, proxies collapse it into one read (nginx)."""
 
 # Of the gateway's headers, those for its clients. The others tell of the key, its budget and the upstream.
 _FORWARDED = ("retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version")
 _JSON = "application/json"
-# A shorter key is a stand-in, and may be a word of the message.
-_MIN_KEY = 8
+# The words of an upstream must never be a page of the app.
+_ERROR_HEADERS = {"Content-Type": _JSON, "X-Content-Type-Options": "nosniff"}
+UNAVAILABLE = "the service is not available: its operator can see the reason in the log"
 
 
 def request_body(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +40,15 @@ def request_body(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return those of the gateway's headers that reach the browser."""
-    return {name: headers[name] for name in _FORWARDED if name in headers}
+    return {name: as_latin_1(headers[name]) for name in _FORWARDED if name in headers}
+
+
+def as_latin_1(value: str) -> str:
+    """Return a header value in which each character stands for one byte, as WSGI and ASGI servers send it.
+
+    The HTTP library reads bytes as UTF-8 where they are.
+    """
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def stream_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -47,18 +59,33 @@ def stream_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {**SSE_HEADERS, **kind, **forwarded_headers(headers)}
 
 
-def error_answer(error: openai.APIError, key: str) -> tuple[int, dict[str, str], bytes]:
+def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and JSON body for an error before the stream.
 
-    The gateway's own status and body where it answered, 504 for a timeout and 502 where it could not be reached. The
-    body never repeats the `key`: LiteLLM names its last characters and its hash.
+    The gateway's own status and body where it answered in JSON, 504 for a timeout and 502 where it could not be
+    reached. The body never repeats the key.
     """
-    if isinstance(error, openai.APIStatusError):
-        headers = forwarded_headers(error.response.headers)
-        content_type = error.response.headers.get("content-type", _JSON)
-        return error.status_code, {"Content-Type": content_type, **headers}, _without(key, error.response.content)
-    status = 504 if isinstance(error, openai.APITimeoutError) else 502
-    return status, {"Content-Type": _JSON}, error_json(error.message, status)
+    headers = dict(_ERROR_HEADERS)
+    if not isinstance(error, openai.APIStatusError):
+        status = 504 if isinstance(error, openai.APITimeoutError) else 502
+        return status, headers, error_json(redactor.text(error.message), status)
+    status, response = error.status_code, error.response
+    headers |= forwarded_headers(response.headers)
+    content_type = response.headers.get("content-type", _JSON)
+    if "json" in content_type:
+        return status, headers | {"Content-Type": content_type}, redactor.data(response.content)
+    # A proxy's page of HTML, for example.
+    return status, headers, error_json(f"the gateway answered {status} with {content_type}, which is no JSON", status)
+
+
+def is_refusal_of_server(error: openai.APIError) -> bool:
+    """Tell whether the gateway refused the server, and not the browser: its key, or the budget of the key."""
+    return isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)) or is_budget_spent(error)
+
+
+def unavailable_answer() -> tuple[int, dict[str, str], bytes]:
+    """Return the answer that hides why the gateway refused the server: a 401 would log a page's user out."""
+    return 502, dict(_ERROR_HEADERS), error_json(UNAVAILABLE, 502)
 
 
 def error_json(message: str, status: int) -> bytes:
@@ -66,12 +93,3 @@ def error_json(message: str, status: int) -> bytes:
     kind = "timeout_error" if status == 504 else "upstream_error"
     error = {"message": message, "type": kind, "param": None, "code": str(status)}
     return json.dumps({"error": error}, ensure_ascii=False).encode()
-
-
-def _without(key: str, body: bytes) -> bytes:
-    if len(key) < _MIN_KEY:
-        return body
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    # Whole, hashed, or with dots or stars in place of all but its ends.
-    forms = f"{re.escape(key)}|{digest}|[\\w-]*(?:[.]{{2,}}|[*]{{2,}}|…)[\\w-]*{re.escape(key[-4:])}"
-    return re.sub(forms.encode(), b"***", body)

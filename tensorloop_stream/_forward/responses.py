@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,10 +13,11 @@ import openai
 from openai import AsyncStream, Stream
 
 from tensorloop_stream._callbacks import require_sync
+from tensorloop_stream._redact import KeyFilter, redactor_for, redactor_of
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
-from .headers import error_answer, request_body, stream_headers
+from .headers import error_answer, is_refusal_of_server, request_body, stream_headers, unavailable_answer
 from .observer import observer_of
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncForwardedChat", "ForwardedChat", "aforward_chat", "forward_chat"]
 
 _T = TypeVar("_T")
+_log = logging.getLogger("tensorloop_stream")
 _PATH = "/chat/completions"
 _EMPTY = "the gateway ended its answer before the first byte"
 _CUT = "the connection to the gateway was cut before the first byte"
@@ -41,11 +44,13 @@ class _Forwarded:
     headers: dict[str, str]
     """The headers for the browser: `SSE_HEADERS` or an error's content type, the gateway's ids and `retry-after`."""
 
-    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings, *, hide_refusals: bool = False) -> None:
         self._observer = observer_of(callbacks, settings)
+        self._hides_refusals = hide_refusals
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
+        self._filter = KeyFilter(redactor_of(""))
 
     def _begin(self, first: Any) -> None:
         # LiteLLM sends its headers with the first byte: waiting for it costs nothing, and an answer that never
@@ -54,11 +59,18 @@ class _Forwarded:
         if first is END:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
+        self._filter = KeyFilter(redactor_for(response.request.headers))
         self.status_code = response.status_code
         self.headers = stream_headers(response.headers)
 
     def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
-        self.status_code, self.headers, self._first = error_answer(error, client.api_key)
+        redactor = redactor_of(client.api_key)
+        if self._hides_refusals and is_refusal_of_server(error):
+            _log.error("the gateway refused this server: %s", redactor.text(str(error)))
+            answer = unavailable_answer()
+        else:
+            answer = error_answer(error, redactor)
+        self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)
 
 
@@ -66,11 +78,17 @@ class ForwardedChat(_Forwarded):
     """An answer for a browser: `status_code`, `headers`, and its bytes when iterated; `close()` it at the end."""
 
     def __init__(
-        self, client: openai.OpenAI, body: Mapping[str, Any], callbacks: Callbacks | None, settings: StreamSettings
+        self,
+        client: openai.OpenAI,
+        body: Mapping[str, Any],
+        callbacks: Callbacks | None,
+        settings: StreamSettings,
+        *,
+        hide_refusals: bool = False,
     ) -> None:
         if isinstance(client, openai.AsyncOpenAI):
             raise TypeError(f"{type(client).__name__} is an async client: use aforward_chat, or a sync one")
-        super().__init__(callbacks, settings)
+        super().__init__(callbacks, settings, hide_refusals=hide_refusals)
         require_sync(callbacks)
         body = request_body(body)
         self._alarm: Alarm | None = None
@@ -94,11 +112,18 @@ class ForwardedChat(_Forwarded):
         return self
 
     def __next__(self) -> bytes:
+        while not (data := self._next()):
+            pass
+        return data
+
+    def _next(self) -> bytes:
+        """Return the next bytes to pass on, none if an event is not complete."""
         if self._first:
             data, self._first = self._first, b""
-            if self._source is not None:
-                self._run(self._observer.feed(data))
-            return data
+            if self._source is None:
+                return data
+            self._run(self._observer.feed(data))
+            return self._filter.feed(data)
         if self._source is None:
             raise StopIteration
         try:
@@ -111,10 +136,11 @@ class ForwardedChat(_Forwarded):
         else:
             if read is not END:
                 self._run(self._observer.feed(read))
-                return bytes(read)
+                return self._filter.feed(bytes(read))
             last, calls = self._observer.end()
         self._close_source()
         self._run(calls)
+        last = self._filter.finish() + last
         if not last:
             raise StopIteration
         return last
@@ -193,11 +219,18 @@ class AsyncForwardedChat(_Forwarded):
         return self
 
     async def __anext__(self) -> bytes:
+        while not (data := await self._next()):
+            pass
+        return data
+
+    async def _next(self) -> bytes:
+        """Return the next bytes to pass on, none if an event is not complete."""
         if self._first:
             data, self._first = self._first, b""
-            if self._source is not None:
-                await self._run(self._observer.feed(data))
-            return data
+            if self._source is None:
+                return data
+            await self._run(self._observer.feed(data))
+            return self._filter.feed(data)
         if self._source is None:
             raise StopAsyncIteration
         try:
@@ -210,10 +243,11 @@ class AsyncForwardedChat(_Forwarded):
         else:
             if read is not END:
                 await self._run(self._observer.feed(read))
-                return bytes(read)
+                return self._filter.feed(bytes(read))
             last, calls = self._observer.end()
         await self._close_source()
         await self._run(calls)
+        last = self._filter.finish() + last
         if not last:
             raise StopAsyncIteration
         return last
@@ -261,18 +295,23 @@ def forward_chat(
     *,
     first_chunk_timeout: float | None = None,
     idle_timeout: float | None = None,
+    hide_refusals: bool = False,
 ) -> ForwardedChat:
     """Send `body`, streamed, through `client` and return the answer to pass on to a browser.
 
-    The bytes are the gateway's, unchanged; a cut upstream is made visible by an error event after them, which is
-    `{"error": {"message", "type", "param", "code"}}` with the type `upstream_error` or `timeout_error`. An error
-    before the first byte becomes its status and JSON body, without the key. `callbacks` are told what passes; one
-    that raises ends the answer there. The timeouts are those of `ChatStream`, in seconds.
+    The bytes are the gateway's, unchanged but for the key, if an error repeats it. A cut upstream is made visible by
+    an error event after them, which is `{"error": {"message", "type", "param", "code"}}` with the type
+    `upstream_error` or `timeout_error`. An error before the first byte becomes its status and JSON body, without the
+    key. With `hide_refusals`, a gateway that
+    refuses the key, or whose budget is spent, becomes a 502 with one plain sentence, and the reason is logged.
+    `callbacks` are called for what passes; one that raises ends the answer there. The timeouts are those of
+    `ChatStream`, in seconds.
 
     Raises `TypeError` for an async client or callback and a body that is no mapping, `ValueError` for timeouts
     where reads cannot be woken.
     """
-    return ForwardedChat(client, body, callbacks, StreamSettings(first_chunk_timeout, idle_timeout))
+    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    return ForwardedChat(client, body, callbacks, settings, hide_refusals=hide_refusals)
 
 
 async def aforward_chat(
@@ -282,12 +321,14 @@ async def aforward_chat(
     *,
     first_chunk_timeout: float | None = None,
     idle_timeout: float | None = None,
+    hide_refusals: bool = False,
 ) -> AsyncForwardedChat:
     """Send `body`, streamed, through `client` and return the answer to pass on; as `forward_chat`.
 
     It waits for the first byte, and does not see a browser that leaves meanwhile: `ForwardApp` does.
     """
-    return await AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout)).open(client, body)
+    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    return await AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals).open(client, body)
 
 
 def require_async(client: object) -> None:

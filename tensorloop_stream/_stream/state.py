@@ -34,6 +34,7 @@ from tensorloop_stream._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from tensorloop_stream._redact import redactor_for
 from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming
@@ -316,6 +317,8 @@ class StreamState:
         # A StreamDecodeError is a ValueError too.
         if isinstance(error, StreamDecodeError):
             return self.failed(error, "bytes")
+        if self.response is not None:
+            redactor_for(self.response.request.headers).error(error)
         return StreamDecodeError(
             f"not a {self.dialect.item_name} after {self._progress}: {error}", **self._error_context
         )

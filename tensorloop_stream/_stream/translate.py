@@ -15,6 +15,7 @@ from tensorloop_stream._errors import (
     StreamTimeoutError,
     has_partial,
 )
+from tensorloop_stream._redact import redactor_for
 
 from .payload import parse_object
 
@@ -32,6 +33,9 @@ def translate_error(error: Exception, progress: str, **context: Any) -> Exceptio
     if isinstance(error, StreamError) and has_partial(error):
         # Of a stream of this package underneath.
         return error
+    if (request := context.get("request")) is not None:
+        # It becomes the cause of another, and a traceback shows both.
+        redactor_for(request.headers).error(error)
     if isinstance(error, StreamError):
         return type(error)(f"{error.message} (after {progress})", **context, body=error.body)
     # By name too: the SDK also runs on the older httpx, whose classes are others.

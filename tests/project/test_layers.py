@@ -16,7 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part, and the parts that it may import directly. A part is a folder or a module.
 ALLOWED: dict[str, set[str]] = {
-    "_errors": set(),
+    "_redact": set(),
+    "_errors": {"_redact"},
     "_timing_chart": set(),
     "_stream.dialect": set(),
     "_callbacks": {"_stream.dialect"},
@@ -30,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "_sse",
         "_retry",
         "_errors",
+        "_redact",
         "_callbacks",
         "_timing",
         "_stream.dialect",
@@ -37,10 +39,11 @@ ALLOWED: dict[str, set[str]] = {
         "_stream.watchdog",
     },
     "_chat": {"_stream"},
-    "_forward": {"_chat"},
+    "_forward": {"_chat", "_redact", "_retry"},
     "_display": {"_chat"},
     "_stream_classes": {"_chat"},
-    "_client": {"_stream_classes", "_retry"},
+    "_error_body": set(),
+    "_client": {"_stream_classes", "_error_body", "_redact", "_retry"},
     "check": {"_client"},
     "notebook": {"_display"},
     "prompts": {"_chat", "_retry"},
@@ -51,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
 PURE = (
     "_callbacks",
+    "_redact",
     "_retry",
     "_sse",
     "_timing",

@@ -1,0 +1,128 @@
+"""Replace a key, in every form in which gateways repeat it, by stars.
+
+LiteLLM names the last characters and the SHA-256 of a key that it refuses; others show its ends, or all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import openai
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_STARS = "***"
+# A shorter key is a stand-in, and may be a word of the message.
+_MIN_KEY = 8
+_TAIL = 4
+_DOTS = r"(?:\.{2,}|\*{2,}|…|\\u2026)"
+_WORD = r"[\w-]"
+_PART = r"[\w/-]{0,200}"
+# An event of this size is forwarded in parts, of which the last characters may be the first of a key.
+_MAX_HELD, _OVERLAP = 64 * 1024, 2048
+
+
+class Redactor:
+    """Replaces one key in texts, bytes and JSON values; an empty or very short key is left alone."""
+
+    __slots__ = ("_alone", "_digest", "_forms", "_forms_in_bytes", "_tail", "is_active")
+
+    def __init__(self, key: str) -> None:
+        self.is_active = len(key) >= _MIN_KEY and key.isascii()
+        digest, tail = hashlib.sha256(key.encode()).hexdigest(), key[-_TAIL:]
+        whole = "".join(map(_escaped, key))
+        end = re.escape(tail)
+        forms = (
+            f"{whole}|(?i:{digest})"
+            # Each begins with what is rare: the time must be linear in a text of a megabyte.
+            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|{_DOTS}{_PART}{end}"
+            rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
+        )
+        self._forms, self._forms_in_bytes = re.compile(forms), re.compile(forms.encode())
+        # The end of a key that stands alone; a word of letters might be one of the language.
+        ends = [re.escape(key[start:]) for start in range(1, len(key) - _TAIL + 1) if not key[start:].isalpha()]
+        self._alone = re.compile(f"(?<!{_WORD})(?:{'|'.join(ends) or '(?!)'})(?!{_WORD})")
+        self._tail, self._digest = tail.encode(), digest[:8].encode()
+
+    def text(self, text: str) -> str:
+        """Return a text without the key."""
+        return self._alone.sub(_STARS, self._forms.sub(_STARS, text)) if self.is_active else text
+
+    def data(self, data: bytes) -> bytes:
+        """Return bytes without the key; their JSON stays whole."""
+        # Most reads are no error, and none of these is in them.
+        if self.is_active and (self._tail in data or b"rror" in data or self._digest in data or b"\\u00" in data):
+            return self._forms_in_bytes.sub(_STARS.encode(), data)
+        return data
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value without the key in any of its strings."""
+        if not self.is_active:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.value(name): self.value(item) for name, item in value.items()}
+        return [self.value(item) for item in value] if isinstance(value, list) else value
+
+    def error(self, error: BaseException) -> None:
+        """Remove the key from the texts of an error that will be the cause of another."""
+        if not self.is_active:
+            return
+        error.args = tuple(self.value(argument) for argument in error.args)
+        if isinstance(error, openai.APIError):
+            error.message = self.text(error.message)
+            error.body = self.value(error.body)
+
+
+class KeyFilter:
+    """Passes on the bytes of an event stream without a key, whole events at a time where the reads cut them."""
+
+    __slots__ = ("_held", "_redactor")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take one read and return what may be passed on, perhaps nothing."""
+        redactor = self._redactor
+        if not redactor.is_active:
+            return data
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not data.endswith(b"\n\n"):
+            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4, data.rfind(b"\r\r") + 2)
+            # Where no blank line is found these are 1 and 3.
+            end = end if end > 3 or data[:end].strip() == b"" else 0
+            if len(data) - end > _MAX_HELD:
+                end = len(data) - _OVERLAP
+            data, self._held = data[:end], data[end:]
+        return redactor.data(data)
+
+    def finish(self) -> bytes:
+        """Return what is left at the end of the stream."""
+        held, self._held = self._held, b""
+        return self._redactor.data(held)
+
+
+@lru_cache(maxsize=64)
+def redactor_of(key: str) -> Redactor:
+    """Return the redactor of a key."""
+    return Redactor(key)
+
+
+def redactor_for(headers: Mapping[str, str]) -> Redactor:
+    """Return the redactor of the key that the headers of a request hold."""
+    key = headers.get("authorization", "").rpartition(" ")[2] or headers.get("api-key", "")
+    return redactor_of(key or headers.get("x-api-key", ""))
+
+
+def _escaped(character: str) -> str:
+    """Return the pattern of a character of JSON, escaped or not."""
+    escapes = rf"|\\{re.escape(character)}" if character in '/"\\' else ""
+    return f"(?:{re.escape(character)}|\\\\u(?i:{ord(character):04x}){escapes})"

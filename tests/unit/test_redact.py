@@ -1,0 +1,216 @@
+"""A key that a gateway repeats, in each form, is never shown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import pickle
+import traceback
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from chunks import HELLO, event, sse
+from clients import Body, responding_with
+from hypothesis import given, strategies as st
+
+from tensorloop_stream import (
+    AsyncTensorloop,
+    ChatStream,
+    ForwardApp,
+    StreamProviderError,
+    Tensorloop,
+    aforward_chat,
+    forward_chat,
+)
+from tensorloop_stream._redact import KeyFilter, Redactor
+
+KEY = "sk-tl/Ab3dEf6hIj9kLmN0pQ7r"
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello?"}], "stream": True}
+FORMS = [
+    f"Received API Key = {KEY}",
+    f"Received API Key = sk-...{KEY[-4:]}, Key Hash (Token) = {DIGEST}",
+    f"Incorrect API key provided: sk-tl************{KEY[-4:]}.",
+    "Invalid key sk-tl/Ab****",
+    f"the key …{KEY[-6:]} is blocked",
+    f"the key that ends with {KEY[-4:]} is blocked",
+    f"key '{KEY[-8:]}' is unknown",
+    f"token {DIGEST.upper()}",
+    f"Authorization: Bearer {KEY}",
+]
+every_form = pytest.mark.parametrize("words", FORMS)
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+def shows_key(text: str) -> bool:
+    return any(part in text for part in (KEY, KEY[-4:], DIGEST, DIGEST.upper(), KEY[:9], json.dumps(KEY)[1:-1]))
+
+
+def client_of(*bodies: Any, kind: str = "sync") -> Any:
+    transport = httpx2.MockTransport(responding_with(*bodies))
+    settings: dict[str, Any] = {"api_key": KEY, "base_url": "https://gateway.test/v1", "max_retries": 0}
+    if kind == "sync":
+        return Tensorloop(http_client=httpx2.Client(transport=transport), **settings)
+    return AsyncTensorloop(http_client=httpx2.AsyncClient(transport=transport), **settings)
+
+
+@every_form
+def test_every_form_of_a_key_is_replaced(words: str) -> None:
+    """In text, in the values of JSON, and in its bytes."""
+    redactor = Redactor(KEY)
+
+    assert not shows_key(redactor.text(words))
+    assert not shows_key(str(redactor.value({"error": [{"message": words}, 7, None]})))
+
+
+@pytest.mark.parametrize("words", [*FORMS[:6], *FORMS[7:]])
+def test_bytes_of_json_stay_json(words: str) -> None:
+    """Slashes and letters may be escaped."""
+    for text in (json.dumps({"error": words}), json.dumps({"error": words}).replace("/", "\\/")):
+        redacted = Redactor(KEY).data(text.encode())
+
+        assert not shows_key(str(json.loads(redacted)))
+    escaped = "".join(f"\\u{ord(character):04X}" for character in KEY)
+
+    assert json.loads(Redactor(KEY).data(f'"{escaped}"'.encode())) == "***"
+
+
+def test_other_words_stay() -> None:
+    """A text without the key is the same text, and a stand-in for a key is a word."""
+    text = "Rate limit reached for gpt-4o-mini... try again in 20 s (7890 tokens)"
+
+    assert Redactor(KEY).text(text) == text
+    assert Redactor("none").text("none of them") == "none of them"
+
+
+@every_form
+def test_an_error_in_a_stream_shows_no_key(words: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither do its traceback, its body, its pickle and the logs."""
+    caplog.set_level(logging.DEBUG)
+    broken = Body([sse(*HELLO[:2], done=False), event({"error": {"message": words, "code": "401", "param": words}})])
+    with pytest.raises(StreamProviderError) as caught:
+        ChatStream(client_of(broken).chat.completions.create(**ASK)).until_done()
+    shown = "".join(traceback.format_exception(caught.value))
+
+    assert not shows_key(shown)
+    assert not shows_key(str(caught.value.body))
+    assert not shows_key(repr(pickle.dumps(caught.value)))
+    assert not shows_key(caplog.text)
+
+
+@every_form
+def test_bad_data_in_a_stream_shows_no_key(words: str) -> None:
+    """An error that quotes what it could not read quotes no key."""
+    with pytest.raises(openai.APIError) as caught:
+        ChatStream(client_of(Body([f"data: {words}\n\n".encode()])).chat.completions.create(**ASK)).until_done()
+
+    assert not shows_key("".join(traceback.format_exception(caught.value)))
+
+
+@every_form
+@pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
+def test_an_error_before_the_stream_shows_no_key(words: str, status: int) -> None:
+    """The message and the body of the SDK's own errors are redacted."""
+    refused = httpx2.Response(status, json={"error": {"message": words}})
+    with pytest.raises(openai.APIStatusError) as caught:
+        client_of(refused).chat.completions.create(**ASK)
+
+    assert not shows_key("".join(traceback.format_exception(caught.value)))
+    assert not shows_key(str(caught.value.body))
+
+
+async def forwarded(kind: str, *bodies: Any) -> tuple[int, dict[str, str], bytes]:
+    if kind == "sync":
+        answer = forward_chat(client_of(*bodies), ASK)
+        return answer.status_code, answer.headers, b"".join(answer)
+    async_answer = await aforward_chat(client_of(*bodies, kind="async"), ASK)
+    return async_answer.status_code, async_answer.headers, b"".join([data async for data in async_answer])
+
+
+@both
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+async def test_a_forwarded_error_shows_no_key(kind: str, size: int) -> None:
+    """However its bytes are cut; what is no key arrives as it was."""
+    error = event({"error": {"message": FORMS[1] + FORMS[0], "code": "401"}})
+    whole = sse(*HELLO[:2], done=False) + error
+    parts = [whole[number : number + size] for number in range(0, len(whole), size)]
+    _, _, body = await forwarded(kind, Body(parts))
+
+    assert body.startswith(sse(*HELLO[:2], done=False))
+    assert not shows_key(body.decode())
+    assert json.loads(body.decode().split("data: ")[-1])["error"]["code"] == "401"
+
+
+@both
+async def test_an_event_that_is_cut_off_is_forwarded(kind: str) -> None:
+    """Half an event is held no longer than the stream lasts."""
+    _, _, body = await forwarded(kind, Body([sse(HELLO[0], done=False), b'data: {"half', httpx2.ReadError("cut")]))
+
+    assert body.startswith(sse(HELLO[0], done=False) + b'data: {"half\n\ndata: {"error"')
+
+
+@both
+async def test_a_page_of_an_upstream_is_no_page_of_the_app(kind: str) -> None:
+    """A proxy's HTML becomes an error in JSON, and no browser guesses otherwise."""
+    page = httpx2.Response(503, html="<script>steal()</script>", headers={"retry-after": "7"})
+    status, headers, body = await forwarded(kind, page)
+
+    assert (status, headers["Content-Type"], headers["retry-after"]) == (503, "application/json", "7")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert (
+        json.loads(body)["error"]["message"]
+        == "the gateway answered 503 with text/html; charset=utf-8, which is no JSON"
+    )
+
+
+@both
+async def test_headers_are_forwarded_as_their_bytes(kind: str) -> None:
+    """A UTF-8 id is no reason to fail."""
+    response = httpx2.Response(200, headers={b"x-request-id": "é-1→".encode()}, stream=Body([sse(*HELLO)]))
+    _, headers, _ = await forwarded(kind, response)
+
+    assert headers["x-request-id"].encode("latin-1") == "é-1→".encode()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx2.Response(401, json={"error": {"message": FORMS[1]}}),
+        httpx2.Response(403, json={"error": {"message": "no access"}}),
+        httpx2.Response(429, json={"error": {"message": "Budget exceeded", "type": "budget_exceeded"}}),
+    ],
+)
+async def test_a_browser_hears_nothing_of_the_servers_key(refusal: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A 401 makes many pages log their user out; the operator finds the reason in the log."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        import anyio
+
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await ForwardApp(client_of(refusal, kind="async"), ASK)({}, receive, send)
+    error = json.loads(b"".join(message.get("body", b"") for message in sent))["error"]
+
+    assert sent[0]["status"] == 502
+    assert error["message"] == "the service is not available: its operator can see the reason in the log"
+    assert str(refusal.status_code) in caplog.text
+    assert not shows_key(caplog.text)
+
+
+@given(
+    st.lists(st.sampled_from([KEY, KEY[:12], KEY[12:], "data: ", "\n\n", "\r\n\r\n", "\r\r", "x" * 70_000, "error"]))
+)
+def test_bytes_without_a_whole_event_leave_the_filter_at_the_end(texts: list[str]) -> None:
+    """The filter loses and adds nothing but keys, wherever the reads end."""
+    whole = "".join(texts).encode()
+    one, other = KeyFilter(Redactor(KEY)), KeyFilter(Redactor("another-key-123456"))
+
+    assert KEY.encode() not in b"".join([*(one.feed(text.encode()) for text in texts), one.finish()])
+    assert b"".join([*(other.feed(text.encode()) for text in texts), other.finish()]) == whole
