@@ -18,13 +18,13 @@ import weakref
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxClientWrapper
 
-from ._error_body import aread_error, read_error
-from ._redact import redactor_for
+from ._http.error_body import aread_error, read_error
+from ._http.library import httpx
+from ._http.redact import redactor_for
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         webhook_secret: str | None
         provider: Any
         data_residency: Any
-        websocket_base_url: str | httpx2.URL | None
+        websocket_base_url: str | httpx.URL | None
         max_retries: int
         default_query: Mapping[str, object] | None
         _strict_response_validation: bool
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     class _SyncOptions(_SDKOptions, total=False):
         """The same of `OpenAI`."""
 
-        http_client: httpx2.Client | None
+        http_client: httpx.Client | None
 
     class _AsyncOptions(_SDKOptions, total=False):
         """The same of `AsyncOpenAI`."""
 
-        http_client: httpx2.AsyncClient | None
+        http_client: httpx.AsyncClient | None
 else:
     _SDKClient = object
 
@@ -69,7 +69,7 @@ __all__ = ["AsyncTensorloop", "Tensorloop"]
 
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
 # The SDK waits 600 s for the next byte. Between the chunks of a stream, a minute of silence is a stall.
-_STREAM_TIMEOUT = httpx2.Timeout(600, connect=5.0, read=60)
+_STREAM_TIMEOUT = httpx.Timeout(600, connect=5.0, read=60)
 _OTHER_CREDENTIALS = ("provider", "workload_identity")
 
 
@@ -93,12 +93,12 @@ class _GatewayClient(_SDKClient):
         with_options = copy
 
         @property
-        def base_url(self) -> httpx2.URL:
+        def base_url(self) -> httpx.URL:
             """The base URL; one that would send the key in the clear is refused."""
             return super().base_url
 
         @base_url.setter
-        def base_url(self, url: httpx2.URL | str) -> None:
+        def base_url(self, url: httpx.URL | str) -> None:
             _require_safe(url, allow_http=self._allow_http)
             _SDK_BASE_URL.__set__(self, url)
 
@@ -135,19 +135,19 @@ class _GatewayClient(_SDKClient):
                 "parent process's. Make a client in each process, or leave out http_client="
             )
 
-    def _should_retry(self, response: httpx2.Response) -> bool:
+    def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
         if response.status_code == 429 and is_budget_spent(_body_of(response)):
             return False
         return super()._should_retry(response)
 
-    def _parse_retry_after_header(self, response_headers: httpx2.Headers | None = None) -> float | None:
+    def _parse_retry_after_header(self, response_headers: httpx.Headers | None = None) -> float | None:
         wait = super()._parse_retry_after_header(response_headers)
         if wait is None and response_headers is not None:
             wait = retry_after(response_headers, time.time())
         return wait
 
-    def _make_status_error(self, err_msg: str, *, body: object, response: httpx2.Response) -> openai.APIStatusError:
+    def _make_status_error(self, err_msg: str, *, body: object, response: httpx.Response) -> openai.APIStatusError:
         if is_budget_spent(body):
             err_msg += (
                 " (The budget of this key is spent: a retry does not help before the budget is raised or its next "
@@ -176,8 +176,8 @@ class Tensorloop(_GatewayClient, OpenAI):
         self,
         *,
         api_key: str | Callable[[], str] | None = None,
-        base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
-        timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
+        base_url: str | httpx.URL | NotGiven | None = NOT_GIVEN,
+        timeout: float | httpx.Timeout | NotGiven | None = NOT_GIVEN,
         default_headers: Mapping[str, str] | None = None,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -190,7 +190,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
-        self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
+        self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     if not TYPE_CHECKING:  # as above
 
@@ -209,7 +209,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         self._leave_shared_connections()
         return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
 
-    def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
+    def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = super()._send_request(request, **kwargs)
         return response if response.status_code < 400 or response.is_closed else read_error(response)
 
@@ -221,8 +221,8 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         self,
         *,
         api_key: str | Callable[[], Awaitable[str]] | None = None,
-        base_url: str | httpx2.URL | NotGiven | None = NOT_GIVEN,
-        timeout: float | httpx2.Timeout | NotGiven | None = NOT_GIVEN,
+        base_url: str | httpx.URL | NotGiven | None = NOT_GIVEN,
+        timeout: float | httpx.Timeout | NotGiven | None = NOT_GIVEN,
         default_headers: Mapping[str, str] | None = None,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -235,7 +235,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
-        self.timeout: float | httpx2.Timeout | None = _stream_timeout(timeout, self.timeout)
+        self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     if not TYPE_CHECKING:  # as above
         # A coroutine function, as the SDK's is: a mock of it is one, too.
@@ -254,7 +254,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         self._leave_shared_connections()
         return _unstreamed_timeout(await super()._prepare_options(options), self.timeout)
 
-    async def _send_request(self, request: httpx2.Request, **kwargs: Any) -> httpx2.Response:
+    async def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = await super()._send_request(request, **kwargs)
         return response if response.status_code < 400 or response.is_closed else await aread_error(response)
 
@@ -313,7 +313,7 @@ def _checked_timeouts(
 
 def _require_safe(base_url: Any, *, allow_http: bool) -> None:
     """Raise `OpenAIError` for a base URL that cannot be called, or would send the key in the clear."""
-    url = httpx2.URL(base_url)
+    url = httpx.URL(str(base_url))
     if url.scheme not in {"http", "https"} or not url.host:
         raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or with http:// for this machine")
     if url.scheme == "http" and not allow_http and not _stays_here(url.host):
@@ -391,7 +391,7 @@ def _stream_timeout(given: object, current: Any) -> Any:
     return _STREAM_TIMEOUT if isinstance(given, NotGiven) and current == openai.DEFAULT_TIMEOUT else current
 
 
-def _body_of(response: httpx2.Response) -> object:
+def _body_of(response: httpx.Response) -> object:
     try:
         return response.json()
     except ValueError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import openai
 from openai.types.chat import ChatCompletion
 
-from ._redact import redactor_for
+from ._http.library import httpx
+from ._http.redact import redactor_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class StreamError(openai.APIError):
         message: str,
         *,
         partial: ChatCompletion | Callable[[], ChatCompletion] | None = None,
-        request: httpx2.Request | None = None,
+        request: httpx.Request | None = None,
         request_id: str | None = None,
         body: object = None,
     ) -> None:
@@ -47,7 +47,7 @@ class StreamError(openai.APIError):
             redactor = redactor_for(request.headers)
             message, body = redactor.text(message), redactor.value(body)
         # No super(): the next class in line may be the SDK's connection error, which takes other arguments.
-        openai.APIError.__init__(self, message, request or httpx2.Request("POST", "about:blank"), body=body)
+        openai.APIError.__init__(self, message, request or httpx.Request("POST", "about:blank"), body=body)
         # openai before 3.14 leaves a number as it is.
         self.code: str | None = None if self.code is None else str(self.code)
         self.request_id = request_id
@@ -75,7 +75,7 @@ class StreamError(openai.APIError):
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
         # headers, and a pickled error travels: to another process, a queue, a log.
-        request = httpx2.Request(self.request.method, self.request.url)
+        request = httpx.Request(self.request.method, self.request.url)
         context = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
         return _rebuild, (type(self), self.message, context)
 

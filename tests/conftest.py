@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import ipaddress
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
+
+import openai
+
+if "httpx2" not in openai.DefaultHttpxClient.__mro__[1].__module__:
+    # openai 2 has the older library, whose names are the same; the tests use one name for both.
+    for library in ("httpx", "httpcore"):
+        sys.modules[f"{library}2"] = importlib.import_module(library)
 
 import cassette
 import httpx2

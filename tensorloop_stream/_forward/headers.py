@@ -12,7 +12,7 @@ from tensorloop_stream._retry import is_budget_spent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tensorloop_stream._redact import Redactor
+    from tensorloop_stream._http.redact import Redactor
 
 SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
-import httpx2
 import openai
 from openai import AsyncStream, Stream
 
 from tensorloop_stream._callbacks import require_sync
-from tensorloop_stream._redact import KeyFilter, redactor_for, redactor_of
+from tensorloop_stream._http.library import httpx, is_http_error, is_timeout
+from tensorloop_stream._http.redact import KeyFilter, redactor_for, redactor_of
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
@@ -94,7 +94,7 @@ class ForwardedChat(_Forwarded):
         self._alarm: Alarm | None = None
         try:
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
-            response: Any = client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=Stream[Any])
+            response: Any = client.post(_PATH, body=body, cast_to=httpx.Response, stream=True, stream_cls=Stream[Any])
             self._source = Source("bytes", bytes_of(response), response, None)
             self._observer.set_response(response)
             self._alarm = alarm_of(self._source, is_needed=settings.has_timeout)
@@ -199,7 +199,7 @@ class AsyncForwardedChat(_Forwarded):
         body = request_body(body)
         try:
             response: Any = await self._in_time(
-                client.post(_PATH, body=body, cast_to=httpx2.Response, stream=True, stream_cls=AsyncStream[Any])
+                client.post(_PATH, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any])
             )
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
             self._observer.set_response(response)
@@ -338,10 +338,12 @@ def require_async(client: object) -> None:
 
 
 @contextmanager
-def _as_openai_errors(response: httpx2.Response) -> Iterator[None]:
+def _as_openai_errors(response: httpx.Response) -> Iterator[None]:
     try:
         yield
-    except httpx2.TimeoutException as error:
-        raise openai.APITimeoutError(response.request) from error
-    except httpx2.HTTPError as error:
-        raise openai.APIConnectionError(message=f"{_CUT}: {error}", request=response.request) from error
+    except Exception as error:
+        if is_timeout(error):
+            raise openai.APITimeoutError(response.request) from error
+        if is_http_error(error):
+            raise openai.APIConnectionError(message=f"{_CUT}: {error}", request=response.request) from error
+        raise

@@ -34,7 +34,7 @@ from tensorloop_stream._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from tensorloop_stream._redact import redactor_for
+from tensorloop_stream._http.redact import redactor_for
 from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming

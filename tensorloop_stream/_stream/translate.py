@@ -15,7 +15,7 @@ from tensorloop_stream._errors import (
     StreamTimeoutError,
     has_partial,
 )
-from tensorloop_stream._redact import redactor_for
+from tensorloop_stream._http.redact import redactor_for
 
 from .payload import parse_object
 

@@ -7,7 +7,6 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx2
 from openai import (
     APIConnectionError,
     APIStatusError,
@@ -17,6 +16,8 @@ from openai import (
     OpenAIError,
     PermissionDeniedError,
 )
+
+from tensorloop_stream._http.library import httpx, is_http_error
 
 from ._findings import Finding, Observed
 
@@ -30,7 +31,7 @@ _PROMPT = "Count from 1 to 60 in digits, with a comma and a blank between. Write
 _MAX_TOKENS = 200
 
 
-def proxy_for(url: httpx2.URL) -> str | None:
+def proxy_for(url: httpx.URL) -> str | None:
     """Return the proxy in the environment that requests to an address go through, without its password."""
     found = urllib.request.getproxies()
     proxy = found.get(url.scheme) or found.get("all")
@@ -92,7 +93,9 @@ def _read(client: Tensorloop, model: str, more: dict[str, object]) -> Observed:
         answer = response.http_response
         try:
             reads.extend((time.monotonic() - began, data) for data in answer.iter_bytes())
-        except httpx2.HTTPError as error:
+        except Exception as error:
+            if not is_http_error(error):
+                raise
             cut = _cause(error)
     return Observed(
         time.monotonic() - began,
@@ -103,7 +106,7 @@ def _read(client: Tensorloop, model: str, more: dict[str, object]) -> Observed:
     )
 
 
-def _key_of(listed: httpx2.Response) -> Finding:
+def _key_of(listed: httpx.Response) -> Finding:
     try:
         models = listed.json()["data"]
         return Finding("key", f"accepted, for {len(models)} model{'' if len(models) == 1 else 's'}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -527,3 +527,29 @@ async def test_an_endless_stream_is_forwarded_in_constant_memory() -> None:
         tracemalloc.stop()
 
     assert grown < 100_000
+
+
+@both
+@pytest.mark.parametrize(("error", "status"), [("ReadTimeout", 504), ("ReadError", 502)])
+async def test_a_client_with_the_older_http_library_is_forwarded_the_same(kind: str, error: str, status: int) -> None:
+    """openai 3 takes an `httpx.Client`, whose errors are of other classes with the same names."""
+    httpx = pytest.importorskip("httpx")
+
+    class Silent(httpx.SyncByteStream, httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __iter__(self) -> Iterator[bytes]:
+            raise getattr(httpx, error)("no byte")
+            yield b""
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            raise getattr(httpx, error)("no byte")
+            yield b""
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Silent()))
+    settings: dict[str, Any] = {"api_key": "none", "base_url": "https://gateway.test/v1", "max_retries": 0}
+    if kind == "sync":
+        answer: Any = forward_chat(openai.OpenAI(http_client=httpx.Client(transport=transport), **settings), BODY)
+    else:
+        client = openai.AsyncOpenAI(http_client=httpx.AsyncClient(transport=transport), **settings)
+        answer = await aforward_chat(client, BODY)
+
+    assert answer.status_code == status

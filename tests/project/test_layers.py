@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each part, and the parts that it may import directly. A part is a folder or a module.
 ALLOWED: dict[str, set[str]] = {
-    "_redact": set(),
-    "_errors": {"_redact"},
+    "_http": set(),
+    "_errors": {"_http"},
     "_timing_chart": set(),
     "_stream.dialect": set(),
     "_callbacks": {"_stream.dialect"},
@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "_sse",
         "_retry",
         "_errors",
-        "_redact",
+        "_http",
         "_callbacks",
         "_timing",
         "_stream.dialect",
@@ -39,12 +39,11 @@ ALLOWED: dict[str, set[str]] = {
         "_stream.watchdog",
     },
     "_chat": {"_stream"},
-    "_forward": {"_chat", "_redact", "_retry"},
+    "_forward": {"_chat", "_http", "_retry"},
     "_display": {"_chat"},
     "_stream_classes": {"_chat"},
-    "_error_body": set(),
-    "_client": {"_stream_classes", "_error_body", "_redact", "_retry"},
-    "check": {"_client"},
+    "_client": {"_stream_classes", "_http", "_retry"},
+    "check": {"_client", "_http"},
     "notebook": {"_display"},
     "prompts": {"_chat", "_retry"},
     "prompts_dask": {"prompts", "_client"},
@@ -54,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
 PURE = (
     "_callbacks",
-    "_redact",
+    "_http.redact",
     "_retry",
     "_sse",
     "_timing",

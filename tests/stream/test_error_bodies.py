@@ -13,7 +13,8 @@ import openai
 import pytest
 from clients import Body
 
-from tensorloop_stream import AsyncTensorloop, Tensorloop, _error_body
+from tensorloop_stream import AsyncTensorloop, Tensorloop
+from tensorloop_stream._http import error_body
 
 ASK: dict[str, Any] = {"model": "m", "messages": [], "stream": True}
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -52,8 +53,8 @@ async def test_an_endless_error_is_cut(kind: str, status: int) -> None:
     error = await error_of(kind, status, endless())
 
     assert error.status_code == status
-    assert len(error.response.content) == _error_body.MAX_BODY
-    assert len(read) <= _error_body.MAX_BODY // 65536 + 2
+    assert len(error.response.content) == error_body.MAX_BODY
+    assert len(read) <= error_body.MAX_BODY // 65536 + 2
 
 
 @both
@@ -62,13 +63,13 @@ async def test_a_compressed_bomb_is_not_unpacked(kind: str) -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     error = await error_of(kind, 429, [bomb], **{"content-encoding": "gzip"})
 
-    assert len(error.response.content) == _error_body.MAX_BODY
+    assert len(error.response.content) == error_body.MAX_BODY
 
 
 @both
 async def test_a_slow_error_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that drips bytes does not hold the program."""
-    monkeypatch.setattr(_error_body, "SECONDS", 0.0)
+    monkeypatch.setattr(error_body, "SECONDS", 0.0)
     error = await error_of(kind, 500, itertools.repeat(b"x"))
 
     assert error.status_code == 500

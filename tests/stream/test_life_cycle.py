@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import clients
 import httpx2
+import openai
 import pytest
 from sockets import (
     EVENTS,
@@ -334,6 +335,8 @@ async def test_the_server_sees_a_task_end(
     calls: list[str],
 ) -> None:
     """asyncio ends tasks in ways that anyio's scopes do not know."""
+    if leave is by_impatient_task_cancel and kind == "async" and int(openai.VERSION.partition(".")[0]) < 3:
+        pytest.skip("httpcore 1 waits while it closes, and a second cancellation ends that wait")
     async with async_client(server.base_url, kind) as client:
         held, tasks = open_descriptors(), asyncio.all_tasks()
         stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")), terminal_callbacks(calls))
@@ -653,7 +656,8 @@ def test_a_stream_dropped_open_is_closed(server: ReplayServer) -> None:
 
 SHUTDOWN = """
 import asyncio, signal, sys, threading
-import httpx2, openai
+import openai
+from tensorloop_stream._http.library import httpx as httpx2
 from tensorloop_stream import AsyncChatStream
 
 url = sys.argv[1]

@@ -366,7 +366,8 @@ def test_an_unused_timeout_leaves_nothing_behind(server: ReplayServer) -> None:
 
 FORK = """
 import os, sys, threading, time, warnings
-import httpx2, openai
+import openai
+from tensorloop_stream._http.library import httpx as httpx2
 from tensorloop_stream import ChatStream, StreamTimeoutError
 
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested

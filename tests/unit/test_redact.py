@@ -25,7 +25,7 @@ from tensorloop_stream import (
     aforward_chat,
     forward_chat,
 )
-from tensorloop_stream._redact import KeyFilter, Redactor
+from tensorloop_stream._http.redact import KeyFilter, Redactor
 
 KEY = "sk-tl/Ab3dEf6hIj9kLmN0pQ7r"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()

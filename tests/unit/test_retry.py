@@ -134,6 +134,7 @@ def test_retry_after_exceeds_the_sdks_bound_when_the_number_overflows() -> None:
     assert 120 < wait < math.inf
 
 
+@pytest.mark.skipif(int(openai.VERSION.partition(".")[0]) < 3, reason="openai 2 takes a wait of infinity for none")
 # The first text of a machine builds a table of all characters, which takes seconds.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(

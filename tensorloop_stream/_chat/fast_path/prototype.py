@@ -27,12 +27,15 @@ _set_values, _set_fields_set, _set_extra, _set_private = (
 class ChunkPrototype:
     """A chunk of one choice, of which others are copies with a text of their own."""
 
-    __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_is_padded", "_name")
+    __slots__ = ("_call", "_choice", "_chunk", "_delta", "_function", "_is_padded", "_is_padding_known", "_name")
 
     def __init__(self, chunk: ChatCompletionChunk, name: str) -> None:
         (choice,) = chunk.choices
         self._name = name
-        self._is_padded = chunk.obfuscation is not None
+        # A field of the SDK since openai 3.
+        extra = chunk.__pydantic_extra__ or {}
+        self._is_padded = getattr(chunk, "obfuscation", None) is not None
+        self._is_padding_known = "obfuscation" not in extra
         self._chunk = _Part(chunk, "choices")
         self._choice = _Part(choice, "delta", "logprobs")
         self._delta = _Part(choice.delta, "tool_calls")
@@ -65,7 +68,8 @@ class ChunkPrototype:
             vars(choice)["logprobs"] = typed
         chunk = self._chunk.copy_with("choices", [choice])
         if self._is_padded:
-            vars(chunk)["obfuscation"] = padding.decode()
+            fields = vars(chunk) if self._is_padding_known else chunk.__pydantic_extra__
+            fields["obfuscation"] = padding.decode()
         return chunk  # type: ignore[no-any-return] # of the kind of the first
 
 
@@ -91,8 +95,6 @@ class _Part:
         self._values = {name: None if name in own else value for name, value in vars(model).items()}
         self._fields_set = set(model.__pydantic_fields_set__)
         self._extra = dict(model.__pydantic_extra__)
-        if "obfuscation" in self._extra:
-            raise ValueError("this SDK does not know the field that differs")
         for value in (*self._values.values(), *self._extra.values()):
             if not isinstance(value, _IMMUTABLE):
                 raise TypeError(f"{type(value).__name__} would be shared")

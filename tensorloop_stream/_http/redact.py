@@ -39,7 +39,7 @@ class Redactor:
         forms = (
             f"{whole}|(?i:{digest})"
             # Each begins with what is rare: the time must be linear in a text of a megabyte.
-            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|{_DOTS}{_PART}{end}"
+            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|(?:(?<!{_WORD}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
             rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
         )
         self._forms, self._forms_in_bytes = re.compile(forms), re.compile(forms.encode())
