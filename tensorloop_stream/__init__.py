@@ -11,7 +11,7 @@ A map of the package, from the edge to the core:
 - `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
 """
 
-from ._callbacks import Callbacks
+from ._callbacks import Callbacks, UnusableToolCall
 from ._chat.accumulator import ChatAccumulator
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._client import AsyncTensorloop, Tensorloop
@@ -48,6 +48,7 @@ __all__ = [
     "StreamTiming",
     "StreamTruncatedError",
     "Tensorloop",
+    "UnusableToolCall",
     "aforward_chat",
     "forward_chat",
     "print_stream",

@@ -14,9 +14,19 @@ if TYPE_CHECKING:
 
     from ._stream.dialect import Accumulation
 
-__all__ = ["Callbacks"]
+__all__ = ["Callbacks", "UnusableToolCall"]
 
 Call = tuple[Callable[[Any], object], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UnusableToolCall:
+    """A tool call of a stream that ended, which must not be run."""
+
+    tool_call: ChatCompletionMessageToolCallUnion
+    """The call as it arrived."""
+    reason: str
+    """The reason in words: arguments that are no JSON, or a finish reason that no whole answer has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +35,7 @@ class Callbacks:
 
     Exactly one of `on_finish`, `on_error` and `on_abort` is called, last. A callback that raises closes the
     stream. The exception goes to `on_error`, unless one of these three raised it, and reaches the caller unchanged.
-    `on_text`, `on_reasoning`, `on_refusal` and `on_tool_call` get the deltas and calls of choice 0.
+    `on_text`, `on_reasoning`, `on_refusal` and the callbacks for tool calls get the deltas and calls of choice 0.
 
     Raises `TypeError` for a value that cannot be called.
     """
@@ -39,7 +49,13 @@ class Callbacks:
     on_refusal: Callable[[str], object] | None = None
     """Called with every refusal delta."""
     on_tool_call: Callable[[ChatCompletionMessageToolCallUnion], object] | None = None
-    """Called once with each tool call, when the call is complete; never with a truncated call (vllm#53269)."""
+    """Called once with each tool call, when the call is complete; never with a truncated call (vllm#53269).
+
+    A call may be run after the finish reasons `stop`, `tool_calls`, `function_call`, `eos`, `end_turn` and `tool_use`,
+    in upper or lower case, and after no other. The arguments of a call without any are `{}`.
+    """
+    on_unusable_tool_call: Callable[[UnusableToolCall], object] | None = None
+    """Called once with each tool call that is left at the end and must not be run, before `on_usage`."""
     on_usage: Callable[[CompletionUsage], object] | None = None
     """Called once with the last usage of the stream, right before the terminal callback."""
     on_finish: Callable[[ChatCompletion], object] | None = None
@@ -123,6 +139,14 @@ class CallbackPlan:
         if not on_tool_call:
             return []
         return [(on_tool_call, call) for call in accumulation.newly_whole_calls(ended=ended)]
+
+    def for_unusable_calls(self, accumulation: Accumulation, *, ended: bool) -> list[Call]:
+        """Return a call for each tool call that must not be run, once; `ended` when the stream said so."""
+        on_unusable = self.callbacks.on_unusable_tool_call
+        if not on_unusable or "unusable" in self._called:
+            return []
+        self._called.add("unusable")
+        return [(on_unusable, call) for call in accumulation.unusable_calls(ended=ended)]
 
     def for_end(self, accumulation: Accumulation, terminal: Any, argument: Any = None) -> list[Call]:
         """Return the last calls: `on_usage` and `terminal`, which gets the result if `argument` is `None`."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
+    from tensorloop_stream._callbacks import UnusableToolCall
+
     from .fast_path.template import EventTemplate
 
 __all__ = ["ChatAccumulation", "ChatAccumulator"]
@@ -245,7 +247,11 @@ class ChatAccumulation:
     def newly_whole_calls(self, *, ended: bool) -> list[ChatCompletionMessageToolCallUnion]:
         """Return the calls of choice 0 that became whole, once each; `ended` when no chunk can follow."""
         calls = self._choices[0].newly_whole_calls(ended=ended) if 0 in self._choices else []
-        return [call.to_model() for call in calls]
+        return [call.to_model(runnable=True) for call in calls]
+
+    def unusable_calls(self, *, ended: bool) -> list[UnusableToolCall]:
+        """Return the calls of choice 0 that must not be run; none before its finish reason or the end."""
+        return self._choices[0].unusable_calls(ended=ended) if 0 in self._choices else []
 
 
 class ChatAccumulator:
@@ -290,6 +296,11 @@ class ChatAccumulator:
     def tool_calls(self) -> list[ChatCompletionMessageToolCallUnion]:
         """The tool calls of choice 0 so far; the last may be incomplete."""
         return self._accumulation.tool_calls
+
+    @property
+    def unusable_tool_calls(self) -> list[UnusableToolCall]:
+        """The tool calls of choice 0 that must not be run; empty before its finish reason."""
+        return self._accumulation.unusable_calls(ended=False)
 
     @property
     def usage(self) -> CompletionUsage | None:

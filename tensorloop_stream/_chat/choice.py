@@ -8,6 +8,8 @@ from typing import Any
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
+from tensorloop_stream._callbacks import UnusableToolCall
+
 from .logprobs import Logprobs, is_plain
 from .merge import PARTS_DEPTH, TextBuffer, append_texts, as_text, merge, merge_parts, part_texts, snapshot
 from .models import build_model
@@ -17,9 +19,9 @@ _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
-# The answer of a call that was cut: its arguments may be valid JSON by chance (vllm#53269). OpenRouter ends with
-# "error" when its upstream dies (houston#1211), SGLang with "abort".
-_CUT = frozenset({"length", "content_filter", "error", "abort"})
+# The ends of a whole answer, in any case. After any other end, the arguments of a call may be valid JSON by chance
+# (vllm#53269): hosts have dozens of names for a cut, a block and a failure (houston#1211, agenc-core#2492).
+_RUNNABLE = frozenset({"stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"})
 
 
 class ChoiceState:
@@ -233,11 +235,22 @@ class ChoiceState:
         calls = self._calls
         if calls is None:
             return []
-        finished = (ended or bool(self.finish_reason)) and self.finish_reason not in _CUT
+        finished = self._may_run_calls(ended=ended)
         if not finished and len(calls.calls) == self._calls_seen:
             return []
         self._calls_seen = len(calls.calls)
         return calls.newly_whole(finished=finished)
+
+    def unusable_calls(self, *, ended: bool) -> list[UnusableToolCall]:
+        """Return the calls that must not be run, and why; none before the end."""
+        if self._calls is None or not (ended or self.finish_reason):
+            return []
+        finished = self._may_run_calls(ended=ended)
+        reason = "the arguments are not valid JSON" if finished else f"the finish reason is {self.finish_reason!r}"
+        return [UnusableToolCall(call.to_model(), reason) for call in self._calls.unusable(finished=finished)]
+
+    def _may_run_calls(self, *, ended: bool) -> bool:
+        return self.finish_reason.lower() in _RUNNABLE if self.finish_reason else ended
 
     def to_choice(self) -> Choice:
         """Return the choice of the finished message, as far as it has come."""

@@ -44,8 +44,11 @@ class TextBuffer:
     def __str__(self) -> str:
         parts = self._parts
         if len(parts) > 1:
-            # Kept joined, so that reading after every piece copies the text but never walks all pieces.
-            parts[:] = ["".join(parts)]
+            # Kept joined, and extended in place where nobody holds the last text: Python copies only what is new if
+            # a local variable has the one reference.
+            text = parts.pop(0)
+            text += "".join(parts)
+            parts[:] = [text]
         return (parts[0] if parts else "") + self._high
 
 

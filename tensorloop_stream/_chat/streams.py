@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionMessage
 
+    from tensorloop_stream._callbacks import UnusableToolCall
+
     from .accumulator import ChatAccumulation
 
 __all__ = ["AsyncChatStream", "AsyncOpened", "ChatStream", "ChatView", "Chunks"]
@@ -52,6 +54,13 @@ class ChatView(StreamView[ChatCompletion]):
     def _accumulation(self) -> ChatAccumulation:
         accumulation: Any = self._state.accumulation
         return cast("ChatAccumulation", accumulation)
+
+    @property
+    def unusable_tool_calls(self) -> list[UnusableToolCall]:
+        """The tool calls of choice 0 that must not be run, with the reason; empty before its finish reason."""
+        state = self._state
+        calls: list[UnusableToolCall] = state.accumulation.unusable_calls(ended=state.done)
+        return calls
 
     def _final_message(self) -> ChatCompletionMessage:
         completion = self._final()

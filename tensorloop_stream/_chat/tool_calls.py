@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
-from .merge import TextBuffer, as_text, merge, snapshot
+from .json_object import ObjectText
+from .merge import as_text, merge, snapshot
 from .models import build_model
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ _INVALID = object()
 class ToolCall:
     """One call as far as it has come."""
 
-    __slots__ = ("announced", "arrival", "extra", "id", "inner_extra", "input", "name", "order", "type")
+    __slots__ = (
+        "_is_object", "announced", "arrival", "before", "extra", "id", "inner_extra", "input", "name", "order", "type",
+    )  # fmt: skip
 
     def __init__(self, order: int, arrival: int) -> None:
         self.order = order
@@ -31,28 +34,23 @@ class ToolCall:
         self.id = ""
         self.type = ""
         self.name = ""
-        self.input = TextBuffer()
+        self.input = ObjectText()
         self.extra: dict[str, Any] = {}
         self.inner_extra: dict[str, Any] = {}
         self.announced = False
+        # The call whose arguments ended where these begin, if nothing else tells the two apart.
+        self.before: ToolCall | None = None
+        self._is_object: bool | None = None
 
     def add(self, piece: dict[str, Any]) -> None:
-        """Take one piece; id, type and name may be repeated in every piece and count once."""
+        """Take all of a piece but its arguments; id, type and name may be repeated in every piece and count once."""
         self.id = self.id or _call_id(piece)
-        self.type = self.type or piece.get("type") or ""
-        for key, inner_fields, text_field in (
-            ("function", _FUNCTION_FIELDS, "arguments"),
-            ("custom", _CUSTOM_FIELDS, "input"),
-        ):
+        self.type = self.type or piece.get("type") or ("custom" if isinstance(piece.get("custom"), dict) else "")
+        for key, inner_fields in (("function", _FUNCTION_FIELDS), ("custom", _CUSTOM_FIELDS)):
             inner = piece.get(key)
             if not isinstance(inner, dict):
                 continue
-            if key == "custom":
-                self.type = self.type or "custom"
-            self.name = self.name or inner.get("name") or ""
-            text = inner.get(text_field)
-            if text is not None and text != "":
-                self.input.append(as_text(text))
+            self._add_name(inner.get("name") or "")
             for name, value in inner.items():
                 if name not in inner_fields:
                     merge(self.inner_extra, name, value)
@@ -60,40 +58,92 @@ class ToolCall:
             if name not in _CALL_FIELDS:
                 merge(self.extra, name, value)
 
+    def _add_name(self, name: Any) -> None:
+        """Join a name that comes in pieces; a name that is repeated, or sent so far as it has come, counts once."""
+        if not isinstance(name, str):
+            self.name = self.name or name
+        elif name.startswith(self.name):
+            self.name = name
+        elif name:
+            self.name += name
+
     def has_input(self) -> bool:
         """Tell whether any argument text has come."""
         return bool(self.input)
 
+    def is_named(self, name: str) -> bool:
+        """Tell whether a piece with this name, or none, may be of this call."""
+        return not name or name == self.name
+
+    def is_whole(self) -> bool:
+        """Tell whether the arguments end with a closed object, which need not be valid."""
+        self.input.look()
+        return self.input.state == "whole" and self.type != "custom"
+
     def is_complete(self) -> bool:
         """Tell whether the arguments are a whole JSON object, so that nothing can follow."""
-        return self.type != "custom" and isinstance(_parsed(str(self.input)), dict)
+        if not self.is_whole():
+            return False
+        if self._is_object is None:
+            # Once: what is closed cannot change but by blanks.
+            self._is_object = isinstance(_parsed(str(self.input)), dict)
+        return self._is_object
 
     def is_valid(self) -> bool:
         """Tell whether the call may be executed once the stream says it has ended."""
+        if self.type == "custom" or self.is_complete():
+            return True
         text = str(self.input)
-        return self.type == "custom" or not text.strip() or _parsed(text) is not _INVALID
+        return not text.strip() or (self.input.state != "whole" and _parsed(text) is not _INVALID)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the call as a finished message holds it: without `index`."""
+    def restart(self) -> None:
+        """Forget the arguments that came."""
+        self.input.clear()
+        self._is_object = None
+
+    def is_repeat(self) -> bool:
+        """Tell whether the call is none: the arguments of the one before again, or `{}` behind them."""
+        return self.before is not None and self.is_whole() and self.before.is_followed_by(str(self.input))
+
+    def is_followed_by(self, text: str) -> bool:
+        """Tell whether a whole object behind these arguments adds nothing to them."""
+        return text.strip() == str(self.input).strip() or _is_lone(text)
+
+    def to_dict(self, *, runnable: bool = False) -> dict[str, Any]:
+        """Return the call as a finished message holds it: without `index`.
+
+        With `runnable`, a call without arguments has those of an answer with `stream=False`.
+        """
         custom = self.type == "custom"
+        text = str(self.input)
         inner = {
             "name": self.name,
-            "input" if custom else "arguments": str(self.input),
+            "input" if custom else "arguments": "{}" if runnable and not custom and not text.strip() else text,
             **_plain_fields(self.inner_extra),
         }
         call: dict[str, Any] = {"id": self.id} if self.id else {}
         kind = self.type or "function"
         return {**call, "type": kind, "custom" if custom else "function": inner, **_plain_fields(self.extra)}
 
-    def to_model(self) -> ChatCompletionMessageToolCallUnion:
+    def to_model(self, *, runnable: bool = False) -> ChatCompletionMessageToolCallUnion:
         """Return the call as the SDK's type."""
+        kind: Any = ChatCompletionMessageFunctionToolCall
         if self.type == "custom":
-            return build_model(ChatCompletionMessageCustomToolCall, self.to_dict())
-        return build_model(ChatCompletionMessageFunctionToolCall, self.to_dict())
+            kind = ChatCompletionMessageCustomToolCall
+        call: ChatCompletionMessageToolCallUnion = build_model(kind, self.to_dict(runnable=runnable))
+        return call
 
 
 class ToolCalls:
-    """All calls of one message, told apart by index and id."""
+    """All calls of one message, told apart by index, id, and where the arguments of one end.
+
+    - A piece belongs to the call of its index, without index to that of its id, else to the last one.
+    - Another id begins another call.
+    - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
+    - Another name begins another call if the arguments of the last one are whole, else it is the rest of the name.
+    - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712).
+    - Arguments that begin with all that came before replace them (hermes-agent#35592).
+    """
 
     __slots__ = ("_at_index", "_by_id", "_changed", "_finished", "calls")
 
@@ -114,11 +164,15 @@ class ToolCalls:
                 continue
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
-            call = self._call_of(piece)
+            index = as_index(piece.get("index"))
+            name, text = _name_and_text(piece)
+            call = self._call_of(piece, index, name, text)
             call.add(piece)
-            self._changed[call.arrival] = call
             if call.id:
-                self._by_id.setdefault(call.id, call)
+                self._by_id[call.id] = call
+            self._changed[call.arrival] = call
+            if text:
+                self._take_text(call, text, index)
 
     def continues(self, piece: Any) -> bool:
         """Tell whether a piece brings more arguments for a known call, and nothing else."""
@@ -136,8 +190,11 @@ class ToolCalls:
     def extend(self, index: int, text: str) -> None:
         """Extend the arguments of the newest call at an index."""
         call = self._at_index[index]
-        call.input.append(text)
         self._changed[call.arrival] = call
+        if "{" in text:
+            self._take_text(call, text, index)
+        else:
+            call.input.append(text)
 
     def newly_whole(self, *, finished: bool) -> list[ToolCall]:
         """Return, once each and in order of arrival, the calls that are whole now.
@@ -154,50 +211,65 @@ class ToolCalls:
         for call in asked:
             if call.announced:
                 continue
-            if not finished and call is self.calls[-1]:
+            if not finished and (call is self.calls[-1] or (call.is_complete() and _is_lone(str(call.input)))):
+                # Arguments may follow those that are empty.
                 self._changed[call.arrival] = call
-            elif call.is_valid() if finished else call.is_complete():
+            elif (call.is_valid() if finished else call.is_complete()) and not call.is_repeat():
                 call.announced = True
                 whole.append(call)
         return whole
 
+    def unusable(self, *, finished: bool) -> list[ToolCall]:
+        """Return the calls that `newly_whole` never returns; `finished` if the message ended as a whole one."""
+        last = self.calls[-1] if self.calls else None
+        return [
+            call
+            for call in self.ordered()
+            if not (call.announced or (call.is_valid() if finished else call is not last and call.is_complete()))
+        ]
+
     def ordered(self) -> list[ToolCall]:
         """Return the calls by index, then by arrival."""
-        return sorted(self.calls, key=lambda call: call.order)
+        return sorted((call for call in self.calls if not call.is_repeat()), key=lambda call: call.order)
 
-    def _call_of(self, piece: dict[str, Any]) -> ToolCall:
+    def _call_of(self, piece: dict[str, Any], index: int | None, name: str, text: str) -> ToolCall:
         """Find the call that a piece belongs to, or open it.
 
         Indices may be missing, always 0 or start late (openai-python#2806, ollama#15457, litellm#21331).
         """
-        index, call_id = as_index(piece.get("index")), _call_id(piece)
-        if index is None:
-            return self._without_index(piece, call_id)
-        call = self._at_index.get(index)
+        call_id = _call_id(piece)
+        call = self._without_index(call_id, name) if index is None else self._at_index.get(index)
         if call is None:
-            return self._opened(index, index)
-        if call_id and call.id and call.id != call_id:
+            last = self.calls[-1] if self.calls else None
+            return self._opened(index if index is not None else last.order if last else 0, index)
+        if index is not None and call_id and call.id and call.id != call_id:
             known = self._by_id.get(call_id)
-            if known is None:
-                name, text = _name_and_text(piece)
-                # Poolside changes the id after the first piece (pool#9): arguments without a name open nothing.
-                return self._opened(index, index) if name or not text else call
-            return known
+            if known is not None:
+                return known
+            # Poolside changes the id after the first piece (pool#9): arguments without a name open nothing.
+            return self._opened(index, index) if name or not text else call
+        if self._begins(call, name, text, has_same_id=bool(call_id) and call_id == call.id):
+            return self._opened(call.order, index)
         return call
 
-    def _without_index(self, piece: dict[str, Any], call_id: str) -> ToolCall:
+    def _begins(self, call: ToolCall, name: str, text: str, *, has_same_id: bool) -> bool:
+        """Tell whether the name of a piece, which has no other id than a call, begins another one."""
+        if call.is_named(name) or name.startswith(call.name) or call.type == "custom" or not call.has_input():
+            return False
+        if text.lstrip().startswith("{"):
+            return call.is_whole() or not call.input.begins(text)
+        # Behind an object that is not closed, arguments go on, and so does the name.
+        return not has_same_id and (call.is_whole() or not text)
+
+    def _without_index(self, call_id: str, name: str) -> ToolCall | None:
         last = self.calls[-1] if self.calls else None
         if last is None:
-            return self._opened(0, None)
-        name, _ = _name_and_text(piece)
+            return None
         if call_id:
             known = self._by_id.get(call_id)
-            if known is None and not last.id and not name:
-                # An id that comes late joins the call that waits for one.
-                known = last
-        else:
-            known = None if name and (last.has_input() or last.name not in ("", name)) else last
-        return self._opened(last.order, None) if known is None else known
+            # An id that comes late joins the call that waits for one.
+            return last if known is None and not last.id and not name else known
+        return None if not last.has_input() and last.name not in ("", name) and name else last
 
     def _opened(self, order: int, index: int | None) -> ToolCall:
         call = ToolCall(order, len(self.calls))
@@ -205,6 +277,26 @@ class ToolCalls:
         if index is not None:
             self._at_index[index] = call
         return call
+
+    def _take_text(self, call: ToolCall, text: str, index: int | None) -> None:
+        """Take arguments into a call, and into others that begin in the midst of them."""
+        known = call.input
+        if call.type == "custom":
+            known.append(text)
+            return
+        if text.lstrip().startswith("{") and known.begins(text):
+            # A snapshot: all that has come, and more of it.
+            call.restart()
+        rest = known.take(text)
+        while rest:
+            if _is_lone(str(known)):
+                call.restart()
+            else:
+                following = self._opened(call.order, index)
+                following.name, following.type, following.before = call.name, call.type, call
+                self._changed[following.arrival] = call = following
+                known = call.input
+            rest = known.take(rest)
 
 
 def as_index(value: object) -> int | None:
@@ -220,11 +312,18 @@ def as_index(value: object) -> int | None:
     return None
 
 
-def _name_and_text(piece: dict[str, Any]) -> tuple[Any, Any]:
-    inner = piece.get("function") or piece.get("custom")
-    if not isinstance(inner, dict):
-        return None, None
-    return inner.get("name"), inner.get("arguments") or inner.get("input")
+def _name_and_text(piece: dict[str, Any]) -> tuple[str, str]:
+    """Return the name in a piece of a call, and its arguments or input as text; empty for what is missing."""
+    for key, text_field in (("function", "arguments"), ("custom", "input")):
+        inner = piece.get(key)
+        if isinstance(inner, dict) and inner:
+            name, text = inner.get("name"), inner.get(text_field)
+            return name if isinstance(name, str) else "", "" if text is None or text == "" else as_text(text)
+    return "", ""
+
+
+def _is_lone(text: str) -> bool:
+    return "".join(text.split()) == "{}"
 
 
 def _call_id(piece: dict[str, Any]) -> str:

@@ -30,6 +30,9 @@ class Accumulation(Protocol):
     def newly_whole_calls(self, *, ended: bool) -> list[Any]:
         """Return the tool calls that became whole, once each; `ended` when no item can follow."""
 
+    def unusable_calls(self, *, ended: bool) -> list[Any]:
+        """Return the tool calls that must not be run; none before their answer has `ended`."""
+
     @property
     def result(self) -> Any:
         """The result so far; never raises."""

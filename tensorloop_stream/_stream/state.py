@@ -355,8 +355,9 @@ class StreamState:
         """Return the last calls of a stream that ended whole."""
         if self.ended:
             return []
-        calls = self._plan.for_tool_calls(self.accumulation, ended=True)
-        return calls + self._last(self._plan.callbacks.on_finish)
+        plan, accumulation = self._plan, self.accumulation
+        calls = plan.for_tool_calls(accumulation, ended=True) + plan.for_unusable_calls(accumulation, ended=True)
+        return calls + self._last(plan.callbacks.on_finish)
 
     def abandoned(self) -> list[Call]:
         """Return the last calls of a stream that the caller closed: finished if its finish reason had arrived.
@@ -365,7 +366,10 @@ class StreamState:
         """
         if self._plan.is_finished:
             return []
-        return self._last(self._plan.callbacks.on_finish if self.is_whole else self._plan.callbacks.on_abort)
+        plan = self._plan
+        if not self.is_whole:
+            return self._last(plan.callbacks.on_abort)
+        return plan.for_unusable_calls(self.accumulation, ended=True) + self._last(plan.callbacks.on_finish)
 
     def failed_with(self, error: Exception) -> list[Call]:
         """Return the last calls of a stream that broke."""

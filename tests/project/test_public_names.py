@@ -44,6 +44,9 @@ NOT_FOR_RECIPES = {
     "ServerSentEvent": "made by SSEDecoder",
     "ServerSentEvent.retry": "for clients that connect again by themselves",
     "StreamTiming": "made by the streams",
+    "AsyncChatStream.unusable_tool_calls": "the same as on_unusable_tool_call gets",
+    "ChatAccumulator.unusable_tool_calls": "the same as on_unusable_tool_call gets",
+    "ChatStream.unusable_tool_calls": "the same as on_unusable_tool_call gets",
     "ask": "ask_all is what many prompts need",
 }
 

@@ -9,7 +9,7 @@ import anyio
 import httpx2
 import pytest
 from callback_log import NAMES, CallbackLog
-from chunks import HELLO, chunk, event, finish, sse, text, tool, usage
+from chunks import HELLO, accumulate, chunk, event, finish, sse, text, tool, usage
 from clients import CHAT, Body, Mode, async_client, read, sync_client
 
 from tensorloop_stream import AsyncChatStream, Callbacks, ChatStream, StreamTruncatedError
@@ -254,11 +254,47 @@ def test_on_tool_call_waits_for_the_finish_reason_when_calls_are_interleaved() -
 
 
 def test_on_tool_call_waits_for_the_finish_reason_when_arguments_are_empty() -> None:
-    """Empty arguments are valid, but only the finish reason confirms that no more follow."""
-    assert tool_call_callbacks(call(""), call("{}", 1), finish("tool_calls")) == [(3, ""), (3, "{}")]
+    """Only the finish reason confirms that no arguments follow; the call is handed over with an empty object."""
+    for nothing in ("", " ", "{}"):
+        assert tool_call_callbacks(call(nothing), call("{}", 1), finish("tool_calls")) == [(3, "{}"), (3, "{}")]
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter"])
+ABNORMAL = ["length", "content_filter", "error", "abort", "max_tokens", "SAFETY", "insufficient_system_resource"]
+
+
+@pytest.mark.parametrize(
+    "reason", ["stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use", "STOP", "Tool_Calls"]
+)
+def test_on_tool_call_is_called_after_a_reason_of_whole_answers(reason: str) -> None:
+    """Six reasons, in any case, mean that the answer is whole (qwen-code#9884)."""
+    assert tool_call_callbacks(call("1"), finish(reason)) == [(2, "1")]
+
+
+@both
+@pytest.mark.parametrize(("arguments", "reason"), [("1", "SAFETY"), ('{"a":', "tool_calls"), ('{"a":', "length")])
+def test_an_unusable_call_is_told_once(kind: str, arguments: str, reason: str) -> None:
+    """`on_unusable_tool_call` gets the call and the reason, and the stream lists it; `on_tool_call` gets nothing."""
+    log = CallbackLog()
+    outcome = read(kind, [sse(call(arguments), finish(reason), usage())], callbacks=log.callbacks)
+    (told,) = log.arguments("on_unusable_tool_call")
+
+    assert told == outcome.stream.unusable_tool_calls[0]
+    assert told.tool_call.function.arguments == arguments
+    assert (reason if reason != "tool_calls" else "not valid JSON") in told.reason
+    assert log.arguments("on_tool_call") == []
+    assert log.names[-3:] == ["on_unusable_tool_call", "on_usage", "on_finish"]
+
+
+def test_an_unfinished_call_is_not_unusable_yet() -> None:
+    """Before the end, more arguments may come; a call that was handed over is not in the list."""
+    whole, open_call = call("{}"), call('{"a":', 1)
+
+    assert accumulate(whole, open_call).unusable_tool_calls == []
+    (left,) = accumulate(call('{"b":1}'), open_call, finish("length")).unusable_tool_calls
+    assert left.tool_call.to_dict()["function"] == {"name": "f1", "arguments": '{"a":'}
+
+
+@pytest.mark.parametrize("reason", ABNORMAL)
 def test_on_tool_call_is_not_called_when_the_answer_is_truncated(reason: str) -> None:
     """Truncated arguments may be valid JSON by chance, and must not be executed (vllm#53269, open-interpreter#291)."""
     assert tool_call_callbacks(call("1"), finish(reason)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -188,3 +189,92 @@ def test_an_empty_list_of_calls_is_no_call() -> None:
     message = message_of(*(chunk({"content": part, "tool_calls": []}) for part in "ab"), *HELLO[3:])
 
     assert message == {"role": "assistant", "content": "ab"}
+
+
+ROME = '{"city":"Rome"}'
+
+
+@pytest.mark.parametrize("index", [0, None])
+@pytest.mark.parametrize("call_id", ["a", "", None])
+def test_a_name_in_fragments_is_joined(index: int | None, call_id: str | None) -> None:
+    """The fragments are joined while the arguments are not whole (openclaw#127603, continue#5849)."""
+    more: dict[str, Any] = {key: value for key, value in (("index", index), ("id", call_id)) if value is not None}
+    late = (call_delta('{"city":', name="get_", **more), call_delta('"Paris"}', name="weather", **more))
+    early = (call_delta("", name="get_", **more), call_delta(name="weather", **more), call_delta(PARIS, **more))
+
+    assert calls(*late) == [(call_id or None, "get_weather", PARIS)]
+    if index == 0 or call_id:
+        assert calls(*early) == [(call_id or None, "get_weather", PARIS)]
+
+
+def test_a_name_that_grows_is_its_last_form() -> None:
+    """A name that begins with all that came of it replaces it, and a repeated one counts once (hermes-agent#8259)."""
+    deltas = [call_delta("", index=0, name=name) for name in ("get", "get_wea", "get_weather", "get_weather")]
+
+    assert calls(*deltas, call_delta(PARIS, index=0, name="get_weather")) == [(None, "get_weather", PARIS)]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_an_object_behind_a_whole_one_begins_another_call(index: int | None) -> None:
+    """It has the name of the last call, unless it brings one, wherever the bytes were cut (unsloth#9807)."""
+    more: dict[str, Any] = {} if index is None else {"index": index}
+    glued = PARIS + ROME + PARIS
+    expected = [(None, "f", PARIS), (None, "f", ROME), (None, "f", PARIS)]
+
+    for cut in range(1, len(glued)):
+        assert calls(call_delta(glued[:cut], name="f", **more), call_delta(glued[cut:], **more)) == expected
+    assert calls(call_delta("", name="f", **more), *(call_delta(one, **more) for one in glued)) == expected
+    assert calls(*(call_delta(one, name="f", **more) for one in (PARIS, ROME, PARIS))) == expected
+
+
+def test_braces_in_a_string_begin_no_call() -> None:
+    """The rule looks at objects, not at braces."""
+    arguments = json.dumps({"tex": r"\\frac{a}{b}", "code": '}{"', "inner": {"a": [{}, {"b": "\\"}]}})
+    deltas = [call_delta(one, index=0) for one in arguments]
+
+    assert calls(call_delta("", index=0, id="a", name="f"), *deltas) == [("a", "f", arguments)]
+
+
+@pytest.mark.parametrize("call_id", ["a", None])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ("{}", PARIS),
+        (PARIS, "{}"),
+        ("{}", "{", '"city":', '"Paris"}'),
+        (PARIS, "{", "}"),
+        ("{}" + PARIS,),
+        (PARIS + "{}",),
+        (PARIS, PARIS),
+        (PARIS[:8], PARIS[8:], PARIS),
+        (PARIS, PARIS[:8], PARIS[8:]),
+    ],
+)
+def test_a_lone_or_repeated_object_is_no_call(pieces: tuple[str, ...], call_id: str | None) -> None:
+    """`{}` beside the arguments, and the arguments again, add nothing (openai-agents-js#712, opencodex#361)."""
+    more = {"index": 0, **({"id": call_id} if call_id else {})}
+
+    assert calls(*(call_delta(one, name="f", **more) for one in pieces)) == [(call_id, "f", PARIS)]
+    assert calls(call_delta("", name="f", **more), *(call_delta(one, index=0) for one in pieces)) == [
+        (call_id, "f", PARIS)
+    ]
+
+
+def test_arguments_that_grow_are_their_last_form() -> None:
+    """Some hosts send all that has come in each piece; equal fragments are no such thing (hermes-agent#35592)."""
+    snapshots = [call_delta(PARIS[:end], index=0, id="a", name="f") for end in (1, 1, 5, 9, 9, 16)]
+    fragments = [call_delta(one, index=0) for one in ('{"a":"', "x", "x", '"}')]
+
+    assert calls(*snapshots) == [("a", "f", PARIS)]
+    assert calls(call_delta("", index=0, id="a", name="f"), *fragments) == [("a", "f", '{"a":"xx"}')]
+
+
+def test_calls_at_an_index_that_is_taken_again_are_separate() -> None:
+    """A call that came between changes nothing (unsloth#9817)."""
+    deltas = (
+        call_delta(PARIS, index=0, name="f"),
+        call_delta("{}", index=1, name="g"),
+        call_delta(ROME, index=0, name="h"),
+    )
+
+    assert calls(*deltas) == [(None, "f", PARIS), (None, "h", ROME), (None, "g", "{}")]
