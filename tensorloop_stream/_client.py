@@ -22,6 +22,7 @@ import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
 from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxClientWrapper
 
+from ._errors import error_message
 from ._http.error_body import aread_error, read_error
 from ._http.library import httpx
 from ._http.redact import redactor_for
@@ -148,6 +149,12 @@ class _GatewayClient(_SDKClient):
         return wait
 
     def _make_status_error(self, err_msg: str, *, body: object, response: httpx.Response) -> openai.APIStatusError:
+        if isinstance(body, list):
+            # Google's array around an error, of which the SDK says nothing (magentic#382).
+            body = next((item for item in body if isinstance(item, dict)), body)
+        message = error_message(body)
+        if message and message not in err_msg and isinstance(body, dict):
+            err_msg += f" - {message}"
         if is_budget_spent(body):
             err_msg += (
                 " (The budget of this key is spent: a retry does not help before the budget is raised or its next "

@@ -13,6 +13,10 @@ from ._http.redact import redactor_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# The names that services give to the message of an error, and to its code.
+_MESSAGES = ("error_message", "message", "status_msg", "error_msg", "msg", "text", "detail", "errors", "error")
+_CODES = ("code", "status_code", "statusCode", "error_code", "status")
+
 __all__ = [
     "StreamConnectionError",
     "StreamDecodeError",
@@ -85,6 +89,31 @@ def has_partial(error: StreamError) -> bool:
     return error._partial is not None  # noqa: SLF001 - of this module
 
 
+def error_message(body: object) -> str:
+    """Return the message in an error object of any service; empty if it has none."""
+    if isinstance(body, str):
+        return body
+    if isinstance(body, list):
+        return error_message(body[0]) if body else ""
+    if isinstance(body, dict):
+        for name in _MESSAGES:
+            if message := error_message(body.get(name)):
+                return message
+    return ""
+
+
+def error_code(body: object) -> str | None:
+    """Return the code in an error object that has no field `code`."""
+    if isinstance(body, dict):
+        for name in _CODES:
+            if isinstance(code := body.get(name), (int, str)) and code:
+                return str(code)
+        errors = body.get("errors")
+        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
+            return error_code(errors[0])
+    return None
+
+
 def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> StreamError:
     return kind(message, **context)
 
@@ -115,9 +144,15 @@ class StreamContentError(StreamDecodeError, StreamConnectionError):
 class StreamProviderError(StreamError):
     """The gateway sent an error inside the stream.
 
-    `body` is the inner error object; `code` and `type` are its fields. `status_code` is the code, if the code is an
-    HTTP status (LiteLLM sends it as a string).
+    `body` is the inner error object; `code` and `type` are its fields, also where a service calls the code
+    `status_code` or `error_code`. `status_code` is the code, if the code is an HTTP status (LiteLLM sends it as a
+    string).
     """
+
+    def __init__(self, message: str, **context: Any) -> None:
+        super().__init__(message, **context)
+        if not self.code:
+            self.code = error_code(self.body) or self.code
 
     @property
     def status_code(self) -> int | None:

@@ -235,6 +235,11 @@ class ChatAccumulation:
         return self._choices[0].finish_reason if 0 in self._choices else None
 
     @property
+    def has_result(self) -> bool:
+        """Whether a choice has come: a gateway whose backend failed may send `[DONE]` alone (lemonade#2826)."""
+        return bool(self._choices)
+
+    @property
     def is_whole(self) -> bool:
         """Whether there is a choice and each has a finish reason."""
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
 
 
+_SUCCESSES = frozenset({"", "0", "ok", "success", "true", "completed", "in_progress", "processing", "queued"})
+
+
 class ChatDialect:
     """The stream of `chat.completions.create(..., stream=True)`: chunks to one `ChatCompletion`."""
 
     item_name = "chunk"
     result_name = "completion"
     unfinished = "no finish_reason and no [DONE]"
-    # Some hosts send no finish reason (oh-my-pi#9433).
-    done_marker_is_an_end = True
+    unfinished_result = "[DONE] and no choice"
     new_accumulation = ChatAccumulation
     new_fast_path = FastPath
 
@@ -78,14 +80,30 @@ class ChatDialect:
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
+        An event is an error if one of these is true; whatever else stands beside choices is a warning, and harmless:
+
+        - It has an `error` (OpenAI), or one of its choices has (OpenRouter); one whose fields are all empty is none.
+        - It has a `base_resp` whose `status_code` is not 0 (MiniMax).
+        - It has no choice, but the type or object `error` (older vLLM), a field whose name begins with `error` and that
+          is not empty (FastChat, hermes-agent#65631), `success: false` (Cloudflare), or a `detail` (FastAPI).
+        - It has no choice, but a `message` or `msg` beside a `code` or `status` other than that of a success.
+
         Raises `StreamDecodeError` for an event of the Responses API.
         """
-        if mapping.get("error"):
-            return mapping["error"]
-        if "choices" in mapping:
+        error = mapping.get("error")
+        if error and not (isinstance(error, dict) and not any(error.values())):
+            return error
+        status = mapping.get("base_resp")
+        if isinstance(status, dict) and _is_failure(status.get("status_code")):
+            return status
+        choices = mapping.get("choices")
+        if choices:
+            if isinstance(choices, list):
+                for choice in choices:
+                    if isinstance(choice, dict) and choice.get("error"):
+                        return choice["error"]
             return None
-        if mapping.get("object") == "error" or mapping.get("error_code"):
-            # An error without an envelope: older vLLM, and FastChat.
+        if _is_bare_error(mapping):
             return dict(mapping)
         if str(mapping.get("type")).startswith("response."):
             raise StreamDecodeError(
@@ -99,6 +117,24 @@ def _delta_of(mapping: Mapping[str, Any]) -> Any:
     choices = mapping.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     return choice.get("delta") if isinstance(choice, dict) else None
+
+
+def _is_failure(code: object) -> bool:
+    """Tell whether a code of whatever type is that of a failure: 0, 200 to 299 and a few words are not."""
+    text = str(code).lower()
+    return code is not None and text not in _SUCCESSES and not (len(text) == 3 and text[0] == "2" and text.isdigit())
+
+
+def _is_bare_error(mapping: Mapping[str, Any]) -> bool:
+    """Tell whether an event without a choice is an error by its own fields."""
+    if "error" in (mapping.get("type"), mapping.get("object"), mapping.get("status")):
+        return True
+    if mapping.get("success") is False or mapping.get("detail"):
+        return True
+    if any(value and name != "error" and name.startswith("error") for name, value in mapping.items()):
+        return True
+    codes = (mapping.get(name) for name in ("code", "status", "status_code", "statusCode"))
+    return bool(mapping.get("message") or mapping.get("msg")) and any(map(_is_failure, codes))
 
 
 CHAT = ChatDialect()

@@ -62,6 +62,10 @@ class Accumulation(Protocol):
         """The number of tokens of the answer, from the usage."""
 
     @property
+    def has_result(self) -> bool:
+        """Whether anything of a result has come, without which no stream is whole, whatever ends it."""
+
+    @property
     def is_whole(self) -> bool:
         """Whether the result is complete, although the stream may go on."""
 
@@ -105,8 +109,8 @@ class Dialect(Protocol):
     """The attribute of a stream that holds the result, for messages."""
     unfinished: str
     """The end marks that a truncated stream lacks, for messages."""
-    done_marker_is_an_end: bool
-    """Whether `[DONE]` alone says that the stream is complete."""
+    unfinished_result: str
+    """The part of a result that a stream with nothing but `[DONE]` lacks, for messages."""
 
     def new_accumulation(self) -> Accumulation:
         """Return an empty accumulation."""

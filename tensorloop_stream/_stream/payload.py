@@ -19,14 +19,25 @@ _MAX_DEPTH = 500
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """Parse the data of an event; raises `StreamDecodeError` if it is not UTF-8, not JSON or not an object."""
+    """Return the object in the data of an event, also in an array; raises `StreamDecodeError`.
+
+    It is raised for what is not UTF-8, not JSON or not an object.
+    """
     try:
         value = jiter.from_json(data)
     except ValueError:
         value = _parse_leniently(data)
+    if type(value) is list:
+        value = _object_in(value)
     if type(value) is not dict:
         raise StreamDecodeError(f"not a JSON object: {_shown(data)}")
     return value
+
+
+def _object_in(array: list[Any]) -> Any:
+    """Return the error in an array, else its only item: Google sends an array around an error (magentic#382)."""
+    errors = (item for item in array if isinstance(item, dict) and item.get("error"))
+    return next(errors, array[0] if len(array) == 1 else array)
 
 
 def _parse_leniently(data: bytes) -> Any:

@@ -6,6 +6,7 @@ complete. An item is accumulated before it is returned. After each item the edge
 
     waiting for data --item--> delivered to the caller --read on--> waiting for data
         |-- `[DONE]`, or the end after a finish reason --> done  -> `finished`:    on_finish
+                 unless nothing of a result came: that is a stream that was cut
         |-- the caller closes the stream               --> ended -> `abandoned`:   on_abort (on_finish if it is whole)
         |-- a cut, a timeout, bad data, an error event --> ended -> `failed_with`: on_error
                  unless nothing was delivered and restarts are left: `restart_delay`, `reset`, back to the start
@@ -41,7 +42,7 @@ from tensorloop_stream._timing import StreamTiming
 
 from .continuation import Joint
 from .payload import parse_object
-from .translate import event_error_body, is_complete_event, is_of_sdk, provider_error, translate_error
+from .translate import event_error_body, is_bare_json, is_complete_event, is_of_sdk, provider_error, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,10 +159,7 @@ class StreamState:
                 return
             if self.settings.require_finish and not self.accumulation.may_end:
                 rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
-                raise StreamTruncatedError(
-                    f"stream ended after {self._progress} with {self.dialect.unfinished}{rest}{self._foreign_type}",
-                    **self._error_context,
-                )
+                raise self._truncated(f"{self.dialect.unfinished}{rest}{self._foreign_type}")
         self.done = True
 
     # To the edge
@@ -244,6 +242,8 @@ class StreamState:
                 self.pending.appendleft(event)
                 self._release(self._joint.end())
                 return self.next(typed)
+            if self.settings.require_finish and not self.accumulation.has_result:
+                raise self._truncated(self.dialect.unfinished_result)
             self.done = True
             self._stopped = self._arrival
             return None
@@ -291,7 +291,7 @@ class StreamState:
         if event.startswith(b"error:"):
             # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
             raise self._provider_error(event_error_body(event[6:].strip()))
-        if event.lstrip().startswith(b"{"):
+        if is_bare_json(event):
             return event
         parsed = self._parser.parse(event)
         if parsed is None or parsed.event == "ping":
@@ -432,6 +432,9 @@ class StreamState:
         else:
             text = f"no first {item} within {settings.first_chunk_timeout:g} s (first_chunk_timeout)"
         return StreamTimeoutError(text, **self._error_context)
+
+    def _truncated(self, lack: str) -> StreamTruncatedError:
+        return StreamTruncatedError(f"stream ended after {self._progress} with {lack}", **self._error_context)
 
     def unfinished(self) -> StreamTruncatedError:
         """Return the error for asking the final result of a stream that the caller closed early."""

@@ -13,6 +13,7 @@ from tensorloop_stream._errors import (
     StreamError,
     StreamProviderError,
     StreamTimeoutError,
+    error_message,
     has_partial,
 )
 from tensorloop_stream._http.redact import redactor_for
@@ -60,9 +61,7 @@ def provider_error(body: Any, progress: str, **context: Any) -> StreamProviderEr
     # A proxy before a proxy wraps what it got in an error of its own, with nothing else in it.
     while isinstance(body, dict) and isinstance(body.get("error"), dict) and not body.get("message"):
         body = body["error"]
-    message = body.get("message") or body.get("text") if isinstance(body, dict) else body
-    if not message or not isinstance(message, str):
-        message = "the gateway sent an error without a message"
+    message = error_message(body) or "the gateway sent an error without a message"
     return StreamProviderError(f"{message} (in the stream, after {progress})", **context, body=body)
 
 
@@ -72,7 +71,12 @@ def is_complete_event(rest: bytes) -> bool:
     They may be a JSON answer in place of the events, an error object that breaks off the events (Gemini,
     bifrost#5262), or an error event that ended the stream.
     """
-    return rest.lstrip().startswith((b"{", b"error:", b"event: error", b'data: {"error"'))
+    return is_bare_json(rest) or rest.lstrip().startswith((b"error:", b"event: error", b'data: {"error"'))
+
+
+def is_bare_json(event: bytes) -> bool:
+    """Tell whether the lines of an event are an object, or an array of objects, without a field name."""
+    return event.lstrip().removeprefix(b"[").lstrip().startswith(b"{")
 
 
 def event_error_body(data: bytes) -> Any:

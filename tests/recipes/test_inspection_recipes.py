@@ -91,14 +91,13 @@ def test_how_fast_prints_each_number_in_its_place(
 
 
 def test_how_fast_prints_a_dash_for_missing_numbers(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
-    """An answer without chunks causes no traceback."""
-    ended = run_on("how_fast", "chat/usage", sse())
+    """An answer without text causes no traceback."""
+    ended = run_on("how_fast", "chat/usage", sse(finish()))
 
     assert ended == ""
-    assert capsys.readouterr().out.splitlines()[1:3] == [
-        "first chunk -, first token -",
-        "between chunks -, one in a hundred - or more",
-    ]
+    first, between = capsys.readouterr().out.splitlines()[1:3]
+    assert first.endswith("first token -")
+    assert between == "between chunks -, one in a hundred - or more"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +219,7 @@ def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.Captu
     ("body", "out", "message"),
     [
         (sse(text("Hel"), text("lo"), finish()), "Hello\n--- final (5 chars) ---\n", ""),
-        (sse(), "\n--- final (0 chars) ---\n", ""),
+        (sse(finish()), "\n--- final (0 chars) ---\n", ""),
         (sse(text("Hel"), done=False), "Hel\n--- broken (3 chars) ---\n", "stream ended after 1 chunk"),
         (b"", "\n--- broken (0 chars) ---\n", "stream ended after 0 chunks"),
     ],

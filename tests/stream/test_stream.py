@@ -10,6 +10,7 @@ import anyio
 import httpx2
 import openai
 import pytest
+from callback_log import CallbackLog
 from chunks import DONE, HELLO, accumulate, chunk, event, finish, sse, text, tool, usage
 from clients import CHAT, Body, Mode, async_client, drain_async, drain_sync, read, sync_client
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
@@ -524,12 +525,25 @@ def test_a_list_has_no_response() -> None:
 
 
 def test_a_message_needs_a_choice() -> None:
-    """`[DONE]` alone completes the stream, but gives no message."""
-    stream = ChatStream(sync_client(Body([sse(usage())])).chat.completions.create(**CHAT))
+    """With `require_finish=False` a stream may end without a choice, but gives no message."""
+    source = sync_client(Body([sse(usage())])).chat.completions.create(**CHAT)
+    stream = ChatStream(source, require_finish=False)
 
     assert stream.get_final_completion().choices == []
     with pytest.raises(StreamTruncatedError, match="without a choice"):
         stream.get_final_message()
+
+
+@both
+@pytest.mark.parametrize("parts", [[sse()], [b": hi\n\n", sse(usage())], [sse({"choices": None}, {"choices": []})]])
+def test_a_stream_without_a_choice_is_truncated(kind: str, parts: list[Any]) -> None:
+    """A gateway whose backend failed sends `[DONE]` and no choice (lemonade#2826, vercel/ai#1517)."""
+    log = CallbackLog()
+    outcome = read(kind, parts, callbacks=log.callbacks)
+
+    assert type(outcome.error) is StreamTruncatedError
+    assert "[DONE] and no choice" in str(outcome.error)
+    assert log.terminal == ["on_error"]
 
 
 def test_streams_are_subclasses_of_the_sdks() -> None:
