@@ -9,7 +9,8 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
 from .choice import ChoiceState
-from .merge import add_usage, snapshot
+from .chunk_counter import ChunkCounter
+from .merge import add_usage, merge_usage, snapshot
 from .models import as_mapping, build_model
 from .tool_calls import as_index
 
@@ -35,7 +36,9 @@ class ChatAccumulation:
 
     __slots__ = (
         "_choices",
+        "_counter",
         "_envelope",
+        "_groq_usage",
         "_is_named",
         "_talking",
         "_usage",
@@ -44,16 +47,21 @@ class ChatAccumulation:
         "has_token",
         "reasoning_delta",
         "refusal_delta",
+        "request",
         "text_delta",
     )
 
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
+        self._groq_usage: dict[str, Any] | None = None
         # Of the requests that this answer continues.
         self._usage_before: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
+        # The HTTP request, if it is known.
+        self.request: Any = None
+        self._counter: ChunkCounter | None = ChunkCounter()
         # Counts the changes of envelope and usage: templates take both for granted.
         self.changes = 0
         # The choices that a chunk may extend by nothing but text.
@@ -119,9 +127,11 @@ class ChatAccumulation:
         elif name == "usage":
             # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python loses it).
             if isinstance(value, dict) and value:
-                self._usage = value
+                self._usage = merge_usage(self._usage or {}, value)
                 self.changes += 1
         elif name not in _DROPPED:
+            if name == "x_groq" and isinstance(value, dict) and isinstance(usage := value.get("usage"), dict):
+                self._groq_usage = merge_usage(self._groq_usage or {}, usage)
             # Not merged: Perplexity repeats all its citations in every chunk.
             self._set(name, value)
 
@@ -143,21 +153,43 @@ class ChatAccumulation:
             index = choice.get("index")
             if type(index) is not int:
                 index = as_index(index) or 0
-            state = self._choices.get(index)
-            if state is None:
-                state = self._choices[index] = ChoiceState(index)
-            state.add(choice)
-            if not self.has_token:
-                self.has_token = state.has_token
-            if state.parts is not None:
-                self._talking.pop(index, None)
-            elif state.has_token:
-                self._talking[index] = state
-            if index == 0:
-                self.text_delta += state.text_delta
-                if state.reasoning_delta or state.refusal_delta:
-                    self.reasoning_delta += state.reasoning_delta
-                    self.refusal_delta += state.refusal_delta
+            if self._counter is not None:
+                index = self._index_of(choice, index, is_alone=len(choices) == 1)
+            self._add_choice(choice, index)
+
+    def _add_choice(self, choice: dict[str, Any], index: int) -> None:
+        state = self._choices.get(index)
+        if state is None:
+            state = self._choices[index] = ChoiceState(index)
+        state.add(choice)
+        if not self.has_token:
+            self.has_token = state.has_token
+        if state.parts is not None:
+            self._talking.pop(index, None)
+        elif state.has_token:
+            self._talking[index] = state
+        if index == 0:
+            self.text_delta += state.text_delta
+            if state.reasoning_delta or state.refusal_delta:
+                self.reasoning_delta += state.reasoning_delta
+                self.refusal_delta += state.refusal_delta
+
+    def _index_of(self, choice: dict[str, Any], index: int, *, is_alone: bool) -> int:
+        """Return the index of a choice, or 0 where the indices count chunks."""
+        counter = self._counter
+        assert counter is not None
+        was_counting = counter.is_counting
+        if not counter.add(choice, index, self.request, is_alone=is_alone):
+            self._counter = None
+        if not counter.is_counting:
+            return index
+        if not was_counting:
+            for number, earlier in counter.chunks:
+                if number:
+                    self._choices.pop(number, None)
+                    self._talking.pop(number, None)
+                    self._add_choice(earlier, 0)
+        return 0
 
     @property
     def result(self) -> ChatCompletion:
@@ -166,7 +198,7 @@ class ChatAccumulation:
         values["object"] = "chat.completion"
         values["choices"] = []
         if (usage := self._total_usage) is not None:
-            values["usage"] = usage
+            values["usage"] = snapshot(usage)
         completion = build_model(ChatCompletion, values)
         completion.choices = [self._choices[index].to_choice() for index in sorted(self._choices)]
         return completion
@@ -209,7 +241,7 @@ class ChatAccumulation:
     def usage(self) -> CompletionUsage | None:
         """The last usage that the gateway sent."""
         usage = self._total_usage
-        return None if usage is None else build_model(CompletionUsage, usage)
+        return None if usage is None else build_model(CompletionUsage, snapshot(usage))
 
     @property
     def output_tokens(self) -> int | None:
@@ -226,8 +258,8 @@ class ChatAccumulation:
     def _last_usage(self) -> dict[str, Any] | None:
         if self._usage is not None:
             return self._usage
-        # Moonshot sends it inside the choice (pi#2017).
-        return next((choice.usage for choice in self._choices.values() if choice.usage), None)
+        # Moonshot sends it inside the choice (pi#2017), Groq in a field of its own (langchain#30379).
+        return next((choice.usage for choice in self._choices.values() if choice.usage), self._groq_usage)
 
     @property
     def finish_reason(self) -> str | None:

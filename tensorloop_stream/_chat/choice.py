@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Any
+from typing import Any, Literal
 
 from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
@@ -11,12 +11,26 @@ from openai.types.chat.chat_completion import Choice
 from tensorloop_stream._callbacks import UnusableToolCall
 
 from .logprobs import Logprobs, is_plain
-from .merge import PARTS_DEPTH, TextBuffer, append_texts, as_text, merge, merge_parts, part_texts, snapshot
+from .merge import (
+    PARTS_DEPTH,
+    TextBuffer,
+    append_texts,
+    as_text,
+    is_reasoning_name,
+    join_text,
+    merge,
+    merge_parts,
+    merge_usage,
+    part_texts,
+    snapshot,
+    thought_text,
+)
 from .models import build_model
 from .tool_calls import ToolCall, ToolCalls
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
+_TEXTS = ("content", "refusal", *_REASONING)
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
 # The ends of a whole answer, in any case. After any other end, the arguments of a call may be valid JSON by chance
@@ -32,10 +46,13 @@ class ChoiceState:
         "_calls_seen",
         "_empty_content",
         "_extra",
+        "_is_message",
         "_logprobs",
         "_message",
+        "_message_form",
         "_role",
         "_texts",
+        "_thoughts_name",
         "content",
         "finish_reason",
         "has_token",
@@ -65,6 +82,11 @@ class ChoiceState:
         # Content as a list of parts, if any piece of it came as one.
         self.parts: list[Any] | None = None
         self._texts: dict[str, TextBuffer] = {}
+        # The field of the thoughts where they come under none of the usual names.
+        self._thoughts_name = ""
+        # Whether the answer comes in `message` or `text` in place of `delta`, and how the messages follow each other.
+        self._is_message = False
+        self._message_form: Literal["", "deltas", "snapshots"] = ""
         self._message: dict[str, Any] = {}
         self._calls: ToolCalls | None = None
         self._calls_seen = 0
@@ -130,22 +152,61 @@ class ChoiceState:
             elif name == "logprobs":
                 if isinstance(value, dict):
                     self.add_logprobs(value)
-            elif name == "message":
-                self._add_message(choice)
+            elif name == "message" and self._stands_for_delta(choice):
+                self._add_message(value, is_last=bool(choice.get("finish_reason")))
+            elif name == "text" and isinstance(value, str) and self._stands_for_delta(choice):
+                self._add_in_place({"content": value})
             elif name == "usage" and isinstance(value, dict):
-                self.usage = value or self.usage
-            else:
+                self.usage = merge_usage(self.usage or {}, value) or None
+            elif name != "message":
                 merge(self._extra, name, value)
 
-    def _add_message(self, choice: dict[str, Any]) -> None:
-        # A gateway that answers a streaming request in one piece; beside deltas it only repeats them.
-        if choice.get("delta") is None and not self.has_token:
-            self._add_delta(choice["message"])
+    def _stands_for_delta(self, choice: dict[str, Any]) -> bool:
+        """Tell whether a field beside the delta is the answer; where deltas have come, it only repeats them."""
+        delta = choice.get("delta")
+        if self.has_token and not self._is_message:
+            return False
+        return not isinstance(delta, dict) or not any(value for name, value in delta.items() if name != "role")
+
+    def _add_message(self, message: Any, *, is_last: bool) -> None:
+        """Take a message in place of a delta (WebAI-to-API#55).
+
+        A message whose texts begin with all that came is a snapshot, of which the rest is new. Any other is a delta,
+        and so are all that follow one.
+        """
+        if not isinstance(message, dict):
+            raise ValueError(f"a message is {reprlib.repr(message)}, which is not an object")
+        delta = dict(message)
+        for name in _TEXTS:
+            text, known = message.get(name), self._known_text(name)
+            if not isinstance(text, str) or not text or not known or self._message_form == "deltas":
+                continue
+            if text.startswith(known) and (len(text) > len(known) or is_last or self._message_form):
+                self._message_form = "snapshots"
+                delta[name] = text[len(known) :]
+            elif not self._message_form:
+                self._message_form = "deltas"
+        if isinstance(calls := delta.get("tool_calls"), list):
+            # Calls of a message have no index; a snapshot repeats them in their order.
+            delta["tool_calls"] = [
+                {"index": number, **call} if isinstance(call, dict) else call for number, call in enumerate(calls)
+            ]
+        self._add_in_place(delta)
+
+    def _add_in_place(self, delta: dict[str, Any]) -> None:
+        self._add_delta(delta)
+        self._is_message = self.has_token
+
+    def _known_text(self, name: str) -> str:
+        if name == "content":
+            return str(self.content)
+        return str(self.refusal if name == "refusal" else self._texts.get(name, ""))
 
     def _add_delta(self, delta: Any) -> None:
         if not isinstance(delta, dict):
             raise ValueError(f"a delta is {reprlib.repr(delta)}, which is not an object")
         reasoning: list[str] = []
+        thoughts = ""
         for name, value in delta.items():
             if value is None:
                 continue
@@ -169,8 +230,8 @@ class ChoiceState:
                     self.refusal_delta = self.refusal.append(as_text(value))
                     self.has_token = True
             elif name != "obfuscation":
-                self._add_other(name, value)
-        for piece in reasoning:
+                thoughts = self._add_other(name, value) or thoughts
+        for piece in reasoning or self._foreign(thoughts):
             self.reasoning_delta += self.reasoning.append(piece)
             self.has_token = True
 
@@ -197,11 +258,33 @@ class ChoiceState:
             # Bedrock's, through Envoy: text in pieces, then its signature (ai-gateway#1222).
             append_texts(self._message.setdefault(name, {}), value, ("text",))
             return as_text(value.get("text") or "")
+        if isinstance(value, list):
+            # Databricks' parts, with a summary in each.
+            known = self._message.get(name)
+            if not isinstance(known, list):
+                known = self._message[name] = []
+            merge_parts(known, value)
+            return thought_text(value)
         text = as_text(value)
         self._texts.setdefault(name, TextBuffer()).append(text)
         return text
 
-    def _add_other(self, name: str, value: Any) -> None:
+    def _add_thoughts(self, name: str, value: str) -> str:
+        """Take thoughts under a name of the host's own, and return them if it is the first such name."""
+        piece = join_text(self._message, name, value)
+        if piece:
+            self._thoughts_name = self._thoughts_name or name
+        return piece if name == self._thoughts_name else ""
+
+    def _foreign(self, thoughts: str) -> list[str]:
+        """Return thoughts under a name of the host's own, unless they have come under a usual name."""
+        is_only = thoughts and not self._texts and self._message.keys().isdisjoint(_REASONING)
+        return [thoughts] if is_only else []
+
+    def _add_other(self, name: str, value: Any) -> str:
+        """Take a field without a rule of its own, and return the thoughts in it."""
+        if type(value) is str and is_reasoning_name(name):
+            return self._add_thoughts(name, value)
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             known = self._message.get(name)
             if not isinstance(known, dict):
@@ -211,6 +294,7 @@ class ChoiceState:
             self.has_token = True
         else:
             merge(self._message, name, value)
+        return ""
 
     def _add_tool_calls(self, pieces: Any) -> None:
         if isinstance(pieces, dict):
@@ -259,7 +343,7 @@ class ChoiceState:
         if self.refusal:
             message["refusal"] = str(self.refusal)
         message.update((name, str(text)) for name, text in self._texts.items())
-        message.update((name, snapshot(value)) for name, value in self._message.items())
+        message.update((name, snapshot(value, PARTS_DEPTH)) for name, value in self._message.items())
         if self._calls is not None and self._calls.calls:
             # Not an empty list, which no API takes back in the next turn.
             message["tool_calls"] = [call.to_dict() for call in self._calls.ordered()]

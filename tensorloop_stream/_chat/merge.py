@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,11 +12,19 @@ if TYPE_CHECKING:
 
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
-# The content parts that come in pieces; the field that holds their text is named as they are.
-_JOINED_PARTS = ("text", "thinking")
+# The content parts that come in pieces, those among them that are thoughts, the fields of a part that hold its text,
+# and those that may hold parts in its place (Mistral, Databricks).
+_JOINED_PARTS = ("text", "thinking", "reasoning", "summary_text", "reasoning_text")
+_THOUGHTS = _JOINED_PARTS[1:]
+_PART_TEXTS = ("text", "thinking", "summary", "content")
+_PART_LISTS = _PART_TEXTS[1:]
 _NUMBERS = (int, float)
 # Of the list, a part, its thoughts, one of these, its text.
 PARTS_DEPTH = 5
+# The last word of a name that says that the field is text, and the words that say what text.
+_TEXT_WORDS = frozenset({"text", "thought", "thoughts", "thinking", "reasoning", "content", "summary"})
+_REASONING_WORDS = frozenset({"thought", "thoughts", "thinking", "reasoning"})
+_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
 
 class TextBuffer:
@@ -61,8 +71,48 @@ def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+@lru_cache(maxsize=256)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+def is_text_name(name: str) -> bool:
+    """Tell whether the name of a field says that it is text: `reasoning_text`, but not `reasoning_opaque`."""
+    words = _words(name)
+    return bool(words) and words[-1] in _TEXT_WORDS
+
+
+def is_reasoning_name(name: str) -> bool:
+    """Tell whether the name of a field says that it is the text of thoughts."""
+    return is_text_name(name) and not _REASONING_WORDS.isdisjoint(_words(name))
+
+
+class _GrowingText(TextBuffer):
+    """Text in pieces that knows its size."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+
+def join_text(into: dict[str, Any], name: str, piece: str) -> str:
+    """Join a piece to a text, and return what it adds: nothing if it repeats all that came (litellm#35021)."""
+    text = into.get(name)
+    if not isinstance(text, _GrowingText):
+        text = into[name] = _GrowingText()
+    if not piece or (len(piece) == text.size and piece == str(text)):
+        return ""
+    text.size += len(piece)
+    return text.append(piece)
+
+
 def merge(into: dict[str, Any], name: str, value: Any) -> None:
-    """Merge an unknown field: lists extended, objects key by key, scalars replaced, null ignored."""
+    """Merge an unknown field: texts joined, lists extended, objects key by key, the rest replaced, null ignored.
+
+    Lists in an object are replaced, but for those of `provider_specific_fields` and those that have a rule.
+    """
     old = into.get(name)
     if value is None:
         return
@@ -72,19 +122,40 @@ def merge(into: dict[str, Any], name: str, value: Any) -> None:
         if not isinstance(old, dict):
             old = into[name] = {}
         for key, item in value.items():
-            if key in _LIST_RULES and isinstance(item, list):
-                # LiteLLM repeats the pieces among the provider's own fields.
+            if isinstance(item, list) and (key in _LIST_RULES or name == "provider_specific_fields"):
+                # LiteLLM puts pieces among the provider's own fields, also those that it knows (litellm#9103).
                 _merge_list(old, key, item)
+            elif isinstance(item, str) and is_text_name(key):
+                join_text(old, key, item)
             elif item is not None:
                 old[key] = item
+    elif isinstance(value, str) and is_text_name(name):
+        join_text(into, name, value)
     else:
         into[name] = value
+
+
+def merge_usage(known: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+    """Merge a usage by field: what is null, zero or empty erases nothing (gateway#496, llmio#71)."""
+    for name, value in usage.items():
+        old = known.get(name)
+        if isinstance(value, dict):
+            known[name] = merge_usage(old if isinstance(old, dict) else {}, value)
+        elif value or name not in known or (old is None and value is not None):
+            known[name] = value
+    if "total_tokens" in known:
+        # The two may come in different chunks, each with a total of its own.
+        parts = [count for name in ("prompt_tokens", "completion_tokens") if type(count := known.get(name)) is int]
+        total = known["total_tokens"]
+        if len(parts) == 2 and (total is None or type(total) is int):
+            known["total_tokens"] = max(total or 0, sum(parts))
+    return known
 
 
 def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:
     old = into.get(name)
     if not isinstance(old, list):
-        old = into[name] = _Details() if name == "reasoning_details" else []
+        old = into[name] = _LISTS.get(name, list)()
     _LIST_RULES.get(name, list.extend)(old, pieces)
 
 
@@ -118,7 +189,7 @@ def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
 
 
 def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) -> None:
-    """Join the parts of a content list: consecutive texts, or thoughts, are one; others are whole (Mistral)."""
+    """Join the parts of a list: consecutive texts, or thoughts, are one; others are whole (Mistral, Databricks)."""
     for piece in pieces:
         part = {"type": "text", "text": piece} if isinstance(piece, str) else piece
         if not isinstance(part, dict):
@@ -128,27 +199,36 @@ def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) ->
         if kind not in _JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
             last = {}
             parts.append(last)
-        thoughts = part.get("thinking")
-        if isinstance(thoughts, list) and not nested:
-            known = last.setdefault("thinking", [])
-            if isinstance(known, list):
-                merge_parts(known, thoughts, nested=True)
-            part = {name: value for name, value in part.items() if name != "thinking"}
-        append_texts(last, part, _JOINED_PARTS)
+        if kind in _JOINED_PARTS and not nested:
+            lists = {name: part[name] for name in _PART_LISTS if isinstance(part.get(name), list)}
+            for name, inner in lists.items():
+                known = last.setdefault(name, [])
+                if isinstance(known, list):
+                    merge_parts(known, inner, nested=True)
+            part = {name: value for name, value in part.items() if name not in lists} if lists else part
+        append_texts(last, part, _PART_TEXTS if kind in _JOINED_PARTS else ())
 
 
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
     """Return the text of a content list, and what was thought."""
-    thoughts: list[Any] = []
-    for piece in pieces:
-        if isinstance(piece, dict) and (thought := piece.get("thinking")):
-            thoughts += thought if isinstance(thought, list) else [thought]
-    return _texts(pieces), _texts(thoughts)
+    thoughts = [piece for piece in pieces if _is_thought(piece)]
+    texts = (piece.get("text") if isinstance(piece, dict) else piece for piece in pieces if not _is_thought(piece))
+    return "".join(text for text in texts if isinstance(text, str)), thought_text(thoughts)
 
 
-def _texts(pieces: list[Any]) -> str:
-    texts = (piece.get("text") if isinstance(piece, dict) else piece for piece in pieces)
-    return "".join(text for text in texts if isinstance(text, str))
+def _is_thought(piece: Any) -> bool:
+    return isinstance(piece, dict) and (piece.get("type") in _THOUGHTS or bool(piece.get("thinking")))
+
+
+def thought_text(value: Any) -> str:
+    """Return the text of thoughts in any form: a string, a part, or a list of both."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(thought_text, value))
+    if isinstance(value, dict):
+        return "".join(thought_text(value[name]) for name in _PART_TEXTS if name in value)
+    return ""
 
 
 class _Details(list[Any]):
@@ -176,9 +256,35 @@ def merge_reasoning_details(details: _Details, pieces: list[Any]) -> None:
         append_texts(known, piece, _DETAIL_TEXTS)
 
 
+class _Unique(list[Any]):
+    """A list that holds equal items once."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[str] = set()
+
+
+def merge_unique(items: _Unique, pieces: list[Any]) -> None:
+    """Extend a list by what it does not hold yet: some hosts repeat all annotations in every chunk."""
+    for piece in pieces:
+        key = repr(piece)
+        if key not in items.known:
+            items.known.add(key)
+            items.append(piece)
+
+
+_LISTS: dict[str, Callable[[], list[Any]]] = {
+    "reasoning_details": _Details,
+    "annotations": _Unique,
+    "citations": _Unique,
+}
 _LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
     "thinking_blocks": merge_thinking_blocks,
     "reasoning_details": merge_reasoning_details,
+    "annotations": merge_unique,
+    "citations": merge_unique,
 }
 
 

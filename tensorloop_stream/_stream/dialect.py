@@ -18,6 +18,8 @@ class Accumulation(Protocol):
     text_delta: str
     reasoning_delta: str
     refusal_delta: str
+    request: Any
+    """The HTTP request, `None` if it is not known; its body may say what a stream leaves open."""
     has_token: bool
     """Whether any text, reasoning, refusal or tool call has arrived."""
 

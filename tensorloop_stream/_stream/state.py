@@ -78,7 +78,7 @@ class StreamState:
         self._new_splitter = new_splitter
         self._plan = CallbackPlan(callbacks or Callbacks())
         self.configure(None, settings)
-        self.response: httpx2.Response | None = None
+        self._response: httpx2.Response | None = None
         self.error: Exception | None = None
         # Whether the stream has ended, in one of the three ways.
         self.ended = False
@@ -105,9 +105,27 @@ class StreamState:
         # Whether `wait_until` can return anything but `None`.
         self.has_timeout = settings.has_timeout
 
+    @property
+    def _request(self) -> Any:
+        try:
+            return None if self._response is None else self._response.request
+        except RuntimeError:  # a response made by hand, which has none
+            return None
+
+    @property
+    def response(self) -> httpx2.Response | None:
+        """The HTTP response, `None` if there is none or the stream is not open."""
+        return self._response
+
+    @response.setter
+    def response(self, response: httpx2.Response | None) -> None:
+        self._response = response
+        self.accumulation.request = self._request
+
     def reset(self) -> None:
         """Return to the state before the first byte; the clock of the timing runs on."""
         self.accumulation = self.dialect.new_accumulation()
+        self.accumulation.request = self._request
         self._fast_path = self.dialect.new_fast_path(self.accumulation)
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
@@ -465,9 +483,8 @@ class StreamState:
 
     @property
     def _error_context(self) -> dict[str, Any]:
-        request = None if self.response is None else self.response.request
         accumulation = self.accumulation
-        return {"partial": lambda: accumulation.result, "request": request, "request_id": self.request_id}
+        return {"partial": lambda: accumulation.result, "request": self._request, "request_id": self.request_id}
 
     # Restarts
 
