@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, fields
+from itertools import islice, pairwise
 from typing import Any
 
 from . import _timing_chart
@@ -11,7 +11,23 @@ from . import _timing_chart
 __all__ = ["StreamTiming"]
 
 
-@dataclass(frozen=True, slots=True)
+class _Times:
+    """The times of a timing that was made of a stream: built when they are first asked for.
+
+    A program may ask for the timing after every chunk, and read no more of it than the first time or the rate.
+    """
+
+    def __get__(self, timing: StreamTiming | None, owner: object = None) -> tuple[float, ...]:
+        if timing is None:
+            # The default of the field.
+            return ()
+        arrivals, count, started = vars(timing)["_arrivals"]
+        times = tuple(arrival - started for arrival in islice(arrivals, count))
+        vars(timing)["chunk_times"] = times
+        return times
+
+
+@dataclass(frozen=True)
 class StreamTiming:
     """The arrival of each chunk of a stream, in seconds since the request, on a monotonic clock.
 
@@ -22,7 +38,7 @@ class StreamTiming:
     token, a tick per chunk, the stalls.
     """
 
-    chunk_times: tuple[float, ...] = ()
+    chunk_times: tuple[float, ...] = _Times()  # type: ignore[assignment] # its default is ()
     """The arrival of each chunk; the chunks of one read share a time."""
     time_to_first_token: float | None = None
     """The first text, reasoning, refusal or tool delta; role-only chunks do not count."""
@@ -31,17 +47,34 @@ class StreamTiming:
     completion_tokens: int | None = None
     """The tokens of the answer from the usage, `None` before it arrives: chunks are not tokens."""
 
+    @classmethod
+    def _of(cls, arrivals: list[float], started: float, **figures: Any) -> StreamTiming:
+        """Return the timing of a stream whose `arrivals` may grow later."""
+        timing = object.__new__(cls)
+        vars(timing).update(figures, _arrivals=(arrivals, len(arrivals), started))
+        return timing
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def _time_of(self, number: int) -> float | None:
+        """Return the time of the first chunk, 0, or of the last, -1."""
+        if "chunk_times" in vars(self):
+            return self.chunk_times[number] if self.chunk_times else None
+        arrivals, count, started = vars(self)["_arrivals"]
+        return arrivals[number % count] - started if count else None
+
     @property
     def time_to_first_chunk(self) -> float | None:
         """The arrival of the first chunk, `None` before it."""
-        return self.chunk_times[0] if self.chunk_times else None
+        return self._time_of(0)
 
     @property
     def tokens_per_second(self) -> float | None:
         """Tokens by the usage, from the first token to the last chunk; `None` without usage."""
         if self.completion_tokens is None or self.time_to_first_token is None:
             return None
-        seconds = self.chunk_times[-1] - self.time_to_first_token
+        seconds = (self._time_of(-1) or 0.0) - self.time_to_first_token
         return self.completion_tokens / seconds if seconds > 0 else None
 
     def gap(self, quantile: float) -> float | None:

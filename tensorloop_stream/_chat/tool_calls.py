@@ -211,10 +211,12 @@ class ToolCalls:
         for call in asked:
             if call.announced:
                 continue
-            if not finished and (call is self.calls[-1] or (call.is_complete() and _is_lone(str(call.input)))):
-                # Arguments may follow those that are empty.
+            if not finished and call is self.calls[-1]:
                 self._changed[call.arrival] = call
-            elif (call.is_valid() if finished else call.is_complete()) and not call.is_repeat():
+            elif call.is_valid() if finished else call.is_complete() and not _is_lone(str(call.input)):
+                # Arguments may follow those that are empty: before the end, such a call is not whole.
+                if call.is_repeat():
+                    continue
                 call.announced = True
                 whole.append(call)
         return whole

@@ -537,8 +537,9 @@ class StreamState:
     @property
     def timing(self) -> StreamTiming:
         """The timing so far."""
-        return StreamTiming(
-            chunk_times=tuple(arrival - self.started for arrival in self._arrivals),
+        return StreamTiming._of(  # noqa: SLF001 - for streams alone
+            self._arrivals,
+            self.started,
             time_to_first_token=None if self._first_token is None else self._first_token - self.started,
             duration=(self._stopped or self._clock()) - self.started,
             completion_tokens=self.accumulation.output_tokens,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from chunks import HELLO, chunk, finish, text, tool, usage
 
@@ -81,3 +83,22 @@ def test_gap_is_a_quantile_of_the_times_between_chunks() -> None:
     assert [timing.gap(quantile) for quantile in (0, 0.5, 0.99, 1)] == [1, 2, 3, 3]
     with pytest.raises(ValueError, match="quantile is 50: it must be between 0 and 1"):
         timing.gap(50)
+
+
+def test_a_timing_of_a_stream_stays_as_it_was() -> None:
+    """The times are built when they are asked for, and a timing that was taken early holds the early ones."""
+    arrivals = [2.0, 3.0]
+    timing = StreamTiming._of(arrivals, 1.0, time_to_first_token=None, duration=3.0, completion_tokens=None)
+    arrivals.append(9.0)
+
+    assert "chunk_times" not in vars(timing)
+    assert (timing.time_to_first_chunk, timing.tokens_per_second) == (1.0, None)
+    assert timing == pickle.loads(pickle.dumps(timing)) == StreamTiming((1.0, 2.0), duration=3.0)
+    assert timing.chunk_times == (1.0, 2.0)
+
+
+def test_a_timing_of_an_empty_stream_has_no_first_chunk() -> None:
+    """No chunk has no time."""
+    timing = StreamTiming._of([], 1.0, time_to_first_token=None, duration=3.0, completion_tokens=None)
+
+    assert (timing.time_to_first_chunk, timing.chunk_times) == (None, ())
