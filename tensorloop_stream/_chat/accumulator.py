@@ -44,6 +44,7 @@ class ChatAccumulation:
         "_usage",
         "_usage_before",
         "changes",
+        "has_result",
         "has_token",
         "reasoning_delta",
         "refusal_delta",
@@ -59,6 +60,9 @@ class ChatAccumulation:
         self._usage_before: dict[str, Any] | None = None
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
+        # Whether the request at hand gave a choice: a gateway whose backend failed may send [DONE] alone
+        # (lemonade#2826).
+        self.has_result = False
         # The HTTP request, if it is known.
         self.request: Any = None
         self._counter: ChunkCounter | None = ChunkCounter()
@@ -158,6 +162,7 @@ class ChatAccumulation:
             self._add_choice(choice, index)
 
     def _add_choice(self, choice: dict[str, Any], index: int) -> None:
+        self.has_result = True
         state = self._choices.get(index)
         if state is None:
             state = self._choices[index] = ChoiceState(index)
@@ -217,7 +222,8 @@ class ChatAccumulation:
     def begin_continuation(self) -> None:
         """Keep the usage so far beside that of the request which continues the answer."""
         self._usage_before = add_usage(self._usage_before, self._last_usage)
-        self._usage = None
+        self._usage = self._groq_usage = None
+        self.has_result = False
         for choice in self._choices.values():
             choice.usage = None
         self.changes += 1
@@ -265,11 +271,6 @@ class ChatAccumulation:
     def finish_reason(self) -> str | None:
         """The finish reason of choice 0."""
         return self._choices[0].finish_reason if 0 in self._choices else None
-
-    @property
-    def has_result(self) -> bool:
-        """Whether a choice has come: a gateway whose backend failed may send `[DONE]` alone (lemonade#2826)."""
-        return bool(self._choices)
 
     @property
     def is_whole(self) -> bool:

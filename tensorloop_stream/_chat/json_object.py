@@ -69,7 +69,7 @@ class ObjectText(TextBuffer):
 
     def _look_at(self, text: str) -> int:
         """Return where the object ends in a piece, 0 if it ended before."""
-        if self.state in {"whole", "other"}:
+        if not text or self.state in {"whole", "other"}:
             return 0
         at = 0
         if self.state == "blank":
@@ -80,13 +80,14 @@ class ObjectText(TextBuffer):
         while self.state == "open":
             if self._is_quoted:
                 # A backslash that ended the last piece takes one character of this one.
-                at += self._is_escaped and at < len(text)
+                at += self._is_escaped
                 self._is_escaped = False
                 found = _REST_OF_STRING.match(text, at)
                 at = found.end() if found else at
                 if at == len(text):
                     break
-                self._is_escaped, self._is_quoted = text[at] == "\\", text[at] == "\\"
+                self._is_escaped = text[at] == "\\"
+                self._is_quoted = self._is_escaped
                 at += 1
                 if self._is_escaped:
                     break

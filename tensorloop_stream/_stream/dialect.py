@@ -20,6 +20,8 @@ class Accumulation(Protocol):
     refusal_delta: str
     request: Any
     """The HTTP request, `None` if it is not known; its body may say what a stream leaves open."""
+    has_result: bool
+    """Whether the last request gave anything of a result, without which no stream is whole, whatever ends it."""
     has_token: bool
     """Whether any text, reasoning, refusal or tool call has arrived."""
 
@@ -62,10 +64,6 @@ class Accumulation(Protocol):
     @property
     def output_tokens(self) -> int | None:
         """The number of tokens of the answer, from the usage."""
-
-    @property
-    def has_result(self) -> bool:
-        """Whether anything of a result has come, without which no stream is whole, whatever ends it."""
 
     @property
     def is_whole(self) -> bool:
