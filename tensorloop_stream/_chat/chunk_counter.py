@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-# As many chunks must have indices that follow each other: two may be two choices of a careless host.
-_ENOUGH = 3
+# Nobody gets so many choices unasked; a few may be those of a request whose `n` a proxy added.
+_ENOUGH = 8
+# As many chunks are enough if the last one has a finish reason, and no earlier one.
+_ENOUGH_AT_END = 3
 
 
 class ChunkCounter:
     """The first chunks of a stream, as long as the index of each is one more than the last (TGI#1648).
 
-    The indices count chunks if the request did not ask for `n` choices and three chunks in a row, or one and a bare
-    finish reason, say so.
+    The indices count chunks if the request did not ask for `n` choices, no index came again, and the finish reason has
+    come: alone, or behind two chunks. Where more chunks come, eight are enough.
     """
 
     __slots__ = ("chunks", "is_counting")
@@ -27,19 +29,21 @@ class ChunkCounter:
         if self.is_counting:
             return True
         chunks = self.chunks
-        if not is_alone or (chunks and (index != chunks[-1][0] + 1 or _asks_for_choices(request))):
+        if not is_alone or (chunks and index != chunks[-1][0] + 1):
             return False
-        if chunks and (len(chunks) + 1 == _ENOUGH or _is_bare_finish(choice)):
-            self.is_counting = True
-        else:
-            chunks.append((index, choice))
-        return True
+        ends = bool(choice.get("finish_reason"))
+        count = len(chunks) + 1
+        is_enough = count == _ENOUGH or (ends and (count >= _ENOUGH_AT_END or not _says_anything(choice)))
+        if chunks and is_enough:
+            self.is_counting = not _asks_for_choices(request)
+            return self.is_counting
+        chunks.append((index, choice))
+        return not ends
 
 
-def _is_bare_finish(choice: dict[str, Any]) -> bool:
+def _says_anything(choice: dict[str, Any]) -> bool:
     delta = choice.get("delta")
-    says = isinstance(delta, dict) and any(delta.values())
-    return bool(choice.get("finish_reason")) and not says and not choice.get("message")
+    return bool(choice.get("message")) or (isinstance(delta, dict) and any(delta.values()))
 
 
 def _asks_for_choices(request: Any) -> bool:

@@ -196,14 +196,12 @@ def test_texts_in_place_of_deltas_are_joined() -> None:
     assert message_of(text("Hello", text="x"))["content"] == "Hello"
 
 
-COUNTED = [chunk({"role": "assistant", "content": "a"}, index=number) for number in (1, 2, 3)]
-
-
 @both
 @pytest.mark.parametrize("start", [0, 1])
-def test_an_index_that_counts_chunks_is_one_choice(kind: str, start: int) -> None:
+@pytest.mark.parametrize("contents", [["Hello world"], ["Hel", "lo", " world"], [*"Hello world"]])
+def test_an_index_that_counts_chunks_is_one_choice(kind: str, start: int, contents: list[str]) -> None:
     """One choice was asked for, and the index of each chunk is one more than the last (TGI#1648)."""
-    deltas = [{"role": "assistant", "content": one} for one in ("Hel", "lo", " world")] + [{}]
+    deltas = [{"role": "assistant", "content": one} for one in contents] + [{}]
     chunks = [chunk(delta, index=number) for number, delta in enumerate(deltas, start)]
     chunks[-1]["choices"][0]["finish_reason"] = "stop"
     outcome = read(kind, [event(one) for one in chunks], "text")
@@ -216,9 +214,12 @@ def test_an_index_that_counts_chunks_is_one_choice(kind: str, start: int) -> Non
 
 def test_an_index_counts_nothing_if_several_choices_were_asked_for() -> None:
     """The request says so; without a request, or with an index that comes again, an index is one of a choice."""
-    source = sync_client(Body([sse(*COUNTED)])).chat.completions.create(**{**CHAT, "n": 3})
-    again = sse(COUNTED[0], COUNTED[1], COUNTED[0], COUNTED[1], COUNTED[2], finish(), finish(index=1))
+    counted = [chunk({"content": "a"}, index=number) for number in range(9)]
+    source = sync_client(Body([sse(*counted)])).chat.completions.create(**{**CHAT, "n": 9})
+    again = sse(*counted[:4], *counted[:4], finish(), finish(index=1))
+    two = sse(*counted[:2], finish(), finish(index=1))
 
-    assert len(ChatStream(source).get_final_completion().choices) == 3
-    assert len(accumulate(*COUNTED).completion.choices) == 3
+    assert len(ChatStream(source).get_final_completion().choices) == 9
+    assert len(accumulate(*counted).completion.choices) == 9
     assert len(read("sync", [again]).stream.completion.choices) == 4
+    assert len(read("sync", [two]).stream.completion.choices) == 2
