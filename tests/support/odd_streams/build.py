@@ -28,7 +28,7 @@ class OddStream:
     `seen` names the thread, the capture or the service; "by hand" marks a stream that follows from a standard or a
     source alone. `expected` is the completion, or the partial completion of `error`: `choices` and `usage` are compared
     as a whole, of other fields those that are given. `about` names the fields that a reader must not lose, beside text,
-    calls and finish reason.
+    calls and finish reason. With `needs_request` the chunks alone do not say all.
     """
 
     name: str
@@ -40,6 +40,7 @@ class OddStream:
     code: str | None = None
     idle_timeout: float | None = None
     about: tuple[str, ...] = field(default=())
+    needs_request: bool = False
 
     @property
     def reads(self) -> tuple[bytes | Exception, ...]:

@@ -195,4 +195,26 @@ ENVELOPES = (
         answer(name="MiniMax AI", audio_content="", used={"total_tokens": 9}),
         about=("role", "name"),
     ),
+    OddStream(
+        "`message` in place of `delta`, in every chunk",
+        "WebAI-to-API#55",
+        streamed(
+            *({**ENVELOPE, "choices": [{"index": 0, "message": message(one)}]} for one in ("Hel", "lo")),
+            {**ENVELOPE, "choices": [{"index": 0, "message": message(""), "finish_reason": "stop"}]},
+        ),
+        answer(),
+    ),
+    OddStream(
+        "the index of the choice counts the chunks",
+        "TGI#1648",
+        streamed(
+            *(
+                chunk({"role": "assistant", "content": one}, index=number)
+                for number, one in enumerate(("Hel", "lo"), 1)
+            ),
+            chunk({}, index=3, finish="stop"),
+        ),
+        answer(),
+        needs_request=True,
+    ),
 )

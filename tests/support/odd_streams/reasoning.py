@@ -6,6 +6,10 @@ from chunks import HELLO, chunk, finish
 
 from odd_streams.build import PARIS, ROLE, OddStream, answer, call_delta, calling, litellm, streamed
 
+SUMMARY = (
+    {"type": "summary_text", "text": "Let me ", "signature": ""},
+    {"type": "summary_text", "text": "see.", "signature": "c2ln"},
+)
 REASONING = (
     OddStream(
         "`reasoning_content`",
@@ -238,5 +242,41 @@ REASONING = (
             ]
         ),
         about=("thinking_blocks",),
+    ),
+    OddStream(
+        "`reasoning_text` in pieces",
+        "GitHub Copilot, litellm#35021",
+        streamed(
+            chunk({"role": "assistant", "reasoning_text": "Let "}),
+            chunk({"reasoning_text": "me "}),
+            chunk({"reasoning_text": "see."}),
+            chunk({"reasoning_opaque": "c2ln"}),
+            *HELLO[1:],
+        ),
+        answer(reasoning_text="Let me see.", reasoning_opaque="c2ln"),
+        reasoning="Let me see.",
+        about=("reasoning_text",),
+    ),
+    OddStream(
+        "a summary of reasoning in the content",
+        "Databricks, davidkhala/models",
+        streamed(
+            chunk({"role": "assistant", "content": [{"type": "reasoning", "summary": [SUMMARY[0]]}]}),
+            chunk({"content": [{"type": "reasoning", "summary": [SUMMARY[1]]}]}),
+            chunk({"content": [{"type": "text", "text": "Hel"}]}),
+            chunk({"content": [{"type": "text", "text": "lo"}]}),
+            finish(),
+        ),
+        answer(
+            [
+                {
+                    "type": "reasoning",
+                    "summary": [{"type": "summary_text", "text": "Let me see.", "signature": "c2ln"}],
+                },
+                {"type": "text", "text": "Hello"},
+            ]
+        ),
+        reasoning="Let me see.",
+        about=("content",),
     ),
 )

@@ -370,4 +370,72 @@ TOOLS = (
         ),
         calling(("a", "f", '{"city":"Par'), finish_reason="length"),
     ),
+    OddStream(
+        "a name in fragments",
+        "openclaw#127603, continue#5849",
+        streamed(
+            ROLE,
+            tool(call_delta("", index=0, id="a", name="get_", type="function")),
+            tool(call_delta(index=0, name="weather")),
+            tool(call_delta(PARIS, index=0)),
+            finish("tool_calls"),
+        ),
+        calling(("a", "get_weather", PARIS)),
+    ),
+    OddStream(
+        "three whole calls, all at index 0, without ids",
+        "hermes-agent#62937, unsloth#9807",
+        streamed(
+            ROLE,
+            tool(call_delta(PARIS, index=0, name="f", type="function")),
+            tool(call_delta('{"city":"Rome"}', index=0, name="f", type="function")),
+            tool(call_delta('{"city":"Oslo"}', index=0, name="f", type="function")),
+            finish("tool_calls"),
+        ),
+        calling((None, "f", PARIS), (None, "f", '{"city":"Rome"}'), (None, "f", '{"city":"Oslo"}')),
+    ),
+    OddStream(
+        "`{}` before the arguments",
+        "Bedrock, openai-agents-js#712",
+        streamed(
+            ROLE,
+            tool(call_delta("{}", index=0, id="a", name="f", type="function")),
+            tool(call_delta('{"city":', index=0)),
+            tool(call_delta('"Paris"}', index=0)),
+            finish("tool_calls"),
+        ),
+        calling(("a", "f", PARIS)),
+    ),
+    OddStream(
+        "the arguments again, whole",
+        "opencodex#361",
+        streamed(
+            ROLE,
+            tool(call_delta("", index=0, id="a", name="f", type="function")),
+            tool(call_delta(PARIS, index=0)),
+            tool(call_delta(PARIS, index=0)),
+            finish("tool_calls"),
+        ),
+        calling(("a", "f", PARIS)),
+    ),
+    OddStream(
+        "arguments that grow in every piece",
+        "DeepSeek through Qianfan, hermes-agent#35592",
+        streamed(
+            ROLE,
+            *(tool(call_delta(PARIS[:end], index=0, id="a", name="f", type="function")) for end in (2, 9, 16)),
+            finish("tool_calls"),
+        ),
+        calling(("a", "f", PARIS)),
+    ),
+    OddStream(
+        "a call of an answer that was cut for want of resources",
+        "DeepSeek, agenc-core#2492",
+        streamed(
+            ROLE,
+            tool(call_delta("{}", index=0, id="a", name="f", type="function")),
+            finish("insufficient_system_resource"),
+        ),
+        calling(("a", "f", "{}"), finish_reason="insufficient_system_resource"),
+    ),
 )

@@ -103,4 +103,33 @@ USAGE = (
         answer(used={**STUB_USAGE, "prompt_tokens_details": {"cached_tokens": 4}}),
         about=("usage",),
     ),
+    OddStream(
+        "usage in Groq's own field alone",
+        "Groq, langchain#30379",
+        streamed(*HELLO[:3], {**HELLO[3], "x_groq": {"id": "req_1", "usage": NINE_TOKENS}}),
+        answer(used=NINE_TOKENS, top={"x_groq": {"id": "req_1", "usage": NINE_TOKENS}}),
+        about=("usage",),
+    ),
+    OddStream(
+        "usage of zeros after the truth",
+        "Portkey gateway#496",
+        streamed(
+            *HELLO,
+            usage(),
+            {**ENVELOPE, "choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}},
+        ),
+        answer(used=NINE_TOKENS),
+        about=("usage",),
+    ),
+    OddStream(
+        "usage in two parts, with a total of each",
+        "Anthropic through a proxy, llmio#71",
+        streamed(
+            {**HELLO[0], "usage": {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}},
+            *HELLO[1:],
+            {**ENVELOPE, "choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}},
+        ),
+        answer(used=NINE_TOKENS),
+        about=("usage",),
+    ),
 )
