@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # The names that services give to the message of an error, and to its code.
-_MESSAGES = ("error_message", "message", "status_msg", "error_msg", "msg", "text", "detail", "errors", "error")
+_MESSAGES = (
+    "error_message",
+    "message",
+    "status_msg",
+    "error_msg",
+    "msg",
+    "text",
+    "detail",
+    "errors",
+    "error",
+    "base_resp",
+)
 _CODES = ("code", "status_code", "statusCode", "error_code", "status")
 
 __all__ = [

@@ -330,7 +330,8 @@ def _is_lone(text: str) -> bool:
 
 def _call_id(piece: dict[str, Any]) -> str:
     value = piece.get("id")
-    return as_text(value) if value else ""
+    # Some gateways send a blank in the pieces that follow the first (vercel/ai#18440).
+    return as_text(value) if value and not (isinstance(value, str) and value.isspace()) else ""
 
 
 def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:

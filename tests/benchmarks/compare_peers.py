@@ -85,8 +85,8 @@ class Peer:
 PEERS = (
     Peer("tensorloop_stream", "tensorloop_stream"),
     Peer("openai", "openai"),
-    Peer("litellm", "litellm", "litellm==1.106.2"),
-    Peer("langchain-openai", "langchain_openai", "langchain-openai==1.7.3"),
+    Peer("litellm", "litellm", "litellm==1.110.2"),
+    Peer("langchain-openai", "langchain_openai", "langchain-openai==1.7.4"),
     Peer("pydantic-ai", "pydantic_ai", "pydantic-ai-slim[openai]==2.68.0"),
 )
 

@@ -336,3 +336,26 @@ def test_create_has_the_sdks_signature() -> None:
     ours = inspect.signature(Tensorloop(api_key=KEY).chat.completions.create)
 
     assert ours == inspect.signature(openai.OpenAI(api_key=KEY).chat.completions.create)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{\n  "error": {"code": 429, "message": "exhausted", "status": "RESOURCE_EXHAUSTED"}\n}]',
+        b'{"detail": "exhausted"}',
+        b'{"success": false, "errors": [{"code": 1, "message": "exhausted"}]}',
+        b'{"base_resp": {"status_code": 1002, "status_msg": "exhausted"}}',
+        b'{"error": {"message": "exhausted"}}',
+    ],
+)
+def test_an_error_status_says_the_reason_of_any_body(body: bytes) -> None:
+    """The SDK reads the message of one form; Google puts an array around it (magentic#382)."""
+    response = httpx2.Response(429, content=body, headers={"content-type": "application/json"})
+    transport = httpx2.MockTransport(responding_with(response))
+    client = Tensorloop(api_key=KEY, max_retries=0, http_client=httpx2.Client(transport=transport))
+
+    with pytest.raises(openai.RateLimitError) as raised:
+        client.chat.completions.create(**CHAT)
+
+    assert raised.value.message.count("exhausted") == 1
+    assert raised.value.body is not None

@@ -278,3 +278,9 @@ def test_calls_at_an_index_that_is_taken_again_are_separate() -> None:
     )
 
     assert calls(*deltas) == [(None, "f", PARIS), (None, "h", ROME), (None, "g", "{}")]
+
+
+@pytest.mark.parametrize("more", [{}, {"index": 0}])
+def test_a_blank_id_is_none(more: dict[str, Any]) -> None:
+    """A gateway may send a blank id in the pieces that follow the first (vercel/ai#18440)."""
+    assert calls(call_delta("{", id="a", name="f", **more), call_delta("}", id=" ", **more)) == [("a", "f", "{}")]
