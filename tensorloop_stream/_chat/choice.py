@@ -26,7 +26,7 @@ from .merge import (
     thought_text,
 )
 from .models import build_model
-from .tool_calls import ToolCall, ToolCalls
+from .tool_calls import ToolCall, ToolCalls, joined_name
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _REASONING = ("reasoning_content", "reasoning")
@@ -290,6 +290,8 @@ class ChoiceState:
             if not isinstance(known, dict):
                 # Perhaps it came as something else before.
                 known = self._message[name] = {}
+            if name == "function_call" and value.get("name") and not known.get("arguments"):
+                value = {**value, "name": joined_name(known.get("name") or "", value["name"])}
             append_texts(known, value, _GROWING_OBJECTS[name])
             self.has_token = True
         else:

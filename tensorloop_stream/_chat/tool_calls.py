@@ -50,22 +50,13 @@ class ToolCall:
             inner = piece.get(key)
             if not isinstance(inner, dict):
                 continue
-            self._add_name(inner.get("name") or "")
+            self.name = joined_name(self.name, inner.get("name") or "")
             for name, value in inner.items():
                 if name not in inner_fields:
                     merge(self.inner_extra, name, value)
         for name, value in piece.items():
             if name not in _CALL_FIELDS:
                 merge(self.extra, name, value)
-
-    def _add_name(self, name: Any) -> None:
-        """Join a name that comes in pieces; a name that is repeated, or sent so far as it has come, counts once."""
-        if not isinstance(name, str):
-            self.name = self.name or name
-        elif name.startswith(self.name):
-            self.name = name
-        elif name:
-            self.name += name
 
     def has_input(self) -> bool:
         """Tell whether any argument text has come."""
@@ -250,18 +241,22 @@ class ToolCalls:
                 return known
             # Poolside changes the id after the first piece (pool#9): arguments without a name open nothing.
             return self._opened(index, index) if name or not text else call
-        if self._begins(call, name, text, has_same_id=bool(call_id) and call_id == call.id):
+        if self._begins(call, piece, name, text):
             return self._opened(call.order, index)
         return call
 
-    def _begins(self, call: ToolCall, name: str, text: str, *, has_same_id: bool) -> bool:
+    def _begins(self, call: ToolCall, piece: dict[str, Any], name: str, text: str) -> bool:
         """Tell whether the name of a piece, which has no other id than a call, begins another one."""
-        if call.is_named(name) or name.startswith(call.name) or call.type == "custom" or not call.has_input():
+        if call.is_named(name) or name.startswith(call.name) or call.type == "custom":
             return False
+        call_id = _call_id(piece)
+        if not call.has_input():
+            # The rest of a name, unless all looks like the beginning of a call, on a host without ids.
+            return bool(piece.get("type")) and not call.id and not call_id
         if text.lstrip().startswith("{"):
             return call.is_whole() or not call.input.begins(text)
         # Behind an object that is not closed, arguments go on, and so does the name.
-        return not has_same_id and (call.is_whole() or not text)
+        return (not call_id or call_id != call.id) and (call.is_whole() or not text)
 
     def _without_index(self, call_id: str, name: str) -> ToolCall | None:
         last = self.calls[-1] if self.calls else None
@@ -299,6 +294,13 @@ class ToolCalls:
                 self._changed[following.arrival] = call = following
                 known = call.input
             rest = known.take(rest)
+
+
+def joined_name(known: Any, name: Any) -> Any:
+    """Join a name that comes in pieces; a name that is repeated, or sent so far as it has come, counts once."""
+    if not isinstance(name, str) or not isinstance(known, str):
+        return known or name
+    return name if name.startswith(known) else known + name
 
 
 def as_index(value: object) -> int | None:

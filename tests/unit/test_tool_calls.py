@@ -9,6 +9,9 @@ import pytest
 from chunks import HELLO, accumulate, chunk, finish, message_of, tool
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
+from tensorloop_stream._chat import tool_calls
+from tensorloop_stream._chat.accumulator import ChatAccumulation
+
 
 def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
@@ -284,3 +287,44 @@ def test_calls_at_an_index_that_is_taken_again_are_separate() -> None:
 def test_a_blank_id_is_none(more: dict[str, Any]) -> None:
     """A gateway may send a blank id in the pieces that follow the first (vercel/ai#18440)."""
     assert calls(call_delta("{", id="a", name="f", **more), call_delta("}", id=" ", **more)) == [("a", "f", "{}")]
+
+
+def test_two_names_with_a_type_and_without_ids_are_two_calls() -> None:
+    """A call without arguments is whole with its name, where no host gave an id; with one, the rest is of its name."""
+    first, second = (
+        call_delta("", index=0, name="f", type="function"),
+        call_delta(PARIS, index=0, name="g", type="function"),
+    )
+
+    assert calls(first, second) == [(None, "f", ""), (None, "g", PARIS)]
+    assert calls({**first, "id": "a"}, second) == [("a", "fg", PARIS)]
+
+
+def test_a_legacy_name_in_fragments_is_joined() -> None:
+    """The rule for names holds for the legacy function call too."""
+    parts = ({"name": "get_"}, {"name": "weather"}, {"name": "get_weather"}, {"arguments": PARIS})
+    message = message_of(*(chunk({"function_call": one}) for one in parts))
+
+    assert message["function_call"] == {"name": "get_weather", "arguments": PARIS}
+
+
+def test_a_growing_call_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that grows while others open is not looked at from its start each time."""
+    parsed: list[int] = []
+    plain = tool_calls._parsed
+
+    def counting(text: str) -> Any:
+        parsed.append(len(text))
+        return plain(text)
+
+    monkeypatch.setattr(tool_calls, "_parsed", counting)
+    accumulation = ChatAccumulation()
+    accumulation.add(tool(call_delta('{"a":"', index=0, id="c0", name="f")))
+    for number in range(1, 50):
+        accumulation.add(tool(call_delta("{}", index=number, id=f"c{number}", name="f")))
+        accumulation.add(tool(call_delta("x" * 100, index=0)))
+        accumulation.newly_whole_calls(ended=False)
+    accumulation.add(tool(call_delta('"}', index=0), finish="tool_calls"))
+
+    assert len(accumulation.newly_whole_calls(ended=False)) == 50
+    assert sum(parsed) < 2 * 49 * 100
