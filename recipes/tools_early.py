@@ -6,7 +6,7 @@ from typing import Any
 
 from openai import OpenAIError
 
-from tensorloop_stream import Callbacks, ChatStream, Tensorloop, UnusableToolCall
+from tensorloop_stream import Callbacks, ChatStream, Tensorloop
 
 TOOLS = {"get_weather": ("city", "The weather in a city, now.")}
 TOOLS["get_time"] = ("time_zone", "The time of day in a time zone.")
@@ -27,19 +27,14 @@ def run(call: Any) -> str:
     return f"{call.id}: {call.function.name} of {json.loads(call.function.arguments.strip() or '{}')}"
 
 
-def skip(call: UnusableToolCall) -> None:
-    """Say why a call at the end of the answer does not run."""
-    print(f"{call.tool_call.to_dict()} does not run: {call.reason}")
-
-
 ask: Any = [{"role": "user", "content": "What is the weather in Zürich, and what time is it in Tokyo?"}]
 results: list[Future[str]] = []
 try:
     create = Tensorloop().chat.completions.create
     answer = create(model="gpt-4o-mini", messages=ask, tools=[spec(name) for name in TOOLS], stream=True)
     with ThreadPoolExecutor() as pool:  # on_tool_call gets each call when it is complete, and no truncated one
-        start = Callbacks(on_tool_call=lambda call: results.append(pool.submit(run, call)), on_unusable_tool_call=skip)
-        ChatStream(answer, start).until_done()
+        told = Callbacks(on_tool_call=lambda call: results.append(pool.submit(run, call)), on_unusable_tool_call=print)
+        ChatStream(answer, told).until_done()
     print(*(result.result() for result in results), sep="\n")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

@@ -47,6 +47,9 @@ NOT_FOR_RECIPES = {
     "AsyncChatStream.unusable_tool_calls": "the same as on_unusable_tool_call gets",
     "ChatAccumulator.unusable_tool_calls": "the same as on_unusable_tool_call gets",
     "ChatStream.unusable_tool_calls": "the same as on_unusable_tool_call gets",
+    "UnusableToolCall": "made by the streams",
+    "UnusableToolCall.reason": "printed as a whole",
+    "UnusableToolCall.tool_call": "printed as a whole",
     "ask": "ask_all is what many prompts need",
 }
 
