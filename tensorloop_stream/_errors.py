@@ -130,7 +130,7 @@ def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> 
 
 
 class StreamTruncatedError(StreamError):
-    """The stream ended cleanly but unfinished: no finish reason and no `[DONE]`."""
+    """The stream ended cleanly but unfinished: no finish reason and no `[DONE]`, or no choice at all."""
 
 
 class StreamConnectionError(StreamError, openai.APIConnectionError):

@@ -209,11 +209,11 @@ def test_calls_of_a_truncated_answer_are_not_run(reason: str, runner: Runner) ->
 
 
 def test_an_answer_without_a_message_is_reported(runner: Runner) -> None:
-    """`[DONE]` alone gives no message."""
+    """`[DONE]` alone is no answer."""
     runner.answer(answer_of())
 
     assert runner.run("tool_loop") == ""
-    assert runner.status == "the stream ended after 0 chunks and 0 characters of text without a choice"
+    assert runner.status == "stream ended after 0 chunks and 0 characters of text with [DONE] and no choice"
 
 
 def test_endless_calls_end_after_five_rounds(runner: Runner) -> None:
