@@ -25,7 +25,8 @@ class ToolCall:
     """One call as far as it has come."""
 
     __slots__ = (
-        "_is_object", "announced", "arrival", "before", "extra", "id", "inner_extra", "input", "name", "order", "type",
+        "_is_object", "announced", "arrival", "before", "extra", "has_arguments", "id", "inner_extra",
+        "input", "name", "order", "type",
     )  # fmt: skip
 
     def __init__(self, order: int, arrival: int) -> None:
@@ -38,6 +39,8 @@ class ToolCall:
         self.extra: dict[str, Any] = {}
         self.inner_extra: dict[str, Any] = {}
         self.announced = False
+        # Whether the gateway sent any arguments, were they empty.
+        self.has_arguments = False
         # The call whose arguments ended where these begin, if nothing else tells the two apart.
         self.before: ToolCall | None = None
         self._is_object: bool | None = None
@@ -51,6 +54,7 @@ class ToolCall:
             if not isinstance(inner, dict):
                 continue
             self.name = joined_name(self.name, inner.get("name") or "")
+            self.has_arguments = self.has_arguments or inner.get("arguments") is not None
             for name, value in inner.items():
                 if name not in inner_fields:
                     merge(self.inner_extra, name, value)
@@ -103,13 +107,15 @@ class ToolCall:
     def to_dict(self, *, runnable: bool = False) -> dict[str, Any]:
         """Return the call as a finished message holds it: without `index`.
 
-        With `runnable`, a call without arguments has those of an answer with `stream=False`.
+        With `runnable`, a call of which no arguments were sent has those of an answer with `stream=False`.
         """
         custom = self.type == "custom"
         text = str(self.input)
+        if runnable and not custom and not (text or self.has_arguments):
+            text = "{}"
         inner = {
             "name": self.name,
-            "input" if custom else "arguments": "{}" if runnable and not custom and not text.strip() else text,
+            "input" if custom else "arguments": text,
             **_plain_fields(self.inner_extra),
         }
         call: dict[str, Any] = {"id": self.id} if self.id else {}

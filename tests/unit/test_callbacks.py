@@ -254,9 +254,10 @@ def test_on_tool_call_waits_for_the_finish_reason_when_calls_are_interleaved() -
 
 
 def test_on_tool_call_waits_for_the_finish_reason_when_arguments_are_empty() -> None:
-    """Only the finish reason confirms that no arguments follow; the call is handed over with an empty object."""
-    for nothing in ("", " ", "{}"):
-        assert tool_call_callbacks(call(nothing), call("{}", 1), finish("tool_calls")) == [(3, "{}"), (3, "{}")]
+    """Only the finish reason confirms that no arguments follow; where none were sent, they are an empty object."""
+    unsaid = tool({"index": 0, "id": "call_0", "type": "function", "function": {"name": "f"}})
+    for nothing, arguments in ((unsaid, "{}"), (call(""), ""), (call("{}"), "{}")):
+        assert tool_call_callbacks(nothing, call("{}", 1), finish("tool_calls")) == [(3, arguments), (3, "{}")]
 
 
 ABNORMAL = ["length", "content_filter", "error", "abort", "max_tokens", "SAFETY", "insufficient_system_resource"]

@@ -328,3 +328,15 @@ def test_a_growing_call_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert len(accumulation.newly_whole_calls(ended=False)) == 50
     assert sum(parsed) < 2 * 49 * 100
+
+
+def test_a_second_call_at_one_index_is_handed_over_with_its_arguments() -> None:
+    """It has no chunk of its own that named its arguments first."""
+    accumulator = accumulate(
+        tool(call_delta('{"a":1}', index=0, name="f")),
+        tool(call_delta('{"a":2}', index=0, name="f")),
+        finish("tool_calls"),
+    )
+    handed_over: list[Any] = accumulator._accumulation.newly_whole_calls(ended=True)
+
+    assert [call.function.arguments for call in handed_over] == ['{"a":1}', '{"a":2}']
