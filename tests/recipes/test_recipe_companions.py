@@ -336,7 +336,7 @@ def run_the_tests_of_broken_apps(folder: Path) -> Ran:
     (folder / "recipes").mkdir()
     shutil.copytree(cassette.FOLDER / "chat", folder / "cassettes/chat")
     source = (ROOT / "recipes/pytest_your_app.py").read_text("utf-8")
-    (folder / "recipes/silent.py").write_text(source.replace(' + " ..."', ""), "utf-8")
+    (folder / "recipes/silent.py").write_text(source.replace('f"{error.text} ..."', "error.text"), "utf-8")
     (folder / "recipes/warmer.py").write_text(source.replace("temperature=0.2", "temperature=0.3"), "utf-8")
     also = "try:\n        client.models.list()\n    except Exception:\n        pass\n    answer = "
     (folder / "recipes/curious.py").write_text(source.replace("answer = ", also, 1), "utf-8")
