@@ -8,6 +8,7 @@ from contextlib import suppress
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from .finish_notes import finish_note
 from .markdown import closing_fence, code_block, harmless, plain
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ __all__ = ["AnswerView", "require_interval"]
 
 # A front end renders the whole answer at each update: the longer the answer, the rarer its updates.
 _CHARACTERS_PER_SECOND = 50_000
-_FINISH_REASON_NOTES = {
-    "length": "Cut off at the limit of tokens (finish reason: length).",
-    "content_filter": "Stopped by the content filter (finish reason: content_filter).",
-}
 
 
 class AnswerView:
@@ -96,8 +93,8 @@ class AnswerView:
             notes.append("Interrupted before any output." if is_empty else "Interrupted: the answer may be incomplete.")
         elif is_empty:
             notes.append("The answer is empty.")
-        if choices and choices[0].finish_reason in _FINISH_REASON_NOTES:
-            notes.append(_FINISH_REASON_NOTES[choices[0].finish_reason])
+        if note := finish_note(self._chat.completion):
+            notes.append(note)
         if len(choices) > 1:
             notes.append(f"This is one of {len(choices)} choices; all are in the completion.")
         return notes

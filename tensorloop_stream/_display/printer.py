@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from tensorloop_stream._chat.streams import AsyncChatStream, ChatStream
 
+from .finish_notes import finish_note
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,7 +33,8 @@ def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = No
     """Print each text delta of an answer as it arrives, and return the completion.
 
     `stream` is a `ChatStream`, or anything that `ChatStream` accepts; `file` defaults to standard output. Characters
-    that the file cannot encode become question marks; on a terminal, control characters become visible. If the
+    that the file cannot encode become question marks; on a terminal, control characters become visible. An answer
+    that was cut at the limit of tokens or by the content filter ends with a line on standard error that says so. If the
     reader of a pipe exits (`| head -1`), the stream is closed and the partial completion is returned. On Ctrl-C and
     on errors the stream is closed, `stream.completion` keeps the partial answer, and the exception is raised.
     """
@@ -44,7 +47,7 @@ def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = No
                     return chat.completion
         finally:
             output.end_line()
-        return chat.get_final_completion()
+        return _with_note(chat.get_final_completion())
 
 
 async def aprint_stream(stream: AsyncOpened | Callable[[], AsyncOpened], file: TextIO | None = None) -> ChatCompletion:
@@ -58,7 +61,14 @@ async def aprint_stream(stream: AsyncOpened | Callable[[], AsyncOpened], file: T
                     return chat.completion
         finally:
             output.end_line()
-        return await chat.get_final_completion()
+        return _with_note(await chat.get_final_completion())
+
+
+def _with_note(completion: ChatCompletion) -> ChatCompletion:
+    """Say on standard error if the answer was cut: a file or a pipe holds the answer alone."""
+    if (note := finish_note(completion)) and sys.stderr is not None:  # pythonw has no standard error
+        print(f"({note})", file=sys.stderr, flush=True)  # noqa: T201 - what this module is for
+    return completion
 
 
 class _Output:

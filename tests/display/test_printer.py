@@ -74,6 +74,25 @@ def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "a\n"
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+async def test_a_cut_answer_says_so(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on standard error names the finish reason; the output holds the answer alone."""
+    print_stream([text("a"), finish(reason)])
+    await aprint_stream([text("b"), finish(reason)])
+
+    said = capsys.readouterr()
+    assert said.out == "a\nb\n"
+    assert [f"(finish reason: {reason}).)" in line for line in said.err.splitlines()] == [True, True]
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+def test_a_whole_answer_has_no_note(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A note would hide the ones that matter."""
+    print_stream([text("a"), finish(reason)])
+
+    assert capsys.readouterr() == ("a\n", "")
+
+
 async def test_an_async_stream_is_printed() -> None:
     """The text and the completion are those of the synchronous form."""
     paper = Paper()
