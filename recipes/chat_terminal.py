@@ -10,11 +10,7 @@ history: list[ChatCompletionMessageParam] = []
 
 def answer(client: Tensorloop) -> ChatStream:
     """Return a stream that sends the history when it is first read."""
-    return ChatStream(
-        lambda: client.chat.completions.create(
-            model="gpt-4o-mini", messages=history, temperature=0.2, max_tokens=80, stream=True
-        )
-    )
+    return ChatStream(lambda: client.chat.completions.create(model="gpt-4o-mini", messages=history, stream=True))
 
 
 try:

@@ -21,7 +21,7 @@ async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
         chat_body = Chat.model_validate_json(request.body).model_dump()
     except ValidationError as error:
         return http.JsonResponse({"error": {"message": str(error)}}, status=422)
-    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini"}
     answer = await aforward_chat(client, body, Callbacks(on_finish=saved.append))
 
     async def read_and_close() -> object:

@@ -24,7 +24,7 @@ async def ask(request: Request) -> JSONResponse:
         chat_body = Chat.model_validate_json(await request.body()).model_dump()
     except ValidationError as error:
         return JSONResponse({"error": {"message": str(error)}}, 422)
-    bodies[key := os.urandom(16).hex()] = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    bodies[key := os.urandom(16).hex()] = {**chat_body, "model": "gpt-4o-mini"}
     return JSONResponse({"id": key})
 
 

@@ -31,7 +31,7 @@ class Forwarded(ForwardApp, Response):
 @app.post("/chat", response_class=Response)
 async def chat(messages: Annotated[list[Message], Body(embed=True, min_length=1, max_length=20)]) -> Response:
     """Forward the gateway's answer; the server chooses the model, the limits and the key."""
-    body = {"model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2, "messages": [dict(m) for m in messages]}
+    body = {"model": "gpt-4o-mini", "messages": [dict(m) for m in messages]}
     return Forwarded(client, body, Callbacks(on_finish=saved.append))
 
 

@@ -31,7 +31,7 @@ def chat() -> Response | tuple[dict[str, object], int]:
         chat_body = Chat.model_validate_json(request.get_data()).model_dump()
     except ValidationError as error:
         return {"error": {"message": str(error)}}, 422
-    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini"}
     answer = forward_chat(client, body, Callbacks(on_finish=saved.append))
     return Response(answer, answer.status_code, answer.headers)  # Flask closes the answer at the end
 

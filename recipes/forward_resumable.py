@@ -25,7 +25,7 @@ async def chat(request: Request) -> StreamingResponse | JSONResponse:
         return JSONResponse({"cancelled": await streams.cancel(name)})
     if request.method == "POST":  # a repeated POST sends no second request to the gateway
         chat_body = Chat.model_validate_json(await request.body()).model_dump()
-        await streams.start(name, client, {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2})
+        await streams.start(name, client, {**chat_body, "model": "gpt-4o-mini"})
     answer = await streams.read(name, request.headers.get("last-event-id"))
     return StreamingResponse(answer, answer.status_code, answer.headers)
 

@@ -27,7 +27,7 @@ async def chat(request: Request) -> ForwardApp | JSONResponse:
         chat_body = Chat.model_validate_json(await request.body()).model_dump()
     except ValidationError as error:
         return JSONResponse({"error": {"message": str(error)}}, 422)
-    body = {**chat_body, "model": "gpt-4o-mini", "max_tokens": 60, "temperature": 0.2}
+    body = {**chat_body, "model": "gpt-4o-mini"}
     return ForwardApp(client, body, Callbacks(on_finish=saved.append))
 
 

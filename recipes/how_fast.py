@@ -14,8 +14,6 @@ try:
     answer = Tensorloop().chat.completions.create(
         model="gpt-4o-mini",
         messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-        temperature=0.2,
-        max_tokens=60,
         stream=True,
         stream_options={"include_usage": True},  # for tokens per second: chunks are not tokens
     )

@@ -17,8 +17,7 @@ def with_langchain(client: Tensorloop) -> None:
     async_client = AsyncTensorloop()
     clients: dict[str, Any] = {"root_client": client, "root_async_client": async_client}
     clients |= {"client": client.chat.completions, "async_client": async_client.chat.completions}
-    # LangChain would send its own `max_tokens` as `max_completion_tokens`.
-    model = ChatOpenAI(model="gpt-4o-mini", temperature=0.2, extra_body={"max_tokens": 60}, **clients)
+    model = ChatOpenAI(model="gpt-4o-mini", **clients)
     for message in model.stream(HAIKU):
         print(message.text, end="", flush=True)
     print()
@@ -29,7 +28,7 @@ def with_litellm(client: Tensorloop) -> None:
     import litellm  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415
 
     server: dict[str, Any] = {"base_url": str(client.base_url), "api_key": client.api_key}
-    print_stream(litellm.completion("openai/gpt-4o-mini", HAIKU, temperature=0.2, max_tokens=60, stream=True, **server))
+    print_stream(litellm.completion("openai/gpt-4o-mini", HAIKU, stream=True, **server))
 
 
 try:

@@ -17,8 +17,6 @@ try:
             answer = client.chat.completions.create(
                 model="gpt-4o-mini",
                 messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-                temperature=0.2,
-                max_tokens=60,
                 stream=True,
             )
             print_stream(answer)

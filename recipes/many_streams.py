@@ -16,7 +16,7 @@ starts, failed = list[float](), list[str]()
 async def read(client: AsyncTensorloop, text: str) -> None:
     """Read one answer; a slow reader delays this stream and no other."""
     create = client.chat.completions.create(
-        model="gpt-4o-mini", messages=[{"role": "user", "content": text}], temperature=0.2, max_tokens=60, stream=True
+        model="gpt-4o-mini", messages=[{"role": "user", "content": text}], stream=True
     )
     try:
         async with AsyncChatStream(create, first_chunk_timeout=60, idle_timeout=20) as stream:

@@ -9,7 +9,7 @@ HELD = 20  # characters to hold back until more text arrives: at least the lengt
 
 def passes(text: str) -> bool:
     """Check a part of a text, whose last word may be incomplete; replace this by a check of your own."""
-    return "a moment to store" not in text.casefold()
+    return "a gift of time" not in text.casefold()
 
 
 def show(stream: ChatStream) -> None:
@@ -30,7 +30,7 @@ def show(stream: ChatStream) -> None:
 try:
     ask = "Stream a haiku about caching."
     answer = Tensorloop().chat.completions.create(
-        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
+        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], stream=True
     )
     with ChatStream(answer) as stream:  # leaving the block early closes the connection, and the model stops
         show(stream)

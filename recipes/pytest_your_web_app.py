@@ -20,7 +20,7 @@ def make_app(model: str = "gpt-4o-mini") -> Starlette:
 
     async def haiku(_: Request) -> ForwardApp:
         messages = [{"role": "user", "content": "Stream a haiku about caching."}]
-        return ForwardApp(client, {"model": model, "messages": messages, "temperature": 0.2, "max_tokens": 60})
+        return ForwardApp(client, {"model": model, "messages": messages})
 
     return Starlette(routes=[Route("/haiku", haiku)])
 

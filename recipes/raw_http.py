@@ -33,7 +33,7 @@ def print_answer(body: object) -> str:
 
 
 try:
-    answer = print_answer(HAIKU | {"temperature": 0.2, "max_tokens": 60, "stream": True})
+    answer = print_answer(HAIKU | {"stream": True})
     print(f"\n--- final ({len(answer)} chars) ---")
 except (httpx2.HTTPError, ValueError) as error:
     raise SystemExit(f"{error}") from None

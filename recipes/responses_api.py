@@ -32,7 +32,7 @@ def respond(client: Tensorloop, **request: Any) -> responses.Response:
 
 
 try:
-    poem = respond(client := Tensorloop(), input="Stream a haiku about caching.", temperature=0.2, max_output_tokens=60)
+    poem = respond(client := Tensorloop(), input="Stream a haiku about caching.")
     print(f"\n--- final ({len(poem.output_text)} chars) ---")
     called = respond(client, input="What is the weather in Zürich?", tools=[WEATHER], tool_choice="required")
     print("", *(f"{call.name}({call.arguments})" for call in called.output if call.type == "function_call"), sep="\n")

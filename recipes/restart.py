@@ -10,8 +10,6 @@ try:
         lambda: client.chat.completions.create(  # a function, because an open stream cannot be opened again
             model="gpt-4o-mini",
             messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-            temperature=0.2,
-            max_tokens=60,
             stream=True,
         ),
         restarts=2,  # after a cut, an early end, a timeout, or an error that the SDK would retry; each is billed

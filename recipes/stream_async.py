@@ -13,8 +13,6 @@ async def main() -> None:
         answer = client.chat.completions.create(
             model="gpt-4o-mini",
             messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-            temperature=0.2,
-            max_tokens=60,
             stream=True,
         )
         async with AsyncChatStream(answer) as stream:

@@ -31,8 +31,6 @@ try:
     answer = Tensorloop().chat.completions.create(
         model="gpt-4o-mini",
         messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-        temperature=0.2,
-        max_tokens=60,
         stream=True,
     )
     ChatStream(answer, Callbacks(on_text=show, on_finish=finish, on_error=explain)).until_done()

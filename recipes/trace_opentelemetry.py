@@ -68,6 +68,6 @@ if __name__ == "__main__":
         reader = metric_export.PeriodicExportingMetricReader(metric_export.ConsoleMetricExporter())
         metrics.set_meter_provider(MeterProvider([reader]))
         ask = [{"role": "user", "content": "Stream a haiku about caching."}]
-        print_stream(traced(client, model="gpt-4o-mini", messages=ask, temperature=0.2, max_tokens=60))
+        print_stream(traced(client, model="gpt-4o-mini", messages=ask))
     except OpenAIError as error:
         raise SystemExit(f"{error}") from None

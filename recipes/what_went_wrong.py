@@ -29,7 +29,7 @@ def advice(error: StreamError) -> str:
 try:
     ask = "Stream a haiku about caching."
     answer = Tensorloop().chat.completions.create(
-        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], temperature=0.2, max_tokens=60, stream=True
+        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], stream=True
     )
     with ChatStream(answer, idle_timeout=5) as stream:  # to see errors, start the replay with --cut-after 7
         print(stream.get_final_text())

@@ -13,8 +13,6 @@ try {
   const body = {
     model: "gpt-4o-mini",
     messages: [{ role: "user", content: "Stream a haiku about caching." }],
-    temperature: 0.2,
-    max_tokens: 60,
   };
   let text = "";
   for await (const chunk of streamChat(body, { apiKey, baseURL, signal: stop.signal })) {

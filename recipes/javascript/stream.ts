@@ -9,7 +9,7 @@ const REPLAY = "python -m tensorloop_stream.replay cassettes -- node recipes/jav
 const HAIKU: ChatCompletionCreateParamsStreaming = {
   model: "gpt-4o-mini",
   messages: [{ role: "user", content: "Stream a haiku about caching." }],
-  temperature: 0.2, max_tokens: 60, stream: true,
+  stream: true,
 };
 
 async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<string> {

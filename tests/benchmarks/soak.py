@@ -52,8 +52,6 @@ def asked(dice: random.Random) -> dict[str, Any]:
         "model": f"gpt-4o-mini?{faults}" if faults else "gpt-4o-mini",
         "stream": True,
         "messages": [{"role": "user", "content": "Stream a haiku about caching."}],
-        "max_tokens": 60,
-        "temperature": 0.2,
     }
 
 

@@ -521,7 +521,7 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     saved = "\n".join(json.dumps(output, ensure_ascii=False) for output in outputs)
 
-    assert "A humble cache" in saved
+    assert "A moonlit meadow" in saved
     assert "<summary>Reasoning</summary>" in saved
     assert "🌟 A sunny day at the beach! 🌈" in saved
     assert "25 pieces" in saved

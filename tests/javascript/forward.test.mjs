@@ -10,7 +10,7 @@ const { POST } = await import(process.env.ROUTE);
 const { default: edge } = await import(process.env.EDGE);
 const URL_HERE = "https://here.test/api/chat";
 const HAIKU = { messages: [{ role: "user", content: "Stream a haiku about caching." }] };
-const CHOSEN = { model: "gpt-4o-mini", temperature: 0.2, max_tokens: 60, stream: true };
+const CHOSEN = { model: "gpt-4o-mini", stream: true };
 const direct = await fetch(`${GATEWAYS.whole}/chat/completions`, {
   method: "POST",
   body: JSON.stringify({ ...HAIKU, ...CHOSEN }),

@@ -272,9 +272,9 @@ def test_what_went_wrong_treats_invalid_json_as_a_missing_part(run_on: RunOn) ->
 @pytest.mark.parametrize(
     ("faults", "out", "message"),
     [
-        ({"cut_after": 7}, "In a world where time is", "the connection broke"),
-        ({"error_after": 7}, "In a world where time is", "the gateway says: litellm.APIConnectionError"),
-        ({"end_after": 7}, "In a world where time is", "the gateway says: stream ended after 7 chunks"),
+        ({"cut_after": 7}, "A moonlit meadow, a", "the connection broke"),
+        ({"error_after": 7}, "A moonlit meadow, a", "the gateway says: litellm.APIConnectionError"),
+        ({"end_after": 7}, "A moonlit meadow, a", "the gateway says: stream ended after 7 chunks"),
         ({"status": 403}, "", "the gateway says: Error code: 403"),
     ],
     ids=["cut", "error", "ended", "refused"],

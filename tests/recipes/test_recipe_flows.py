@@ -444,8 +444,8 @@ def test_an_answer_that_breaks_before_it_is_shown_is_requested_again(
     ("faults", "requests", "out"),
     [
         ({"cut_after": 0}, 3, ""),
-        ({"cut_after": 2}, 1, "In"),
-        ({"stall_after": 2}, 1, "In"),
+        ({"cut_after": 2}, 1, "A"),
+        ({"stall_after": 2}, 1, "A"),
         ({"status": 429, "error_type": "budget_exceeded"}, 1, ""),
     ],
     ids=["each time", "later", "stalls later", "spent"],

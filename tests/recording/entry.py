@@ -20,7 +20,7 @@ class Recording:
     """One cassette: its request, and the way to record the answer.
 
     ``sent_before`` is the number of unrecorded requests that use up the limit of the key; ``on_service`` tells whether
-    the service can be asked for the same.
+    the service can be asked for the same; ``seed`` is that of the local model, found by trying.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Recording:
     status: int = 200
     on_service: bool = False
     sent_before: int = 0
+    seed: int = 5
 
     @property
     def prompt(self) -> str:

@@ -55,10 +55,15 @@ def record_from_stack(chosen: Sequence[Recording]) -> None:
         "xllamacpp": version(environments.model, "xllamacpp"),
         "weights": environments.weights.stem,
     }
-    with stack(environments, scripts, model=any(one.origin is Origin.MODEL for one in chosen)) as base_url:
-        for one in chosen:
-            used = versions if one.origin is Origin.MODEL else {"litellm": versions["litellm"]}
-            record(one, base_url, one.key, {"source": one.origin.value} | used)
+    # The seed is a setting of the model's server, so each seed has a stack of its own.
+    by_seed: dict[int | None, list[Recording]] = {}
+    for one in chosen:
+        by_seed.setdefault(one.seed if one.origin is Origin.MODEL else None, []).append(one)
+    for seed, group in by_seed.items():
+        with stack(environments, scripts, seed=seed) as base_url:
+            for one in group:
+                used = {"litellm": versions["litellm"]} if seed is None else versions
+                record(one, base_url, one.key, {"source": one.origin.value} | used)
 
 
 def record_from_service(chosen: Sequence[Recording], key: str | None) -> None:

@@ -24,19 +24,17 @@ QUIET_PROXY = {
     "NO_DOCS": "True",
     "DISABLE_ADMIN_UI": "True",
 }
-# Found by trying: the documented request gives a short poem that is not truncated.
-SEED = 5
 
 
 @contextmanager
-def stack(environments: Environments, scripts: Mapping[str, Script], *, model: bool) -> Iterator[str]:
-    """Run the stack, without the model if no recording needs it, and yield the proxy's base URL."""
+def stack(environments: Environments, scripts: Mapping[str, Script], *, seed: int | None) -> Iterator[str]:
+    """Run the stack, without the model if it has no seed, and yield the proxy's base URL."""
     with ExitStack() as running:
         scripted = running.enter_context(upstream(scripts)).url
         model_port, proxy_port = _free_port(), _free_port()
         command: list[str | int | Path]
-        if model:
-            command = [environments.model / "bin/python", HERE / "model.py", environments.weights, model_port, SEED]
+        if seed is not None:
+            command = [environments.model / "bin/python", HERE / "model.py", environments.weights, model_port, seed]
             running.enter_context(_process("model", command, environments, f"http://127.0.0.1:{model_port}/health"))
         url = f"http://127.0.0.1:{proxy_port}"
         command = [environments.proxy / "bin/litellm", "--config", HERE / "proxy.yaml", "--host", "127.0.0.1"]

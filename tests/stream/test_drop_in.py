@@ -18,8 +18,6 @@ from tensorloop_stream.replay import ReplayServer
 HAIKU: dict[str, Any] = {
     "model": "gpt-4o-mini",
     "messages": [{"role": "user", "content": "Stream a haiku about caching."}],
-    "temperature": 0.2,
-    "max_tokens": 60,
 }
 
 

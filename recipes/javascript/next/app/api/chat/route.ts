@@ -6,7 +6,7 @@
 //
 // Longer than a page, since no SDK checks the messages, keeps the status of an error, and shows a cut upstream.
 
-const CHOSEN = { model: "gpt-4o-mini", max_tokens: 60, temperature: 0.2, stream: true };
+const CHOSEN = { model: "gpt-4o-mini", stream: true };
 const MAX_LENGTH = 20_000; // characters of the request: prompts are billed too
 const REPLAY = "python -m tensorloop_stream.replay cassettes -- npx next dev";
 
