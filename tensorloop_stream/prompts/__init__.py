@@ -4,7 +4,7 @@
     with AnswerFile("answers.jsonl") as answers:
         missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
         async with AsyncTensorloop() as client:
-            await ask_all(client, missing, RollingLimit(30), answers.write)
+            await ask_all(client, missing, LearningLimit(), answers.write)
 
 `recipes/many_prompts.py` is a program that does this, and `recipes/many_prompts_dask.py` one for many machines.
 """
@@ -12,6 +12,6 @@
 from .answer_file import AnswerFile
 from .ask import ask, ask_all
 from .jsonl import Answer, Prompt, read_prompts
-from .limits import Limit, RollingLimit
+from .limits import LearningLimit, Limit, RollingLimit
 
-__all__ = ["Answer", "AnswerFile", "Limit", "Prompt", "RollingLimit", "ask", "ask_all", "read_prompts"]
+__all__ = ["Answer", "AnswerFile", "LearningLimit", "Limit", "Prompt", "RollingLimit", "ask", "ask_all", "read_prompts"]

@@ -12,6 +12,7 @@ from tensorloop_stream._chat.streams import AsyncChatStream
 from tensorloop_stream._retry import backoff, classify_error, retry_after
 
 from .jsonl import build_answer
+from .limits import LearningLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -56,6 +57,8 @@ async def ask(
                     source = await client.chat.completions.create(
                         model=body["model"], messages=body["messages"], stream=True, extra_body=body, timeout=timeout
                     )
+                if isinstance(limit, LearningLimit):
+                    limit.observe(source.response.headers)
                 stream = AsyncChatStream(source, first_chunk_timeout=idle_timeout, idle_timeout=idle_timeout)
                 async with stream:
                     await stream.until_done()

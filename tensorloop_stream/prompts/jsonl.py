@@ -31,7 +31,9 @@ class Prompt:
 
 
 def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
-    """Parse JSON Lines: each line a text, or an object with `prompt` or `messages`, optional `id` and request fields.
+    """Parse lines of prompts: each plain text, or JSON: an object with `prompt` or `messages`, perhaps `id` and fields.
+
+    A line that begins with a brace, a bracket or a quotation mark is JSON; any other is a prompt as it stands.
 
     `defaults` are request fields for the lines without them, such as `model`. A line without an id gets a hash of its
     request, which stays the same when lines are added or moved. A request that stands twice is sent twice.
@@ -63,10 +65,7 @@ def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
 
 
 def _parse_line(line: bytes | str, defaults: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error}): a prompt of plain text needs quotes") from None
+    value = _parse_value(line)
     fields = {"prompt": value} if isinstance(value, str) else value
     if not isinstance(fields, dict):
         raise ValueError(f"{_short_repr(value)} is no prompt: give a text or an object")
@@ -85,6 +84,22 @@ def _parse_line(line: bytes | str, defaults: dict[str, Any]) -> tuple[str | None
     if not isinstance(request.get("model"), str):
         raise ValueError(f"the model is {_short_repr(request.get('model'))}: name one here or as the default")
     return None if name is None else str(name), request
+
+
+def _parse_value(line: bytes | str) -> Any:
+    """Return the JSON of a line that begins as JSON does; any other line is a prompt of plain text."""
+    try:
+        text = (line.decode("utf-8-sig") if isinstance(line, bytes) else line).strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason}): save the file as UTF-8") from None
+    if not text.startswith(("{", "[", '"')):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(
+            f"not JSON ({error}): a prompt of plain text that begins with {text[0]} needs quotes"
+        ) from None
 
 
 def _canonical_json(request: dict[str, Any]) -> bytes:

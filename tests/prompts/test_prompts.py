@@ -28,7 +28,7 @@ from hypothesis import given, strategies as st
 from sockets import eventually
 
 from tensorloop_stream import AsyncTensorloop, StreamProviderError
-from tensorloop_stream.prompts import Answer, AnswerFile, Prompt, RollingLimit, ask_all, read_prompts
+from tensorloop_stream.prompts import Answer, AnswerFile, LearningLimit, Prompt, RollingLimit, ask_all, read_prompts
 from tensorloop_stream.prompts.jsonl import read_answers
 from tensorloop_stream.replay import ReplayServer
 
@@ -152,6 +152,121 @@ def test_a_limit_that_permits_nothing_is_refused(requests: int, seconds: float) 
         RollingLimit(requests, seconds)
 
 
+# A limit that nobody named
+
+
+class RefusedError(Exception):
+    status_code = 429
+
+
+def ask_a_gateway(admits: int, count: int, limit: LearningLimit) -> tuple[list[float], int]:
+    """Send requests to a gateway that admits so many in 60 s; return the times of the admitted, and the refusals."""
+    admitted: list[float] = []
+    refused = 0
+
+    def admit() -> None:
+        if sum(now() - 60 < when for when in admitted) >= admits:
+            raise RefusedError
+        admitted.append(now())
+
+    async def request() -> None:
+        nonlocal refused
+        while True:
+            try:
+                async with limit:
+                    await asyncio.sleep(0.1)
+                    admit()
+            except RefusedError:
+                refused += 1
+                await limit.pause(60)
+            else:
+                return
+
+    async def main() -> None:
+        await asyncio.gather(*(request() for _ in range(count)))
+
+    run(main())
+    return admitted, refused
+
+
+def test_without_a_limit_nothing_is_held_back() -> None:
+    """A gateway that refuses nothing is asked by all at once."""
+    limit = LearningLimit()
+    admitted, refused = ask_a_gateway(1000, 200, limit)
+
+    assert (set(admitted), refused, limit.requests) == ({0.1}, 0, None)
+
+
+def test_a_limit_is_learnt_from_its_first_refusal() -> None:
+    """The gateway is then asked for no more than it admitted, so that one burst alone is refused."""
+    limit = LearningLimit()
+    admitted, refused = ask_a_gateway(20, 60, limit)
+
+    assert len(admitted) == 60
+    assert refused == 40
+    assert limit.requests in {20, 40}  # it doubles when a minute went by without a refusal
+
+
+def test_a_limit_that_was_learnt_too_low_grows() -> None:
+    """Requests of another program had taken most of the first minute."""
+
+    async def main() -> int | None:
+        limit = LearningLimit()
+        async with limit:
+            pass
+        with pytest.raises(RefusedError):
+            async with limit:
+                raise RefusedError
+        assert limit.requests == 1
+        await asyncio.sleep(60 * 4 + 1)
+        async with limit:
+            return limit.requests
+
+    assert run(main()) == 8
+
+
+@pytest.mark.parametrize(
+    ("headers", "learnt", "waits"),
+    [
+        ({"x-ratelimit-limit-requests": "7"}, 7, ""),
+        ({"x-ratelimit-limit-requests": "many"}, None, ""),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s"}, None, "62 s"),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "soon"}, None, ""),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "20ms"}, None, ""),
+    ],
+)
+def test_a_limit_is_learnt_from_headers(headers: dict[str, str], learnt: int | None, waits: str) -> None:
+    """They name the limit, and the time until a spent one is whole again; what is no number is ignored."""
+
+    async def main() -> None:
+        limit = LearningLimit()
+        limit.observe(headers)
+
+        assert limit.requests == learnt
+        assert waits in limit.waits_for
+        assert bool(waits) == bool(limit.waits_for)
+
+    run(main())
+
+
+def test_a_limit_says_what_it_waits_for() -> None:
+    """A reader of a progress bar sees why nothing moves."""
+
+    async def main() -> None:
+        limit, rolling = LearningLimit(), RollingLimit(1, 60)
+        limit.observe({"x-ratelimit-limit-requests": "1"})
+        async with limit, rolling:
+            pass
+
+        assert limit.waits_for.startswith("the limit of 1 in 60 s, for 60 s")
+        assert rolling.waits_for == "the limit of 1 in 60 s"
+        await limit.pause(90)
+        await rolling.pause(90)
+        assert limit.waits_for == rolling.waits_for == "the gateway said to wait 90 s"
+
+    run(main())
+
+
 # The prompts
 
 
@@ -174,6 +289,15 @@ def test_a_prompt_is_a_text_or_an_object() -> None:
     assert [prompt.id for prompt in prompts][1:] == ["7", "x"]
 
 
+@pytest.mark.parametrize("line", ["What is a cache?", "5", "null", "  Zürich?  ", "- a: b", '#1: say "hi"'])
+def test_a_line_that_does_not_begin_as_json_is_a_prompt(line: str) -> None:
+    """The text is asked as it stands, without blanks around it, in both kinds of lines."""
+    (as_text,), (as_bytes,) = read_prompts([line], model="m"), read_prompts([f"{line}\r\n".encode()], model="m")
+
+    assert as_text == as_bytes
+    assert as_text.request["messages"] == [{"role": "user", "content": line.strip()}]
+
+
 def test_the_id_of_a_prompt_depends_on_its_request() -> None:
     """Lines may be added and moved; the same prompt twice is two prompts, and another model is another request."""
     first = read_prompts(['"a"', '"b"', '"a"'], model="m")
@@ -188,8 +312,8 @@ def test_the_id_of_a_prompt_depends_on_its_request() -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("hello", "not JSON .*a prompt of plain text needs quotes"),
-        ("5", "5 is no prompt: give a text or an object"),
+        ('"hello" he said', 'not JSON .*a prompt of plain text that begins with " needs quotes'),
+        ("{prompt: 5}", "not JSON .*a prompt of plain text that begins with { needs quotes"),
         ("[]", r"\[\] is no prompt: give a text or an object"),
         ("{}", "an object needs either a prompt or messages"),
         ('{"prompt": "a", "messages": [{}]}', "an object needs either a prompt or messages"),
@@ -673,7 +797,9 @@ def test_the_recipe_stops_when_the_budget_is_exceeded(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(("given", "says"), [("hello", "line 1 of the prompts: not JSON"), ('"a"', "permits nothing")])
+@pytest.mark.parametrize(
+    ("given", "says"), [("{hello}", "line 1 of the prompts: not JSON"), ('"a"', "permits nothing")]
+)
 def test_the_recipe_names_invalid_input(
     server: ReplayServer, given: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -685,9 +811,15 @@ def test_the_recipe_names_invalid_input(
     assert server.requests == []
 
 
-def test_the_recipe_without_arguments_prints_its_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The help is the docstring."""
-    assert "python recipes/many_prompts.py prompts.jsonl answers.jsonl" in str(recipe(monkeypatch))
+@pytest.mark.parametrize("arguments", [(), ("a",), ("a", "b", "x"), ("a", "b", 1, -1), ("a", "b", 1, 2, 3)])
+def test_the_recipe_answers_wrong_arguments_with_a_sentence(
+    arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what to give; there is no traceback."""
+    said = str(recipe(monkeypatch, *arguments))
+
+    assert said.startswith("give a file of prompts and one for the answers")
+    assert "\n" not in said
 
 
 def test_a_killed_run_can_be_continued(server: ReplayServer, tmp_path: Path) -> None:
