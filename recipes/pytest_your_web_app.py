@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tensorloop_stream import AsyncTensorloop, ForwardApp
 from tensorloop_stream.replay import ReplayServer
 
-CASSETTES = Path(__file__).parents[1] / "cassettes/chat"
+CASSETTES = next(path for parent in Path(__file__).parents if (path := parent / "cassettes").is_dir())
 
 
 def make_app(model: str = "gpt-4o-mini") -> Starlette:

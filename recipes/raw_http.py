@@ -1,4 +1,7 @@
-"""Stream without the SDK, from raw HTTP: python recipes/raw_http.py"""
+"""Stream without the SDK, from raw HTTP: python recipes/raw_http.py
+
+Longer than a page, since it reads the events by itself.
+"""
 
 import json
 import os
@@ -15,20 +18,25 @@ def print_answer(body: object) -> str:
     """Print an answer as it arrives, and return it; raise if it is refused, fails, or ends without [DONE]."""
     if not (key := os.environ.get("TENSORLOOP_KEY")):
         raise ValueError(f"Set TENSORLOOP_KEY, or: python -m tensorloop_stream.replay cassettes -- python {__file__}")
-    decoder, answer = SSEDecoder(), ""
+    decoder, answer, cut = SSEDecoder(), "", ""
     with httpx2.stream("POST", URL, headers={"Authorization": f"Bearer {key}"}, json=body, timeout=60) as response:
         if not response.is_success:
             raise ValueError(f"{response.status_code}: {response.read().decode()}")
         for data in response.iter_bytes():
             for event in decoder.feed(data):
                 if event.data == "[DONE]":
+                    print(cut, end="")
                     return answer
-                match {"error": True} if event.event == "error" else json.loads(event.data or "null"):
+                chunk = {"error": True} if event.event == "error" else json.loads(event.data or "null")
+                match chunk:
                     case {"error": error} if error:  # a gateway can fail after it has sent the status 200
                         raise ValueError(event.data)
                     case {"choices": [{"delta": {"content": str(text)}}, *_]}:  # nothing else is text
                         print(text, end="", flush=True)
                         answer += text
+                match chunk:
+                    case {"choices": [{"finish_reason": "length" | "content_filter" as reason}, *_]}:
+                        cut = f"\n(cut: {reason})"
     raise ValueError("the stream ended without [DONE]")
 
 

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "_stream.settings": set(),
     "_stream.watchdog": set(),
     "replay": set(),
+    "recipes": set(),
     "_sse": {"_errors"},
     "_retry": {"_errors"},
     "_timing": {"_timing_chart"},

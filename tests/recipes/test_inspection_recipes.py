@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import recorded
 from chunks import DONE, chunk, event, finish, sse, text, tool, usage
 
-from tensorloop_stream import ChatAccumulator, StreamTiming
+from tensorloop_stream import StreamTiming
 from tensorloop_stream.replay import ReplayServer
 
 HAIKU = recorded.text("chat/haiku")
@@ -41,25 +40,6 @@ def run_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunOn:
             return run(recipe, server, monkeypatch)
 
     return running
-
-
-@pytest.fixture
-def chunks_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Return the path that `record_chunks` writes."""
-    monkeypatch.setattr("tempfile.mkdtemp", lambda: str(tmp_path))
-    return tmp_path / "chunks.jsonl"
-
-
-def read_chunks(path: Path, monkeypatch: pytest.MonkeyPatch) -> ChatAccumulator:
-    """Read a file as `record_chunks` does."""
-    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
-        monkeypatch.setenv("TENSORLOOP_BASE_URL", server.base_url)
-        monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
-        monkeypatch.setattr("tempfile.mkdtemp", lambda: str(path.parent / "another"))
-        (path.parent / "another").mkdir()
-        kept = pages.run_recipe("record_chunks")["read"](path)
-    assert isinstance(kept, ChatAccumulator)
-    return kept
 
 
 def test_how_fast_prints_times_and_rate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,93 +108,6 @@ def test_reasoning_is_printed_separately(monkeypatch: pytest.MonkeyPatch, capsys
     assert out == "Because reading nearby is faster.\n"
 
 
-def test_recorded_chunks_make_the_same_answer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], chunks_file: Path
-) -> None:
-    """The lines of the file make the answer again, with its reasoning."""
-    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml") as server:
-        assert run("record_chunks", server, monkeypatch) == ""
-
-    printed = "A cache is a copy kept near its reader.\n---\nBecause reading nearby is faster.\n"
-    assert capsys.readouterr().out == f"{printed}--- {chunks_file}: whole, equal\n"
-    assert len(chunks_file.read_text("utf-8").splitlines()) == len(recorded.chunks("reasoning/reasoning_content"))
-
-
-def test_recorded_chunks_may_hold_any_character(
-    run_on: RunOn, capsys: pytest.CaptureFixture[str], chunks_file: Path
-) -> None:
-    """Line ends of `str.splitlines` and an emoji in two halves are kept."""
-    halves = b"".join(event(text("@")).replace(b"@", half) for half in (rb"\ud83d", rb"\udcda"))
-    body = event(text("a\u2028b\u2029c\x85d\x0ce")) + halves + sse(finish())
-    ended = run_on("record_chunks", "reasoning/reasoning_content", body)
-
-    assert ended == ""
-    printed = "\n---\na\u2028b\u2029c\x85d\x0ce\N{BOOKS}\n"
-    assert capsys.readouterr().out == f"{printed}--- {chunks_file}: whole, equal\n"
-
-
-@pytest.mark.parametrize("torn", ["", '{"id":"chatcmpl-1","choi', '{"choices":[{"delta":{"content":"ü'])
-def test_an_incomplete_last_line_of_chunks_is_ignored(
-    torn: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A program that is killed while it writes leaves part of a line, perhaps of a character."""
-    whole = json.dumps(text("Hel\u2028"), ensure_ascii=False)
-    (tmp_path / "early.jsonl").write_bytes(f"{whole}\n{torn}".encode()[: -1 if torn else None])
-    kept = read_chunks(tmp_path / "early.jsonl", monkeypatch)
-
-    assert kept.text == "Hel\u2028"
-    assert not kept.finished
-
-
-def test_the_path_of_a_broken_streams_chunks_is_printed(monkeypatch: pytest.MonkeyPatch, chunks_file: Path) -> None:
-    """The last sentence has the path; a stream that never began has no file."""
-    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", status=403) as server:
-        refused = run("record_chunks", server, monkeypatch)
-    with ReplayServer(cassette.FOLDER / "reasoning/reasoning_content.yaml", cut_after=9) as server:
-        cut = run("record_chunks", server, monkeypatch)
-
-    assert str(chunks_file.parent) not in refused
-    assert cut.startswith("connection cut after 9 chunks")
-    assert cut.endswith(f"\n--- {chunks_file}: cut")
-    assert read_chunks(chunks_file, monkeypatch).text == "Because reading nearby is"
-
-
-def test_calls_run_while_others_are_written(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each complete call runs once, with its arguments."""
-    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml") as server:
-        assert run("tools_early", server, monkeypatch) == ""
-    lines = capsys.readouterr().out.splitlines()
-
-    assert sorted(lines[:2]) == ["get_time runs", "get_weather runs"]
-    assert lines[2:] == [
-        "call_weather: get_weather of {'city': 'Zürich'}",
-        "call_time: get_time of {'time_zone': 'Asia/Tokyo'}",
-    ]
-
-
-def test_a_call_runs_before_the_next_one_is_whole(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The second call is truncated after the first ran, which must therefore be repeatable."""
-    begun = 1 + next(n for n, one in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{one}")
-    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml", cut_after=begun) as server:
-        ended = run("tools_early", server, monkeypatch)
-
-    assert ended.startswith(f"connection cut after {begun} chunks")
-    assert capsys.readouterr().out == "get_weather runs\n"
-
-
-def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
-    """Some models send none instead of an empty object."""
-    call = {"index": 0, "id": "call_1", "function": {"name": "get_time", "arguments": ""}}
-    ended = run_on("tools_early", "tools/parallel_calls", sse(tool(call), finish("tool_calls")))
-
-    assert ended == ""
-    assert capsys.readouterr().out == "get_time runs\ncall_1: get_time of {}\n"
-
-
 @pytest.mark.parametrize(
     ("body", "out", "message"),
     [
@@ -267,27 +160,6 @@ def test_what_went_wrong_treats_invalid_json_as_a_missing_part(run_on: RunOn) ->
 
     assert report.startswith("Ca\n--- request ")
     assert report.endswith("\na part is missing: keep what came, and ask again")
-
-
-@pytest.mark.parametrize(
-    ("faults", "out", "message"),
-    [
-        ({"cut_after": 7}, "A moonlit meadow, a", "the connection broke"),
-        ({"error_after": 7}, "A moonlit meadow, a", "the gateway says: litellm.APIConnectionError"),
-        ({"end_after": 7}, "A moonlit meadow, a", "the gateway says: stream ended after 7 chunks"),
-        ({"status": 403}, "", "the gateway says: Error code: 403"),
-    ],
-    ids=["cut", "error", "ended", "refused"],
-)
-def test_existing_code_keeps_its_except_clauses(
-    faults: dict[str, Any], out: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The clauses catch broken streams and refusals."""
-    with ReplayServer(cassette.FOLDER / "chat/haiku.yaml", **faults) as server:
-        ended = run("existing_code", server, monkeypatch)
-
-    assert capsys.readouterr().out == out
-    assert ended.startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -380,3 +252,39 @@ def test_what_went_wrong_prints_a_whole_answer_alone(
         assert run("what_went_wrong", server, monkeypatch) == ""
 
     assert capsys.readouterr().out == f"{HAIKU}\n"
+
+
+def test_calls_run_while_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each complete call runs once, with its arguments."""
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml") as server:
+        assert run("tools_early", server, monkeypatch) == ""
+    lines = capsys.readouterr().out.splitlines()
+
+    assert sorted(lines[:2]) == ["get_time runs", "get_weather runs"]
+    assert lines[2:] == [
+        "call_weather: get_weather of {'city': 'Zürich'}",
+        "call_time: get_time of {'time_zone': 'Asia/Tokyo'}",
+    ]
+
+
+def test_a_call_runs_before_the_next_one_is_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second call is truncated after the first ran, which must therefore be repeatable."""
+    begun = 1 + next(n for n, one in enumerate(recorded.chunks("tools/parallel_calls")) if "get_time" in f"{one}")
+    with ReplayServer(cassette.FOLDER / "tools/parallel_calls.yaml", cut_after=begun) as server:
+        ended = run("tools_early", server, monkeypatch)
+
+    assert ended.startswith(f"connection cut after {begun} chunks")
+    assert capsys.readouterr().out == "get_weather runs\n"
+
+
+def test_an_early_call_may_have_no_arguments(run_on: RunOn, capsys: pytest.CaptureFixture[str]) -> None:
+    """Some models send none instead of an empty object."""
+    call = {"index": 0, "id": "call_1", "function": {"name": "get_time", "arguments": ""}}
+    ended = run_on("tools_early", "tools/parallel_calls", sse(tool(call), finish("tool_calls")))
+
+    assert ended == ""
+    assert capsys.readouterr().out == "get_time runs\ncall_1: get_time of {}\n"

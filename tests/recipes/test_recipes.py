@@ -40,7 +40,7 @@ def _served(replay: ReplayServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TENSORLOOP_KEY", "tl_none")
 
 
-@pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "existing_code", "raw_http"])
+@pytest.mark.parametrize("recipe", ["stream", "stream_async", "stream_callbacks", "raw_http"])
 def test_a_recipe_prints_the_haiku(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The text is printed as it arrives, then its length."""
     pages.run_recipe(recipe)
@@ -57,7 +57,7 @@ def test_a_recipe_is_a_page(recipe: str) -> None:
     assert recipe not in RECIPES or f"python {recipe}" in text.partition("\n")[0]
 
 
-@pytest.mark.parametrize("recipe", ["stream", "stream_async", "existing_code", "raw_http"])
+@pytest.mark.parametrize("recipe", ["stream", "stream_async", "raw_http"])
 def test_a_recipe_without_a_key_names_the_remedies(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

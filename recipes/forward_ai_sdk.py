@@ -1,0 +1,73 @@
+"""Stream answers to `useChat` of the AI SDK (AI SDK 5 and newer): python recipes/forward_ai_sdk.py
+
+In the page: useChat({ transport: new DefaultChatTransport({ api: "http://127.0.0.1:8000/api/chat" }) })
+Longer than a page, since it translates messages and events.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+from openai import APIError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tensorloop_stream import SSE_HEADERS, AsyncChatStream, AsyncTensorloop
+
+client = AsyncTensorloop(max_retries=1)
+FINISH = {"content_filter": "content-filter", "tool_calls": "tool-calls", "function_call": "tool-calls"}
+
+
+def as_messages(ui_messages: list[dict[str, Any]]) -> list[Any]:
+    """Return the texts of the page's messages; their other parts are not for the model."""
+    return [
+        {
+            "role": "assistant" if each["role"] == "assistant" else "user",
+            "content": "".join(part["text"] for part in each["parts"] if part["type"] == "text"),
+        }
+        for each in ui_messages[-20:]
+    ]
+
+
+async def parts(messages: list[Any]) -> AsyncIterator[dict[str, Any]]:
+    """Yield the answer in the parts of the AI SDK's UI message stream."""
+    yield {"type": "start"}
+    try:
+        ask = client.chat.completions.create(model="gpt-4o-mini", messages=messages, stream=True)
+        async with AsyncChatStream(ask) as stream:
+            yield {"type": "text-start", "id": "text"}
+            async for text in stream.text_stream:
+                yield {"type": "text-delta", "id": "text", "delta": text}
+            yield {"type": "text-end", "id": "text"}
+        reason = str(stream.completion.choices[0].finish_reason)
+        yield {"type": "finish", "finishReason": FINISH.get(reason, reason)}
+    except APIError as error:  # `useChat` has it as `error`; the text so far stays
+        yield {"type": "error", "errorText": error.message}
+
+
+async def chat(request: Request) -> Response:
+    """Answer the page, or return a 422 for what is no message."""
+    try:
+        messages = as_messages((await request.json())["messages"])
+    except (ValueError, LookupError, TypeError):
+        return JSONResponse({"error": "no messages"}, 422)
+    events = (f"data: {json.dumps(part)}\n\n" async for part in parts(messages))
+    headers = {**SSE_HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
+    return StreamingResponse(with_end(events), headers=headers)
+
+
+async def with_end(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Yield the events, and the end that the AI SDK waits for."""
+    async for event in events:
+        yield event
+    yield "data: [DONE]\n\n"
+
+
+app = Starlette(routes=[Route("/api/chat", chat, methods=["POST"])], max_body_size=1_000_000)
+
+if __name__ == "__main__":
+    uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))
