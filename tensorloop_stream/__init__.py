@@ -6,7 +6,7 @@ A map of the package, from the edge to the core:
 - `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
 - `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
 - `_sse`, `_errors`, `_callbacks`, `_timing`: server-sent events, the errors, the callbacks, the arrival times
-- `_retry`: which errors merit another request, and when; `_http/`: the HTTP library, error bodies, keys in answers
+- `_retry`: which errors merit another request, and when; `_http/`: the HTTP library, errors, keys in answers
 - `_forward/`: to a browser; `_display/`, `notebook`: to terminals and notebooks
 - `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
 """

@@ -24,6 +24,7 @@ from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxCl
 
 from ._errors import error_message
 from ._http.error_body import aread_error, read_error
+from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.redact import redactor_for
 from ._retry import is_budget_spent, retry_after
@@ -160,6 +161,8 @@ class _GatewayClient(_SDKClient):
                 " (The budget of this key is spent: a retry does not help before the budget is raised or its next "
                 "period begins.)"
             )
+        else:
+            err_msg += explain_status(body, response)
         # A gateway that refuses a key may repeat it.
         redactor = redactor_for(response.request.headers)
         return super()._make_status_error(redactor.text(err_msg), body=redactor.value(body), response=response)
@@ -212,6 +215,16 @@ class Tensorloop(_GatewayClient, OpenAI):
 
         return TensorloopChat(self)
 
+    if not TYPE_CHECKING:
+
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            """Send a request, as the SDK does; a connection error names the host and the cause."""
+            try:
+                return super().request(*args, **kwargs)
+            except openai.APIConnectionError as error:
+                explain_connection_error(error)
+                raise
+
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()
         return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
@@ -256,6 +269,16 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return AsyncTensorloopChat(self)
+
+    if not TYPE_CHECKING:
+
+        async def request(self, *args: Any, **kwargs: Any) -> Any:
+            """Send a request, as the SDK does; a connection error names the host and the cause."""
+            try:
+                return await super().request(*args, **kwargs)
+            except openai.APIConnectionError as error:
+                explain_connection_error(error)
+                raise
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
+from tensorloop_stream._http.error_texts import UNEXPLAINED
 from tensorloop_stream._retry import is_budget_spent
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[
     headers = dict(_ERROR_HEADERS)
     if not isinstance(error, openai.APIStatusError):
         status = 504 if isinstance(error, openai.APITimeoutError) else 502
-        return status, headers, error_json(redactor.text(error.message), status)
+        # A browser need not know the address of the gateway, which the clients of this package add.
+        message = UNEXPLAINED if error.message.startswith(UNEXPLAINED) else error.message
+        return status, headers, error_json(redactor.text(message), status)
     status, response = error.status_code, error.response
     headers |= forwarded_headers(response.headers)
     content_type = response.headers.get("content-type", _JSON)
