@@ -48,6 +48,8 @@ def page(browser: Browser) -> Page:
     """Return a page for all tests: opening one takes longer than most tests."""
     opened = browser.new_page()
     opened.set_default_timeout(5000)
+    # The page keeps its conversation over a reload; here each test begins a new one.
+    opened.add_init_script("sessionStorage.clear()")
     return opened
 
 
@@ -343,3 +345,87 @@ def test_a_page_that_does_not_close_its_eventsource_pays_once(
     assert closed
     assert len(urls) == 2
     assert len(requests) == 1
+
+
+MARKDOWN = """# Caches
+
+A **cache** keeps *answers*:
+
+| kind | where |
+| --- | --- |
+| browser | near |
+
+```python
+print("<b>fast</b>")
+
+print(2)
+```
+
+1. one
+
+2. two
+
+<img src="http://evil.test/x.png" onerror="alert(1)"> <script>alert(2)</script>
+
+![a picture](http://evil.test/y.png) [run](javascript:alert(3)) [go](https://example.test/)
+"""
+
+
+def test_markdown_is_shown_and_nothing_runs(page: Page, site: RunningRecipe, tmp_path: Path) -> None:
+    """Blocks become elements; HTML stays text, an image is a link, and nothing is loaded from elsewhere."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    path = write_cassette(
+        tmp_path / "markdown.yaml", *answer_events(*(MARKDOWN[at : at + 5] for at in range(0, 500, 5)))
+    )
+    with gateway(path):
+        send(page, site)
+        ended(page)
+    blocks = page.locator(".assistant .blocks")
+
+    assert blocks.locator("h1").inner_text() == "Caches"
+    assert blocks.locator("td").all_inner_texts() == ["browser", "near"]
+    assert blocks.locator("pre").inner_text().strip() == 'print("<b>fast</b>")\n\nprint(2)'
+    assert blocks.locator("li").all_inner_texts() == ["one", "two"]
+    assert blocks.locator("ol").evaluate_all("lists => lists.map((list) => list.start)") == [1, 2]
+    assert blocks.locator("img, script, [onerror]").count() == 0
+    assert "onerror=" in blocks.inner_text()
+    assert [link.get_attribute("href") for link in blocks.locator("a").all()] == [
+        "http://evil.test/y.png",
+        None,
+        "https://example.test/",
+    ]
+    assert not [url for url in asked if not url.startswith((site.url, "data:"))]
+
+
+def test_a_conversation_outlives_a_reload(browser: Browser, site: RunningRecipe) -> None:
+    """The answers are shown as before, and the next request has them."""
+    opened = browser.new_page()
+    with gateway() as server:
+        send(opened, site)
+        ended(opened)
+        opened.reload()
+        after = (shown(opened), opened.locator(".user").count(), opened.locator("#says").input_value())
+        opened.fill("#says", "Another.")
+        opened.get_by_role("button", name="Send").click()
+        opened.wait_for_selector(".assistant:nth-of-type(4) .note")
+        sent = [message["role"] for message in server.requests[-1].body["messages"]]
+    opened.close()
+
+    assert after == (HAIKU, 1, "")
+    assert sent == ["user", "assistant", "user"]
+
+
+def test_an_answer_can_be_copied(browser: Browser, site: RunningRecipe) -> None:
+    """The clipboard has the Markdown, as the model wrote it."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    opened = context.new_page()
+    with gateway():
+        send(opened, site)
+        ended(opened)
+        opened.get_by_role("button", name="Copy").click()
+        opened.get_by_text("Copied").wait_for()
+        copied = opened.evaluate("navigator.clipboard.readText()")
+    context.close()
+
+    assert copied == HAIKU

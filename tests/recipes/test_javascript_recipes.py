@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ import recorded
 import requirements
 from clients import SSL
 from sockets import run_in_threads
+from web import run_server, unused_port
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -373,3 +375,37 @@ if os.environ.get("TENSORLOOP_STREAM_NEXT"):
 
         assert seen < 1
         assert len(server.requests) == 1
+
+
+# useChat of the AI SDK
+
+ASK = """
+import { DefaultChatTransport, readUIMessageStream } from "ai";
+const transport = new DefaultChatTransport({ api: process.argv[2] });
+const messages = [{ id: "1", role: "user", parts: [{ type: "text", text: "Stream a haiku about caching." }] }];
+const stream = await transport.sendMessages({ chatId: "c", messages, trigger: "submit-message" });
+let last;
+let error;
+const onError = (failure) => (error = failure.message);
+for await (const message of readUIMessageStream({ stream, onError })) last = message;
+console.log(JSON.stringify({ text: last.parts[0].text, error }));
+"""
+
+
+@pytest.mark.parametrize("cut_after", [None, 7])
+def test_the_ai_sdk_reads_what_the_recipe_sends(cut_after: int | None, node: str, tmp_path: Path) -> None:
+    """What `useChat` reads with shows the text as it came, and the sentence of an answer that broke."""
+    requirements.module("starlette", "starlette")
+    if not requirements.REQUIRE_ALL:
+        requirements.unmet("needs the package ai from npm, which is downloaded only if everything is required")
+    npm_install(tmp_path, "ai@>=5")
+    (tmp_path / "ask.mjs").write_text(ASK, "utf-8")
+    port = unused_port()
+    with gateway(cut_after=cut_after) as server:
+        settings = environment(TENSORLOOP_BASE_URL=server.base_url, TENSORLOOP_KEY="tl_none", PORT=str(port))
+        with run_server([sys.executable, str(RECIPES.parent / "forward_ai_sdk.py")], port, settings, tmp_path):
+            done = run([node, "ask.mjs", f"http://127.0.0.1:{port}/api/chat"], cwd=tmp_path)
+    got = json.loads(done.stdout)
+
+    assert got["text"] == (HAIKU if cut_after is None else BEGUN)
+    assert ("error" in got) == (cut_after is not None)
