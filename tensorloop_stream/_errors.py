@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -36,6 +39,11 @@ __all__ = [
     "StreamTimeoutError",
     "StreamTruncatedError",
 ]
+
+
+# Frames of libraries say nothing to the reader of a notebook.
+_LIBRARIES = (str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_MOST_FRAMES = 5
 
 
 class StreamError(openai.APIError):
@@ -87,12 +95,28 @@ class StreamError(openai.APIError):
             return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
         return content or ""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows: the caller's own frames, and the sentence last.
+
+        The frames of the HTTP library and the chain of its errors fill several screens; `error.__cause__` has
+        them.
+        """
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [frame for frame in frames if _is_of_caller(frame.filename)][-_MOST_FRAMES:]
+        head = ["Traceback (most recent call last):"] if own else []
+        frame_lines = [line.rstrip("\n") for line in traceback.format_list(own)]
+        return [*head, *frame_lines, f"{type(self).__name__}: {' '.join(str(self).split())}"]
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
         # headers, and a pickled error travels: to another process, a queue, a log.
         request = httpx.Request(self.request.method, self.request.url)
         context = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
         return _rebuild, (type(self), self.message, context)
+
+
+def _is_of_caller(filename: str) -> bool:
+    return not filename.startswith((*_LIBRARIES, "<frozen"))
 
 
 def has_partial(error: StreamError) -> bool:

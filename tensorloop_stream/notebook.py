@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ._chat.streams import AsyncChatStream, ChatStream
-from ._display.answer_view import AnswerView, require_interval
+from ._display.answer_view import AnswerView, require_interval, side_by_side
 from ._display.printer import aprint_stream, print_stream
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     # Takes the Markdown and, with the last view, the same as plain text.
     Show = Callable[[str, str], object]
 
-__all__ = ["adisplay_stream", "display_stream"]
+__all__ = ["adisplay_side_by_side", "adisplay_stream", "display_stream"]
 
 # Seconds between two calls of the timer.
 _TICK = 0.1
@@ -81,6 +81,52 @@ async def adisplay_stream(
     require_interval(min_interval)
     if (show := _front_end()) is None:
         return await aprint_stream(stream)
+    return await _adisplay(stream, show, min_interval=min_interval, footer=footer, trusted=trusted)
+
+
+async def adisplay_side_by_side(
+    *streams: AsyncOpened | Callable[[], AsyncOpened],
+    min_interval: float = 0.1,
+    footer: bool = True,
+    trusted: bool = False,
+) -> list[ChatCompletion]:
+    """Show several answers beside each other while they arrive, and return their completions.
+
+    Each has a column of one output, as `adisplay_stream` would show it. All are read to their ends; then the first
+    error among them is raised. Outside of a notebook they are printed one after the other.
+
+    Raises `ValueError` for a `min_interval` that is not a number of seconds.
+    """
+    require_interval(min_interval)
+    if (show := _front_end()) is None:
+        return [await aprint_stream(stream) for stream in streams]
+    columns = [("…", "")] * len(streams)
+
+    def show_column(number: int) -> Show:
+        def show_all(markdown: str, text: str) -> None:
+            columns[number] = (markdown, text)
+            show(*side_by_side(columns))
+
+        return show_all
+
+    outcomes = await asyncio.gather(
+        *(
+            _adisplay(stream, show_column(number), min_interval=min_interval, footer=footer, trusted=trusted)
+            for number, stream in enumerate(streams)
+        ),
+        return_exceptions=True,
+    )
+    completions: list[ChatCompletion] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        completions.append(outcome)
+    return completions
+
+
+async def _adisplay(
+    stream: AsyncOpened | Callable[[], AsyncOpened], show: Show, *, min_interval: float, footer: bool, trusted: bool
+) -> ChatCompletion:
     chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)
     answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
 

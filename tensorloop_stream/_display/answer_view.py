@@ -9,16 +9,16 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from .finish_notes import finish_note
-from .markdown import closing_fence, code_block, harmless, plain
+from .markdown import closing_fence, code_block, harmless, keep_lines, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from openai.types.chat import ChatCompletionMessageToolCallUnion
 
     from tensorloop_stream._chat.streams import ChatView
 
-__all__ = ["AnswerView", "require_interval"]
+__all__ = ["AnswerView", "require_interval", "side_by_side"]
 
 # A front end renders the whole answer at each update: the longer the answer, the rarer its updates.
 _CHARACTERS_PER_SECOND = 50_000
@@ -72,7 +72,7 @@ class AnswerView:
         answer = self._chat._state.accumulation  # noqa: SLF001 - of this package
         parts = []
         if text := answer.text or answer.refusal:
-            parts.append(text + closing_fence(text) if self._trusted else harmless(text))
+            parts.append(keep_lines(text + closing_fence(text) if self._trusted else harmless(text)))
         parts += map(_tool_call_block, answer.tool_calls)
         if reasoning := answer.reasoning.strip():
             # Escaped, so that no markup in the reasoning affects the answer. Unfolded until the answer begins.
@@ -114,6 +114,20 @@ class AnswerView:
             figures.append(f"{timing.tokens_per_second:.0f} tokens/s")
         figures.append(f"{timing.duration:.2f} s in all")
         return " · ".join(filter(None, figures))
+
+
+def side_by_side(columns: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return several views, each as Markdown and as plain text, as columns of one.
+
+    The blank lines end the HTML, so that Markdown stands in the cells of the table.
+    """
+    width = 100 // max(len(columns), 1)
+    cell = f'<td style="width:{width}%;text-align:left;vertical-align:top">'
+    cells = (f"{cell}\n\n{markdown}{closing_fence(markdown)}\n\n</td>" for markdown, _ in columns)
+    rows = "".join(cells)
+    return f'<table style="width:100%;table-layout:fixed"><tr>{rows}</tr></table>', "\n\n".join(
+        filter(None, (text for _, text in columns))
+    )
 
 
 def require_interval(min_interval: object) -> None:

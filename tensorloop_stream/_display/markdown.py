@@ -76,6 +76,26 @@ def closing_fence(text: str) -> str:
     return f"\n{last.line_prefix}{last.marks}" if isinstance(last, _Block) and not last.end else ""
 
 
+def keep_lines(text: str) -> str:
+    """Return Markdown whose lines of prose stay lines, as in a poem: each ends with a hard line break.
+
+    Two blanks before a line break mean one in every dialect, and nothing where no line of prose follows.
+    """
+    done: list[str] = []
+    in_html = False
+    for part in _split(text):
+        if not isinstance(part, str):
+            done.append(part.as_fence())
+            continue
+        lines = part.split("\n")
+        for number, line in enumerate(lines[:-1]):
+            in_html = ("<pre>" in line or in_html) and "</pre>" not in line
+            if line.strip() and lines[number + 1].strip() and not in_html and not line.endswith(("  ", "\\", ">")):
+                lines[number] = f"{line}  "
+        done.append("\n".join(lines))
+    return "\n".join(done)
+
+
 def code_block(code: str, language: str) -> str:
     """Return a code block that is harmless after any text."""
     block = _Block("", "```", language, "", code.split("\n"))

@@ -20,7 +20,7 @@ from clients import CHAT, Body, sync_client
 
 from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
 from tensorloop_stream._display.answer_view import AnswerView
-from tensorloop_stream.notebook import _ticking, adisplay_stream, display_stream
+from tensorloop_stream.notebook import _ticking, adisplay_side_by_side, adisplay_stream, display_stream
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "recipes/notebook.ipynb"
@@ -209,6 +209,51 @@ async def test_an_async_stream_is_shown_and_returned(cell: list[tuple[str, str]]
 
     assert cell == [("…", ""), ("Hel", ""), ("Hello", ""), ("Hello", ""), ("Hello", "Hello")]
     assert completion.choices[0].message.content == "Hello"
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_the_lines_of_a_poem_stay_lines(trusted: bool) -> None:
+    """Markdown joins lines; a hard break ends each that another line of prose follows, and none of code."""
+    poem = "A **cache**,\na memory\n\n```\na\nb\n```\nthe end\n- one\n- two"
+
+    assert answer(text(poem), trusted=trusted).last()[0] == (
+        "A **cache**,  \na memory\n\n```\na\nb\n```\nthe end  \n- one  \n- two"
+    )
+
+
+async def test_answers_side_by_side_are_columns_of_one_output(cell: list[tuple[str, str]]) -> None:
+    """Each grows in its column; an open code block of one does not swallow the next."""
+    code = [text("```\na"), finish()]
+    completions = await adisplay_side_by_side(list(HELLO), code, min_interval=0, footer=False)
+    markdown, plain = cell[-1]
+
+    assert [completion.choices[0].message.content for completion in completions] == ["Hello", "```\na"]
+    assert plain == "Hello\n\n```\na"
+    assert re.fullmatch(
+        r"<table [^>]*><tr><td [^>]*>\n\nHello\n\n</td><td [^>]*>\n\n```\na\n```\n\n</td></tr></table>", markdown
+    )
+    assert cell[0][0].count("…") == 2
+
+
+async def test_one_of_two_answers_may_break(cell: list[tuple[str, str]]) -> None:
+    """The other is read to its end, and then the error is raised."""
+    with pytest.raises(StreamTruncatedError):
+        await adisplay_side_by_side(HELLO[:2], list(HELLO), min_interval=0, footer=False)
+
+    assert "Failed: the answer may be incomplete" in cell[-1][0]
+    assert cell[-1][1].endswith("Hello")
+
+
+def test_the_traceback_of_a_cut_is_short() -> None:
+    """IPython shows the caller's frames alone, and the sentence is the last line."""
+    with pytest.raises(StreamTruncatedError) as caught:
+        ChatStream(HELLO[:2]).until_done()
+    lines = caught.value._render_traceback_()
+
+    assert lines[-1] == f"StreamTruncatedError: {caught.value}"
+    assert sum(line.count("\n") + 1 for line in lines) < 20
+    assert "test_notebook.py" in "".join(lines)
+    assert "tensorloop_stream/_stream" not in "".join(lines)
 
 
 def test_a_stream_of_the_caller_keeps_its_timing(cell: list[tuple[str, str]]) -> None:
@@ -524,9 +569,9 @@ def test_the_recipe_runs_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "A moonlit meadow" in saved
     assert "<summary>Reasoning</summary>" in saved
     assert "🌟 A sunny day at the beach! 🌈" in saved
-    assert "25 pieces" in saved
+    assert "33 pieces" in saved
     assert "Zürich: 21 °C, sunny" in saved
-    assert saved.count("<svg ") == 3
+    assert saved.count("<svg ") == 1
     assert not [output for output in outputs if output["output_type"] == "error"]
 
 
@@ -554,12 +599,14 @@ def test_the_recipe_names_its_requirements(
         exec("".join(first["source"]), {})
 
 
-def test_the_recipe_is_stripped() -> None:
-    """The committed notebook has no outputs, no counts and no settings of a machine."""
-    notebook = json.loads(NOTEBOOK.read_text("utf-8"))
+def test_the_recipe_has_its_outputs_and_nothing_of_a_machine() -> None:
+    """A reader on a web page sees answers; paths, times of a run and settings of an editor stay out."""
+    text = NOTEBOOK.read_text("utf-8")
+    notebook = json.loads(text)
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
-    assert code
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    assert all(cell["outputs"] for cell in code[1:])
+    assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
     assert all(cell["metadata"] == {} for cell in notebook["cells"])
     assert notebook["metadata"].keys() <= {"kernelspec", "language_info"}
+    assert not re.search(r"/(tmp|root|home|Users)/|127\.0\.0\.1", text)
