@@ -32,5 +32,7 @@ try:
     else:
         raise SystemExit("it broke three times: the answer has no end")
     print(f"\n--- final ({len(text)} chars) ---")
+    if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
+        print(f"(cut: {reason})")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

@@ -34,5 +34,7 @@ try:
     )
     with ChatStream(answer) as stream:  # leaving the block early closes the connection, and the model stops
         show(stream)
+    if stream.completion.choices[0].finish_reason in {"length", "content_filter"}:
+        print(f"(cut: {stream.completion.choices[0].finish_reason})")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

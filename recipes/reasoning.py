@@ -28,7 +28,9 @@ try:
         messages=[{"role": "user", "content": "Think, then answer: why are caches fast?"}],
         stream=True,
     )
-    ChatStream(answer, callbacks).until_done()
+    stream = ChatStream(answer, callbacks).until_done()
     print()
+    if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
+        print(f"(cut: {reason})")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

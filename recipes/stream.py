@@ -15,5 +15,7 @@ try:
         for text in stream.text_stream:
             print(text, end="", flush=True)
     print(f"\n--- final ({len(stream.text)} chars) ---")
+    if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
+        print(f"(cut: {reason})")
 except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback
     raise SystemExit(f"{error}") from None

@@ -19,6 +19,8 @@ async def main() -> None:
             async for text in stream.text_stream:
                 print(text, end="", flush=True)
     print(f"\n--- final ({len(stream.text)} chars) ---")
+    if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
+        print(f"(cut: {reason})")
 
 
 try:

@@ -19,6 +19,9 @@ def text_of(completion: ChatCompletion) -> str:
 def finish(completion: ChatCompletion) -> None:
     """Use the complete answer; a program may store it."""
     print(f"\n--- final ({len(text_of(completion))} chars) ---")
+    for choice in completion.choices:
+        if choice.finish_reason in {"length", "content_filter"}:
+            print(f"(cut: {choice.finish_reason})")
 
 
 def explain(error: Exception) -> None:
@@ -29,9 +32,7 @@ def explain(error: Exception) -> None:
 
 try:
     answer = Tensorloop().chat.completions.create(
-        model="gpt-4o-mini",
-        messages=[{"role": "user", "content": "Stream a haiku about caching."}],
-        stream=True,
+        model="gpt-4o-mini", messages=[{"role": "user", "content": "Stream a haiku about caching."}], stream=True
     )
     ChatStream(answer, Callbacks(on_text=show, on_finish=finish, on_error=explain)).until_done()
 except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback

@@ -1,4 +1,7 @@
-"""Print an answer as Markdown in the terminal, block by block: python recipes/terminal_markdown.py"""
+"""Print an answer as Markdown in the terminal, block by block: python recipes/terminal_markdown.py
+
+Longer than a page, since it decides which blocks are finished.
+"""
 
 from openai import OpenAIError
 from rich.console import Console
@@ -36,5 +39,7 @@ try:
                     console.print(Markdown(finished), "")
         finally:  # print the last block, also of a stream that broke or was stopped
             console.print(Markdown(rest))
+    if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
+        console.print(f"(cut: {reason})")
 except OpenAIError as error:
     raise SystemExit(f"{error}") from None

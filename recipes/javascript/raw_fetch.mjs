@@ -15,12 +15,15 @@ try {
     messages: [{ role: "user", content: "Stream a haiku about caching." }],
   };
   let text = "";
+  let finishReason = null;
   for await (const chunk of streamChat(body, { apiKey, baseURL, signal: stop.signal })) {
     const delta = chunk.choices?.[0]?.delta?.content ?? ""; // a chunk with the usage may have no choice
     process.stdout.write(delta);
     text += delta;
+    finishReason = chunk.choices?.[0]?.finish_reason ?? finishReason;
   }
   console.log(`\n--- final (${text.length} chars) ---`);
+  if (["length", "content_filter"].includes(finishReason)) console.log(`(cut: ${finishReason})`);
 } catch (error) {
   console.error(error.cause ? `${error.message}: ${error.cause.message}` : error.message);
   process.exitCode = 1;

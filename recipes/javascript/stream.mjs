@@ -27,6 +27,7 @@ try {
   // The SDK takes a stream that stops without a finish reason for a complete one.
   if (!finishReason) throw new Error(`The stream ended after ${text.length} characters with no finish_reason.`);
   console.log(`\n--- final (${text.length} chars) ---`);
+  if (["length", "content_filter"].includes(finishReason)) console.log(`(cut: ${finishReason})`);
 } catch (error) {
   // After a cut in mid-stream, the SDK raises no error of its own: fetch's `TypeError: terminated` reaches the loop.
   console.error(error.message === "terminated" ? "The connection was cut before the answer was whole." : error.message);

@@ -12,7 +12,7 @@ const HAIKU: ChatCompletionCreateParamsStreaming = {
   stream: true,
 };
 
-async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<string> {
+async function print(client: OpenAI, request: ChatCompletionCreateParamsStreaming): Promise<void> {
   let text = "", finishReason: ChatCompletionChunk.Choice["finish_reason"] = null;
   for await (const chunk of await client.chat.completions.create(request)) {
     const choice = chunk.choices?.[0]; // the type requires choices, but a chunk with the usage may have none
@@ -23,15 +23,15 @@ async function print(client: OpenAI, request: ChatCompletionCreateParamsStreamin
   }
   // The SDK takes a stream that stops without a finish reason for a complete one.
   if (!finishReason) throw new Error(`The stream ended after ${text.length} characters with no finish_reason.`);
-  return text;
+  console.log(`\n--- final (${text.length} chars) ---`);
+  if (["length", "content_filter"].includes(finishReason)) console.log(`(cut: ${finishReason})`);
 }
 
 try {
   const apiKey = process.env.TENSORLOOP_KEY;
   if (!apiKey) throw new Error(`No Tensorloop key: set TENSORLOOP_KEY, or run recorded streams: ${REPLAY}`);
   const baseURL = process.env.TENSORLOOP_BASE_URL || "https://litellm.tensorloop.tech/v1";
-  const text = await print(new OpenAI({ apiKey, baseURL }), HAIKU);
-  console.log(`\n--- final (${text.length} chars) ---`);
+  await print(new OpenAI({ apiKey, baseURL }), HAIKU);
 } catch (error) {
   const { message } = error as Error;
   // After a cut in mid-stream, the SDK raises no error of its own: fetch's `TypeError: terminated` reaches the loop.

@@ -14,6 +14,7 @@ import cassette
 import pages
 import pytest
 import recorded
+from chunks import finish, sse, text
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -48,13 +49,43 @@ def test_a_recipe_prints_the_haiku(recipe: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out == f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize(
+    ("recipe", "name"),
+    [
+        *((recipe, "chat/haiku") for recipe in ("stream", "stream_async", "stream_callbacks", "raw_http", "restart")),
+        ("moderate", "chat/haiku"),
+        ("limits", "chat/haiku"),
+        ("reasoning", "reasoning/reasoning_content"),
+        ("keep_partial_text", "errors/mid_stream_error"),
+        ("usage_and_cost", "chat/usage_of_a_budget"),
+        ("stop_sequences", "chat/stop_sequence"),
+    ],
+)
+def test_a_cut_answer_says_so(
+    recipe: str, name: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last lines name the finish reason, which is no error, and no whole answer either."""
+    body = sse(text("Half an answer"), finish(reason))
+    with (
+        ReplayServer(recorded.cassette_with_body(name, tmp_path, body)) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("TENSORLOOP_BASE_URL", server.base_url)
+        pages.run_recipe(recipe)
+    printed = capsys.readouterr()
+
+    assert "Half an answer" in printed.out
+    assert re.search(rf"\([^()]*{reason}|finish reason: {reason}", printed.out + printed.err)
+
+
 @pytest.mark.parametrize("recipe", PAGES)
 def test_a_recipe_is_a_page(recipe: str) -> None:
     """A recipe has at most 40 lines or a reason for more, and its docstring begins with the command that runs it."""
-    text = (ROOT / recipe).read_text("utf-8")
+    source = (ROOT / recipe).read_text("utf-8")
 
-    assert len(text.splitlines()) <= 40 or re.search(r"(?m)^\W*Longer than a page, since ", text[:1000])
-    assert recipe not in RECIPES or f"python {recipe}" in text.partition("\n")[0]
+    assert len(source.splitlines()) <= 40 or re.search(r"(?m)^\W*Longer than a page, since ", source[:1000])
+    assert recipe not in RECIPES or f"python {recipe}" in source.partition("\n")[0]
 
 
 @pytest.mark.parametrize("recipe", ["stream", "stream_async", "raw_http"])
