@@ -204,6 +204,14 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     if not TYPE_CHECKING:  # as above
 
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            """Send a request, as the SDK does; a connection error names the host and the cause."""
+            try:
+                return super().request(*args, **kwargs)
+            except openai.APIConnectionError as error:
+                explain_connection_error(error)
+                raise
+
         def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
             return super().post(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
@@ -214,16 +222,6 @@ class Tensorloop(_GatewayClient, OpenAI):
         from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return TensorloopChat(self)
-
-    if not TYPE_CHECKING:
-
-        def request(self, *args: Any, **kwargs: Any) -> Any:
-            """Send a request, as the SDK does; a connection error names the host and the cause."""
-            try:
-                return super().request(*args, **kwargs)
-            except openai.APIConnectionError as error:
-                explain_connection_error(error)
-                raise
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()
@@ -258,6 +256,15 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     if not TYPE_CHECKING:  # as above
+
+        async def request(self, *args: Any, **kwargs: Any) -> Any:
+            """Send a request, as the SDK does; a connection error names the host and the cause."""
+            try:
+                return await super().request(*args, **kwargs)
+            except openai.APIConnectionError as error:
+                explain_connection_error(error)
+                raise
+
         # A coroutine function, as the SDK's is: a mock of it is one, too.
         async def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
@@ -269,16 +276,6 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return AsyncTensorloopChat(self)
-
-    if not TYPE_CHECKING:
-
-        async def request(self, *args: Any, **kwargs: Any) -> Any:
-            """Send a request, as the SDK does; a connection error names the host and the cause."""
-            try:
-                return await super().request(*args, **kwargs)
-            except openai.APIConnectionError as error:
-                explain_connection_error(error)
-                raise
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()

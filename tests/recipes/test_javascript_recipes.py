@@ -394,7 +394,7 @@ console.log(JSON.stringify({ text: last.parts[0].text, error }));
 
 @pytest.mark.parametrize("cut_after", [None, 7])
 def test_the_ai_sdk_reads_what_the_recipe_sends(cut_after: int | None, node: str, tmp_path: Path) -> None:
-    """What `useChat` reads with shows the text as it came, and the sentence of an answer that broke."""
+    """The reader behind `useChat` gets the text as it came, and the sentence of an answer that broke."""
     requirements.module("starlette", "starlette")
     if not requirements.REQUIRE_ALL:
         requirements.unmet("needs the package ai from npm, which is downloaded only if everything is required")
