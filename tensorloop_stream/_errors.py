@@ -186,8 +186,7 @@ class StreamProviderError(StreamError):
 
     def __init__(self, message: str, **context: Any) -> None:
         super().__init__(message, **context)
-        if not self.code:
-            self.code = error_code(self.body) or self.code
+        self.code: str | None = self.code or error_code(self.body) or self.code
 
     @property
     def status_code(self) -> int | None:

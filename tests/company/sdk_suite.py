@@ -34,12 +34,12 @@ import tensorloop_stream
 
 class OpenAI(tensorloop_stream.Tensorloop):
     def __init__(self, **settings):
-        super().__init__(allow_http=True, **settings)
+        super().__init__(**{"allow_http": True, **settings})
 
 
 class AsyncOpenAI(tensorloop_stream.AsyncTensorloop):
     def __init__(self, **settings):
-        super().__init__(allow_http=True, **settings)
+        super().__init__(**{"allow_http": True, **settings})
 
 
 openai.OpenAI = openai.Client = OpenAI
