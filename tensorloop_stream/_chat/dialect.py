@@ -22,6 +22,7 @@ _SUCCESSES = frozenset({"", "0", "ok", "success", "true", "completed", "in_progr
 class ChatDialect:
     """The stream of `chat.completions.create(..., stream=True)`: chunks to one `ChatCompletion`."""
 
+    stream_name = "ChatStream"
     item_name = "chunk"
     result_name = "completion"
     unfinished = "no finish_reason and no [DONE]"

@@ -176,9 +176,9 @@ class AsyncReader(Generic[ItemT]):
             source = opened._hand_over()
             # The timeouts of its client hold, too.
             self.state.configure(None, self.state.settings.over(opened._state.settings))
-        source = source or open_async_source(opened)
+        source = source or open_async_source(opened, self.state.dialect)
         if source is None:
-            raise no_source(opened)
+            raise no_source(opened, self.state.dialect)
         self.begin(source)
         return source
 
@@ -326,7 +326,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         if isinstance(inner, AsyncStreamBase):
             self._take_over(source, inner, callbacks, settings)
             return
-        opened = None if inspect.isawaitable(source) else open_async_source(source)
+        opened = None if inspect.isawaitable(source) else open_async_source(source, self._dialect)
         settings.require_function(opens=opened is None and not inspect.isawaitable(source))
         if opened is not None:
             settings.require_request(is_known=opened.request is not None)
@@ -336,7 +336,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         elif callable(source):
             self._reader.opens = source
         else:
-            raise no_source(source)
+            raise no_source(source, self._dialect)
 
     @classmethod
     def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
@@ -454,7 +454,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     ) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
-            raise no_source(other)
+            raise no_source(other, self._dialect)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
         settings.require_request(is_known=reader.source is None or reader.source.request is not None)

@@ -33,7 +33,7 @@ class StreamView(Generic[ResultT]):
 
     @property
     def timing(self) -> StreamTiming:
-        """The arrival of the chunks so far."""
+        """The arrival times so far."""
         return self._state.timing
 
     @property

@@ -103,6 +103,8 @@ class FastPath(Protocol):
 class Dialect(Protocol):
     """One API."""
 
+    stream_name: str
+    """The name of the class for synchronous code; that for asynchronous code has `Async` before it."""
     item_name: str
     """The word for an item in messages, such as `chunk`."""
     result_name: str

@@ -32,7 +32,7 @@ class StreamSettings:
         if self.restarts and not opens:
             raise ValueError(
                 f"restarts is {self.restarts}, and the source cannot be opened anew: give a function that opens it, "
-                "for example lambda: client.chat.completions.create(..., stream=True)"
+                "for example a lambda that calls create(..., stream=True)"
             )
 
     def require_request(self, *, is_known: bool) -> None:
@@ -45,7 +45,7 @@ class StreamSettings:
 
     @property
     def has_timeout(self) -> bool:
-        """Whether chunks are waited for with a limit."""
+        """Whether items are waited for with a limit."""
         return (self.first_chunk_timeout, self.idle_timeout, self.total_timeout) != (None, None, None)
 
     def over(self, other: StreamSettings) -> StreamSettings:

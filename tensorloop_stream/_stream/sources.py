@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from .dialect import Dialect
+
 _T = TypeVar("_T")
 
 # How long a server may take to end the response after [DONE], so that its connection can be used again.
 DRAIN_SECONDS = 0.1
 # A source's `next` gives this at its end.
 END: Any = object()
-_FOR_ASYNC = "use AsyncChatStream or, in a notebook, await adisplay_stream(...)"
-_FOR_SYNC = "use ChatStream or, in a notebook, display_stream(...)"
 # bytes: of an SDK stream that nobody has read from; sdk: items of one that was begun, or is watched by a tool; items:
 # of the caller, whose errors are their own.
 Kind = Literal["bytes", "sdk", "items"]
@@ -196,7 +196,7 @@ async def aclose_foreign(stream: Any) -> None:
             await closing
 
 
-def open_source(source: object) -> Source | None:
+def open_source(source: object, dialect: Dialect) -> Source | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, Stream):
         if is_fresh(source):
@@ -205,17 +205,17 @@ def open_source(source: object) -> Source | None:
     if isinstance(source, AsyncStream) or inspect.isawaitable(source):
         if inspect.iscoroutine(source):
             source.close()
-        raise TypeError(f"this is an async stream: {_FOR_ASYNC}")
-    _refuse_what_only_looks_iterable(source)
+        raise TypeError(f"this is an async stream: {_for_async(dialect)}")
+    _refuse_what_only_looks_iterable(source, dialect)
     if isinstance(source, Iterable):
         kind: Kind = "sdk" if is_wrapper(source) else "items"
         return Source(kind, iter(source), response_of(source), source, request_of(source))
     if isinstance(source, AsyncIterable):
-        raise TypeError(f"{type(source).__name__} is an async iterable: {_FOR_ASYNC}")
+        raise TypeError(f"{type(source).__name__} is an async iterable: {_for_async(dialect)}")
     return None
 
 
-def open_async_source(source: object) -> AsyncSource | None:
+def open_async_source(source: object, dialect: Dialect) -> AsyncSource | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, AsyncStream):
         if is_fresh(source):
@@ -223,11 +223,14 @@ def open_async_source(source: object) -> AsyncSource | None:
             return AsyncSource("bytes", reads, source.response, source, request=request_of(source))
         return AsyncSource("sdk", aiter(source), response_of(source), source, request=request_of(source))
     if isinstance(source, Stream):
-        raise TypeError(f"this is a sync stream, which would block the event loop: {_FOR_SYNC}")
+        raise TypeError(
+            f"this is a sync stream, which would block the event loop: use {dialect.stream_name} or, in a notebook, "
+            "display_stream(...)"
+        )
     if isinstance(source, AsyncIterable):
         kind: Kind = "sdk" if is_wrapper(source) else "items"
         return AsyncSource(kind, aiter(source), response_of(source), source, request=request_of(source))
-    _refuse_what_only_looks_iterable(source)
+    _refuse_what_only_looks_iterable(source, dialect)
     if isinstance(source, Iterable):
         return AsyncSource("items", iter(source), None, source, waits=False)
     return None
@@ -347,8 +350,8 @@ def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
     if is_needed:
         raise ValueError(
             "first_chunk_timeout, idle_timeout and total_timeout need a connection whose reads can be woken, and this "
-            "source has none (chunks of your own, vcrpy and mock transports have none): leave them out there, or use "
-            "async code"
+            "source has none (an iterable of your own, vcrpy and mock transports have none): leave them out there, or "
+            "use async code"
         )
     return None
 
@@ -407,16 +410,20 @@ def is_in_use(error: Exception) -> bool:
     )
 
 
-def no_source(source: object) -> TypeError:
+def _for_async(dialect: Dialect) -> str:
+    return f"use Async{dialect.stream_name} or, in a notebook, await adisplay_stream(...)"
+
+
+def no_source(source: object, dialect: Dialect) -> TypeError:
     """Return the error for a source that is none."""
     return TypeError(
-        f"{type(source).__name__} is not a source of chunks: give the stream that create(..., stream=True) returns, "
-        "an iterable of chunks, or a function that opens one"
+        f"{type(source).__name__} is not a source of {dialect.item_name}s: give the stream that "
+        f"create(..., stream=True) returns, an iterable of {dialect.item_name}s, or a function that opens one"
     )
 
 
-def _refuse_what_only_looks_iterable(source: object) -> None:
+def _refuse_what_only_looks_iterable(source: object, dialect: Dialect) -> None:
     if isinstance(source, pydantic.BaseModel):
         raise TypeError(f"{type(source).__name__} is no stream: did create() get stream=True?")
     if isinstance(source, (str, bytes, Mapping)):
-        raise no_source(source)
+        raise no_source(source, dialect)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from tensorloop_stream._callbacks import Call, Callbacks
 
+    from .dialect import Dialect
     from .watchdog import Alarm
 
 _IS_READ = "this stream is being read by another thread: give each its own stream, or read it in one"
@@ -171,9 +172,9 @@ class SyncReader(Generic[ItemT]):
             source = opened._hand_over()
             # The timeouts of its client hold, too.
             self.state.configure(None, self.state.settings.over(opened._state.settings))
-        source = source or open_source(opened)
+        source = source or open_source(opened, self.state.dialect)
         if source is None:
-            raise no_source(opened)
+            raise no_source(opened, self.state.dialect)
         self.begin(source, needs_alarm=needs_alarm)
         if self.state.ended:
             # Closed meanwhile, by another thread, which had nothing to close yet.
@@ -259,7 +260,7 @@ class SyncReader(Generic[ItemT]):
     def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
             try:
-                _require_done(function(argument))
+                _require_done(function(argument), self.state.dialect)
             except Exception as error:
                 self._close_source()
                 self._run(self.state.failed_with(error))
@@ -321,7 +322,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         if isinstance(inner, SyncStream):
             self._take_over(source, inner, callbacks, settings)
             return
-        opened = open_source(source)
+        opened = open_source(source, self._dialect)
         settings.require_function(opens=opened is None)
         if opened is not None:
             settings.require_request(is_known=opened.request is not None)
@@ -329,7 +330,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         elif callable(source):
             self._reader.opens = source
         else:
-            raise no_source(source)
+            raise no_source(source, self._dialect)
 
     @classmethod
     def _from_sdk(cls, settings: StreamSettings, started: float, **made_of: Any) -> Self:
@@ -444,7 +445,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     ) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
-            raise no_source(other)
+            raise no_source(other, self._dialect)
         reader = other._reader
         settings.require_function(opens=reader.opens is not None)
         settings.require_request(is_known=reader.source is None or reader.source.request is not None)
@@ -483,8 +484,10 @@ def _closed(stream: SyncStream[Any, Any]) -> SyncReader[Any]:
     return SyncReader(state, type(stream).__name__)
 
 
-def _require_done(result: object) -> None:
+def _require_done(result: object, dialect: Dialect) -> None:
     # An async callback that did not look like one when the stream was made.
     if inspect.iscoroutine(result):
         result.close()
-        raise TypeError(f"the callback {result.__qualname__} is async: use AsyncChatStream, or a plain function")
+        raise TypeError(
+            f"the callback {result.__qualname__} is async: use Async{dialect.stream_name}, or a plain function"
+        )
