@@ -22,6 +22,7 @@ def split_finished(text: str) -> tuple[str, str]:
 
 
 CONTROLS = dict.fromkeys({*range(32), *range(127, 160)} - {9, 10})  # they change the terminal's title and clipboard
+CONTROLS |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xE0000, 0xE0080)])  # they hide text
 console, rest = Console(), ""
 try:
     ask = "Explain streaming to a new developer, in three paragraphs."

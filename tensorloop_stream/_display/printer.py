@@ -23,8 +23,11 @@ __all__ = ["aprint_stream", "print_stream"]
 
 # A model's text is untrusted, and escape sequences change the terminal's title, its clipboard and its screen. Each
 # control character becomes a visible symbol instead (Unicode's Control Pictures, or U+FFFD).
-_VISIBLE_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_VISIBLE_CONTROLS: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _VISIBLE_CONTROLS |= {0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)}
+# What reorders the text around it (CVE-2021-42574), and tags, which hide a text from its reader: shown by their number.
+_BIDI = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_VISIBLE_CONTROLS |= {code: f"<U+{code:04X}>" for code in (*_BIDI, *range(0xE0000, 0xE0080))}
 # Windows reports EINVAL for a pipe without a reader.
 _NO_READER_ERRORS = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.platform == "win32" else set())
 

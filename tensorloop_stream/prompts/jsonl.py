@@ -119,7 +119,7 @@ def _short_repr(value: Any) -> str:
 
 
 def read_answers(lines: Iterable[bytes]) -> tuple[set[str], int]:
-    """Return the ids of the answers without an error, and the size of the file without an incomplete last line.
+    """Return the ids of the answers without an error, and the size of the file without a last line that is torn.
 
     Raises `ValueError` for a line that is no answer, so that no file of another kind is overwritten.
     """
@@ -129,7 +129,9 @@ def read_answers(lines: Iterable[bytes]) -> tuple[set[str], int]:
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):
-            if not line.endswith(b"\n") and line.startswith(_LINE_START[: len(line)]):
+            # After a loss of power, a file may hold NULs where its last lines were not written yet.
+            written = line.rstrip(b"\0")
+            if not line.endswith(b"\n") and written.startswith(_LINE_START[: len(written)]):
                 break
             answer = None
         if not isinstance(answer, dict) or "completion" not in answer or not isinstance(answer.get("id"), str):

@@ -218,6 +218,14 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_hidden_and_reordered_text_is_shown_on_a_terminal() -> None:
+    """An override shows another text than is there, and tags show none (CVE-2021-42574)."""
+    terminal = Terminal()
+    print_stream([text("a\u202eb\u2066c\U000e0041d \u200f\u05e9\u05dc"), finish()], terminal)
+
+    assert terminal.getvalue() == "a<U+202E>b<U+2066>c<U+E0041>d \u200f\u05e9\u05dc\n"
+
+
 def test_escape_sequences_are_not_sent_to_a_terminal() -> None:
     """A terminal shows a model's escape sequences as symbols; a file receives the unchanged text."""
     hostile = "\x1b]0;title\x07 red\x1b[31m\r\tß\n\x9b2J\x7f"

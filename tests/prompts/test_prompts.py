@@ -479,6 +479,16 @@ def test_answers_end_with_a_newline_byte_alone() -> None:
     assert read_answers(io.BytesIO(line * 2)) == ({"a"}, 2 * len(line))
 
 
+@pytest.mark.parametrize("kept", [0, 1, 9, 20])
+def test_a_tail_of_nuls_is_torn(kept: int) -> None:
+    """A file system may have grown the file before a loss of power, and written nothing there."""
+    line = json.dumps({"id": "a", "completion": {"text": "whole"}}).encode() + b"\n"
+
+    assert read_answers(io.BytesIO(line + line[:kept] + bytes(4096))) == ({"a"}, len(line))
+    with pytest.raises(ValueError, match="line 1 of the answers is no answer"):
+        read_answers(io.BytesIO(b"other" + bytes(4096)))
+
+
 # Asking
 
 
