@@ -22,7 +22,7 @@ async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
     except ValidationError as error:
         return http.JsonResponse({"error": {"message": str(error)}}, status=422)
     body = {**chat_body, "model": "gpt-4o-mini"}
-    answer = await aforward_chat(client, body, Callbacks(on_finish=saved.append))
+    answer = await aforward_chat(client, body, Callbacks(on_finish=saved.append), hide_refusals=True)
 
     async def read_and_close() -> object:
         async with answer:

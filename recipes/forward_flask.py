@@ -32,7 +32,7 @@ def chat() -> Response | tuple[dict[str, object], int]:
     except ValidationError as error:
         return {"error": {"message": str(error)}}, 422
     body = {**chat_body, "model": "gpt-4o-mini"}
-    answer = forward_chat(client, body, Callbacks(on_finish=saved.append))
+    answer = forward_chat(client, body, Callbacks(on_finish=saved.append), hide_refusals=True)
     return Response(answer, answer.status_code, answer.headers)  # Flask closes the answer at the end
 
 

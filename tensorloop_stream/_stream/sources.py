@@ -307,7 +307,7 @@ def _values(source: object) -> list[Any]:
     """Return what an object holds in attributes of its own, whatever their names."""
     try:
         return [*object.__getattribute__(source, "__dict__").values()]
-    except AttributeError:
+    except (AttributeError, TypeError):  # without attributes of its own; and wrapt's proxies have another layout
         return []
 
 

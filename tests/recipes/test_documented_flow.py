@@ -12,6 +12,7 @@ import cassette
 import pytest
 import recorded
 import requirements
+from npm import npm_install
 
 from tensorloop_stream.replay import ReplayServer
 
@@ -42,9 +43,12 @@ def run_snippet(name: str, base_url: str, folder: Path) -> subprocess.CompletedP
         runner = requirements.program("node")
         source = re.sub(r"!(?=[.,])", "", source)
     if 'from "openai"' in source:
-        if not (NODE_MODULES / "openai").is_dir():
+        if requirements.REQUIRE_ALL:
+            npm_install(folder, "openai")
+        elif (NODE_MODULES / "openai").is_dir():
+            (folder / "node_modules").symlink_to(NODE_MODULES)
+        else:
             requirements.unmet("needs the packages of the recipes: npm install --prefix recipes/javascript")
-        (folder / "node_modules").symlink_to(NODE_MODULES)
     program.write_text(source.replace(SERVICE, base_url), "utf-8")
     environment = os.environ | {"TENSORLOOP_KEY": "tl_none"}
     return subprocess.run(

@@ -23,6 +23,7 @@ import pytest
 import recorded
 import requirements
 from clients import SSL
+from npm import npm_install
 from sockets import run_in_threads
 from web import run_server, unused_port
 
@@ -72,23 +73,6 @@ def runs_typescript(node: str) -> bool:
 @pytest.fixture(scope="session")
 def node() -> str:
     return requirements.program("node")
-
-
-def npm_install(folder: Path, *packages: str) -> None:
-    """Install the packages of a package.json; without a registry, skip the test or fail it."""
-    options = [
-        "--no-audit",
-        "--no-fund",
-        "--no-package-lock",
-        "--prefer-offline",
-        "--fetch-retry-mintimeout=500",
-        "--fetch-retry-maxtimeout=2000",
-    ]
-    command = [requirements.program("npm"), "install", *options, *packages]
-    install = run(command, cwd=folder, timeout=300)
-    if re.search("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ENOTCACHED|E403", install.stderr):
-        requirements.unmet("needs npm's registry, which cannot be reached")
-    assert install.returncode == 0, install.stderr
 
 
 @pytest.fixture(scope="session")
