@@ -72,7 +72,8 @@ __all__ = ["AsyncTensorloop", "Tensorloop"]
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
 # The SDK waits 600 s for the next byte. Between the chunks of a stream, a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx.Timeout(600, connect=5.0, read=60)
-_OTHER_CREDENTIALS = ("provider", "workload_identity")
+# Arguments that name a service of OpenAI: with them a client is the SDK's.
+_OTHER_SERVICES = ("data_residency", "provider", "workload_identity")
 
 
 class _GatewayClient(_SDKClient):
@@ -352,7 +353,7 @@ def _require_safe(base_url: Any, *, allow_http: bool) -> None:
 
 def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any], *, allow_http: bool) -> dict[str, Any]:
     """Return the key and the base URL: the arguments, else the settings, else the default."""
-    if any(given.get(name) is not None for name in _OTHER_CREDENTIALS):
+    if any(given.get(name) is not None for name in _OTHER_SERVICES):
         return {"api_key": api_key, "base_url": base_url}
     if not base_url:
         base_url = _read_setting("TENSORLOOP_BASE_URL") or _BASE_URL

@@ -297,6 +297,18 @@ def test_times_count_from_the_request() -> None:
     assert stream.timing.time_to_first_chunk >= 0.05
 
 
+@clients
+def test_a_region_of_openai_makes_the_sdks_client(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument that names another service keeps our base URL and our key out of it."""
+    if "data_residency" not in openai.OpenAI.__init__.__annotations__:
+        pytest.skip("this SDK has no such argument")
+    monkeypatch.setenv("TENSORLOOP_KEY", KEY)
+    made = client(api_key="of-openai", data_residency="eu")
+
+    assert made.base_url.host.endswith("openai.com")
+    assert made.api_key == "of-openai"
+
+
 def test_methods_are_coroutine_functions_where_the_sdks_are() -> None:
     """`mock.patch.object` makes an `AsyncMock` of those alone."""
     import inspect
