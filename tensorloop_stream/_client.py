@@ -103,7 +103,8 @@ class _GatewayClient(_SDKClient):
         @base_url.setter
         def base_url(self, url: httpx.URL | str) -> None:
             _require_safe(url, allow_http=self._allow_http)
-            _SDK_BASE_URL.__set__(self, url)
+            # By the SDK's own class, which has rules of its own for some clients.
+            super(_GatewayClient, type(self)).base_url.__set__(self, url)
 
         def __setattr__(self, name: str, value: Any) -> None:
             if name == "chat":
@@ -322,7 +323,6 @@ def _show_signature(ours: Any, theirs: Any) -> None:
 
 
 _UNNAMED = {"self", "kwargs"}
-_SDK_BASE_URL: Any = BaseClient.base_url
 _show_signature(Tensorloop, OpenAI)
 _show_signature(AsyncTensorloop, AsyncOpenAI)
 

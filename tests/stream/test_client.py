@@ -298,6 +298,20 @@ def test_times_count_from_the_request() -> None:
 
 
 @clients
+def test_the_sdks_own_rules_for_a_base_url_hold(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK refuses some addresses for some clients, where they are set, too."""
+
+    def refuse(_: object, url: object) -> None:
+        raise openai.OpenAIError(f"not {url}")
+
+    made = client(api_key=KEY)
+    theirs = openai.OpenAI if client is Tensorloop else openai.AsyncOpenAI
+    monkeypatch.setattr(theirs, "base_url", property(lambda _: None, refuse), raising=False)
+    with pytest.raises(openai.OpenAIError, match="not https"):
+        made.base_url = "https://other.test/v1"
+
+
+@clients
 def test_a_region_of_openai_makes_the_sdks_client(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An argument that names another service keeps our base URL and our key out of it."""
     if "data_residency" not in openai.OpenAI.__init__.__annotations__:
