@@ -161,9 +161,22 @@ def test_the_page_is_served(site: RunningRecipe) -> None:
     assert b"<title>Chat</title>" in page.body
 
 
-def test_the_page_is_self_contained_and_safe() -> None:
-    """The page needs no build step and no other host, and inserts no text as HTML."""
-    page = (ROOT / "recipes/chat.html").read_text("utf-8")
+def test_both_pages_show_markdown_by_the_same_code() -> None:
+    """Each page is a file of its own, and what makes one of them safe makes the other."""
+    parts = []
+    for name in ("chat", "chat_resumable"):
+        page = (ROOT / f"recipes/{name}.html").read_text("utf-8")
+        found = re.search(r"(/\*\* Add a text to an answer: .*?\n\}\);\n).*?(<script>\n/\*.*)", page, re.DOTALL)
+        assert found is not None
+        parts.append(found.groups())
+
+    assert parts[0] == parts[1]
+
+
+@pytest.mark.parametrize("name", ["chat", "chat_resumable"])
+def test_a_page_is_self_contained_and_safe(name: str) -> None:
+    """A page needs no build step and no other host, and inserts no text as HTML."""
+    page = (ROOT / f"recipes/{name}.html").read_text("utf-8")
     # But for the libraries in it, which begin with their licences.
     page, libraries = re.subn(r"<script>\n/\*.*?</script>", "", page, flags=re.DOTALL)
 

@@ -115,6 +115,19 @@ def test_a_reload_resumes_the_answer(page: Page) -> None:
     assert page.locator(".note").count() == 0
 
 
+def test_an_answer_becomes_markdown_and_can_be_copied(page: Page) -> None:
+    """After a reload, too."""
+    with gateway():
+        send(page)
+        ended(page)
+    before = page.locator(".assistant .blocks").inner_html()
+    page.reload()
+
+    assert page.locator(".assistant .blocks p").count() >= 1
+    assert page.locator(".assistant .blocks").inner_html() == before
+    assert page.get_by_role("button", name="Copy").count() == 1
+
+
 def test_a_conversation_survives_a_reload(page: Page) -> None:
     """The next request contains the earlier messages."""
     with gateway() as upstream:
