@@ -1,5 +1,6 @@
 """Stream with LangChain or LiteLLM; a truncated answer is an error: python recipes/langchain_or_litellm.py"""
 
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,9 +19,13 @@ def with_langchain(client: Tensorloop) -> None:
     clients: dict[str, Any] = {"root_client": client, "root_async_client": async_client}
     clients |= {"client": client.chat.completions, "async_client": async_client.chat.completions}
     model = ChatOpenAI(model="gpt-4o-mini", **clients)
+    reason = None
     for message in model.stream(HAIKU):
         print(message.text, end="", flush=True)
+        reason = message.response_metadata.get("finish_reason") or reason
     print()
+    if reason in {"length", "content_filter"}:
+        print(f"(cut: {reason})", file=sys.stderr)
 
 
 def with_litellm(client: Tensorloop) -> None:
