@@ -1,6 +1,5 @@
 """Stream with LangChain or LiteLLM; a truncated answer is an error: python recipes/langchain_or_litellm.py"""
 
-import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,17 +14,14 @@ def with_langchain(client: Tensorloop) -> None:
     """Let LangChain read our streams: with its own client, a truncated answer ends without an error."""
     from langchain_openai import ChatOpenAI  # noqa: PLC0415 - either library is enough
 
-    async_client = AsyncTensorloop()
+    async_client, reason = AsyncTensorloop(), None
     clients: dict[str, Any] = {"root_client": client, "root_async_client": async_client}
     clients |= {"client": client.chat.completions, "async_client": async_client.chat.completions}
     model = ChatOpenAI(model="gpt-4o-mini", **clients)
-    reason = None
     for message in model.stream(HAIKU):
         print(message.text, end="", flush=True)
         reason = message.response_metadata.get("finish_reason") or reason
-    print()
-    if reason in {"length", "content_filter"}:
-        print(f"(cut: {reason})", file=sys.stderr)
+    print(f"\n(cut: {reason})" if reason in {"length", "content_filter"} else "")
 
 
 def with_litellm(client: Tensorloop) -> None:
