@@ -427,10 +427,8 @@ def test_an_invalid_id_is_not_found(stays: Process, client: httpx2.Client, name:
             assert refused.json()["error"]["message"].startswith("last event id ")
 
 
-def test_the_page_is_self_contained_and_safe(stays: Process, client: httpx2.Client) -> None:
-    """The page needs no build step and no other host, and inserts no text as HTML."""
+def test_the_page_is_served(stays: Process, client: httpx2.Client) -> None:
+    """The server sends the file, whose safety is tested with the other page's."""
     page = client.get(f"http://127.0.0.1:{stays.port}/").text
 
     assert page == (ROOT / "recipes/chat_resumable.html").read_text("utf-8")
-    assert not re.search(r"https?:|//[a-z]+\.| src=|@import|<link(?! rel=\"icon\" href=\"data:,\")", page)
-    assert not re.search(r"innerHTML *=|outerHTML|insertAdjacentHTML|document\.write|eval\(", page)
