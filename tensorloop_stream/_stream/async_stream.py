@@ -35,7 +35,6 @@ from .sources import (
     is_patched,
     no_source,
     open_async_source,
-    wrapped_stream,
 )
 from .state import StreamState
 
@@ -321,10 +320,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             first_chunk_timeout, idle_timeout, total_timeout, require_finish, restarts, continue_broken
         )
         self._use(AsyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
-        # By its true type: the proxy of a tool answers for the stream that it wraps.
-        inner = source if issubclass(type(source), AsyncStreamBase) else wrapped_stream(source)
-        if isinstance(inner, AsyncStreamBase):
-            self._take_over(source, inner, callbacks, settings)
+        # By its true type: the proxy of a tool answers for the stream that it wraps. An object of the caller's around
+        # one of ours may change what passes, and counts as any iterable.
+        if isinstance(source, AsyncStreamBase) and issubclass(type(source), AsyncStreamBase):
+            self._take_over(source, callbacks, settings)
             return
         opened = None if inspect.isawaitable(source) else open_async_source(source, self._dialect)
         settings.require_function(opens=opened is None and not inspect.isawaitable(source))
@@ -450,7 +449,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     # Streams made of streams
 
     def _take_over(
-        self, source: Any, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
+        self, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
     ) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
@@ -460,8 +459,8 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         settings.require_request(is_known=reader.source is None or reader.source.request is not None)
         reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__
-        if source is not other or other._is_watched:
-            self._read_through(source, other)
+        if other._is_watched:
+            self._read_through(other, other)
         else:
             self._use(reader)
             other._use(_closed(other))

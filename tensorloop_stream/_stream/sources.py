@@ -70,9 +70,8 @@ class Request:
         return self._client.request(self._cast_to, options, stream=True, stream_cls=stream_cls)
 
 
-def request_of(source: object) -> Request | None:
-    """Return the request of a stream, or of an object that wraps one; `None` if it names none."""
-    stream: Any = source if issubclass(type(source), (Stream, AsyncStream)) else wrapped_stream(source)
+def request_of(stream: Any) -> Request | None:
+    """Return the request of a stream of the SDK; `None` if it names none."""
     client, options, cast_to = (getattr(stream, name, None) for name in ("_client", "_options", "_cast_to"))
     if client is None or options is None or cast_to is None:
         return None
@@ -209,7 +208,7 @@ def open_source(source: object, dialect: Dialect) -> Source | None:
     _refuse_what_only_looks_iterable(source, dialect)
     if isinstance(source, Iterable):
         kind: Kind = "sdk" if is_wrapper(source) else "items"
-        return Source(kind, iter(source), response_of(source), source, request_of(source))
+        return Source(kind, iter(source), response_of(source), source)
     if isinstance(source, AsyncIterable):
         raise TypeError(f"{type(source).__name__} is an async iterable: {_for_async(dialect)}")
     return None
@@ -229,7 +228,7 @@ def open_async_source(source: object, dialect: Dialect) -> AsyncSource | None:
         )
     if isinstance(source, AsyncIterable):
         kind: Kind = "sdk" if is_wrapper(source) else "items"
-        return AsyncSource(kind, aiter(source), response_of(source), source, request=request_of(source))
+        return AsyncSource(kind, aiter(source), response_of(source), source)
     _refuse_what_only_looks_iterable(source, dialect)
     if isinstance(source, Iterable):
         return AsyncSource("items", iter(source), None, source, waits=False)

@@ -40,7 +40,7 @@ from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming
 
-from .continuation import Joint
+from .continuation import Continuation
 from .payload import parse_object
 from .translate import event_error_body, is_bare_json, is_complete_event, is_of_sdk, provider_error, translate_error
 
@@ -139,9 +139,8 @@ class StreamState:
         self._stopped = None
         # The items of the requests before this one.
         self._items_before = 0
-        # Of a continuation, while its first events may repeat what had arrived.
-        self._joint: Joint | None = None
-        self._held: list[Mapping[str, Any]] = []
+        # While the first events of a continuation may repeat what had arrived.
+        self._continuation: Continuation | None = None
 
     # From the edge
 
@@ -161,8 +160,8 @@ class StreamState:
 
     def receive_end(self) -> None:
         """Take the end of the source; raises `StreamTruncatedError` if the stream is not complete."""
-        if self._joint is not None:
-            self._release(self._joint.end())
+        if self._continuation is not None:
+            self._release(self._continuation.end())
             if self.pending:
                 return
         if not self.done:
@@ -229,8 +228,8 @@ class StreamState:
                             continue
                     return item
                 mapping = self.dialect.as_mapping(received)
-                if self._joint is not None:
-                    item = self._join(mapping, self._joint, typed)
+                if self._continuation is not None:
+                    item = self._join(mapping, self._continuation, typed)
                     if item is None:
                         continue
                     return item
@@ -256,9 +255,9 @@ class StreamState:
         if not payload:
             return None
         if payload.startswith(b"[DONE]"):
-            if self._joint is not None:
+            if self._continuation is not None:
                 self.pending.appendleft(event)
-                self._release(self._joint.end())
+                self._release(self._continuation.end())
                 return self.next(typed)
             if self.settings.require_finish and not self.accumulation.has_result:
                 raise self._truncated(self.dialect.unfinished_result)
@@ -266,8 +265,8 @@ class StreamState:
             self._stopped = self._arrival
             return None
         mapping = parse_object(payload)
-        if self._joint is not None:
-            return self._join(mapping, self._joint, typed)
+        if self._continuation is not None:
+            return self._join(mapping, self._continuation, typed)
         fast_path = self._fast_path
         is_active = fast_path.is_active
         continues = is_active and fast_path.continues(event, mapping)
@@ -279,29 +278,20 @@ class StreamState:
             fast_path.reset()
         return item if typed else mapping
 
-    def _join(self, mapping: Mapping[str, Any], joint: Joint, typed: bool) -> Any:
-        """Hold an event of a continuation until it is known what to drop; then return the first of those held."""
-        if self.dialect.error_of(mapping) is None:
-            self._held.append(mapping)
-            self._deadline = None
-            drop = joint.add(self.dialect.text_of(mapping))
-            if drop is None:
-                return None
-            self._release(drop)
-        else:
-            self._joint = None
-            self.pending.appendleft(mapping)
+    def _join(self, mapping: Mapping[str, Any], continuation: Continuation, typed: bool) -> Any:
+        """Return the first item of a continuation; `None` while its events may repeat what had arrived."""
+        self._deadline = None
+        # Events before an error repeat what had arrived, so far.
+        is_error = self.dialect.error_of(mapping) is not None
+        events = [mapping] if is_error else continuation.add(mapping)
+        if events is None:
+            return None
+        self._release(events)
         return self.next(typed)
 
-    def _release(self, drop: int) -> None:
-        """Let the events that were held go on, without the first characters of their text."""
-        held, self._held, self._joint = self._held, [], None
-        for number, mapping in enumerate(held):
-            count = min(drop, len(self.dialect.text_of(mapping)))
-            if count:
-                held[number] = self.dialect.without_text(mapping, count)
-                drop -= count
-        self.pending.extendleft(reversed(held))
+    def _release(self, events: list[Mapping[str, Any]]) -> None:
+        self._continuation = None
+        self.pending.extendleft(reversed(events))
 
     def _payload_of(self, event: bytes) -> bytes:
         # A blank line too many between two events must not hide what the second one is.
@@ -347,7 +337,7 @@ class StreamState:
         The moment is the same until an item arrives: keep-alive comments do not count. The time that the caller takes
         between two items does not count either.
         """
-        has_begun = self._held or len(self._arrivals) > self._items_before
+        has_begun = self._continuation or len(self._arrivals) > self._items_before
         timeout = self._idle_timeout if has_begun else self._first_chunk_timeout
         if timeout is None:
             return self._last_moment
@@ -517,16 +507,15 @@ class StreamState:
 
     def final_error(self, error: Exception) -> Exception:
         """Return the error that ends the stream: that of the break, if the request to continue the answer failed."""
-        if self.broken is None or isinstance(error, StreamError):
+        has_gone_on = len(self._arrivals) > self._items_before
+        if self.broken is None or has_gone_on or isinstance(error, StreamError):
             return error
         self.broken.__cause__ = error
         return self.broken
 
     def begin_continuation(self) -> None:
         """Expect the first byte of a request that continues the answer."""
-        # Events that were held repeat what had arrived, so far.
-        self._held.clear()
-        self._joint = Joint(self.accumulation.text)
+        self._continuation = Continuation(self.dialect, self.accumulation.text)
         self._splitter, self._parser = self._new_splitter(), EventParser()
         self.pending.clear()
         self.accumulation.begin_continuation()

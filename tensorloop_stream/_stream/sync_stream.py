@@ -34,7 +34,6 @@ from .sources import (
     no_source,
     open_source,
     source_of_sdk,
-    wrapped_stream,
 )
 from .state import StreamState
 
@@ -317,10 +316,10 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         )
         self._use(SyncReader(StreamState(self._dialect, callbacks, settings), type(self).__name__))
         require_sync(callbacks)
-        # By its true type: the proxy of a tool answers for the stream that it wraps.
-        inner = source if issubclass(type(source), SyncStream) else wrapped_stream(source)
-        if isinstance(inner, SyncStream):
-            self._take_over(source, inner, callbacks, settings)
+        # By its true type: the proxy of a tool answers for the stream that it wraps. An object of the caller's around
+        # one of ours may change what passes, and counts as any iterable.
+        if isinstance(source, SyncStream) and issubclass(type(source), SyncStream):
+            self._take_over(source, callbacks, settings)
             return
         opened = open_source(source, self._dialect)
         settings.require_function(opens=opened is None)
@@ -440,9 +439,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
 
     # Streams made of streams
 
-    def _take_over(
-        self, source: Any, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
-    ) -> None:
+    def _take_over(self, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
             raise no_source(other, self._dialect)
@@ -452,8 +449,8 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         needs_alarm = settings.has_timeout
         reader.state.configure(callbacks, settings.over(reader.state.settings))
         reader.name = type(self).__name__
-        if source is not other or other._is_watched:
-            self._read_through(source, other)
+        if other._is_watched:
+            self._read_through(other, other)
         else:
             self._use(reader)
             other._use(_closed(other))

@@ -446,6 +446,43 @@ def test_a_stream_of_the_sdk_that_a_tool_watches_is_read_through_it(log: Log, mo
     assert (len(log.chunks), log.ends) == (CHUNKS, 1)
 
 
+@pytest.mark.parametrize("opens", [False, True])
+@pytest.mark.parametrize("name", ["stream", "chat", "_iterator"])
+@both
+async def test_an_object_of_the_callers_may_change_what_passes(kind: str, name: str, opens: bool) -> None:
+    """A filter around one of our streams is read, and the stream inside is not, whatever the filter calls it."""
+
+    class Loud:
+        def __init__(self, stream: Any) -> None:
+            setattr(self, name, stream)
+
+        def __iter__(self) -> Iterator[Any]:
+            for chunk in getattr(self, name):
+                yield self._loud(chunk)
+
+        async def __aiter__(self) -> AsyncIterator[Any]:
+            async for chunk in getattr(self, name):
+                yield self._loud(chunk)
+
+        def _loud(self, chunk: Any) -> Any:
+            for choice in chunk.choices:
+                choice.delta.content = choice.delta.content and choice.delta.content.upper()
+            return chunk
+
+    if kind == "sync":
+        loud = Loud(client_of("sync").chat.completions.create(**CHAT))
+        stream: Any = ChatStream((lambda: loud) if opens else loud)
+        got = "".join(stream.text_stream)
+    else:
+        loud = Loud(await client_of("async").chat.completions.create(**CHAT))
+        async_stream = AsyncChatStream((lambda: loud) if opens else loud)
+        got, stream = "".join([text async for text in async_stream.text_stream]), async_stream
+
+    assert got == stream.text == "HELLO"
+    with pytest.raises(ValueError, match="continue_broken is 1, and the source names no request"):
+        (ChatStream if kind == "sync" else AsyncChatStream)(loud, continue_broken=1)
+
+
 def test_timeouts_of_a_client_hold_where_no_read_can_be_woken() -> None:
     """A program with an `idle_timeout` can be tested with a mock transport."""
     client = client_of("sync", idle_timeout=5.0, first_chunk_timeout=5.0, total_timeout=60.0)
