@@ -39,9 +39,9 @@ def request_body(body: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"body is {type(body).__name__}: it must be the mapping to send as JSON") from None
 
 
-def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return those of the gateway's headers that reach the browser."""
-    return {name: as_latin_1(headers[name]) for name in _FORWARDED if name in headers}
+def forwarded_headers(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
+    """Return those of the gateway's headers that reach the browser, without the key."""
+    return {name: as_latin_1(redactor.text(headers[name])) for name in _FORWARDED if name in headers}
 
 
 def as_latin_1(value: str) -> str:
@@ -52,12 +52,12 @@ def as_latin_1(value: str) -> str:
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def stream_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def stream_headers(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
     """Return the headers of a stream for the browser, from those of the gateway."""
     answered = headers.get("content-type", "")
     # A gateway that answers in one piece, although a stream was asked for.
     kind = {"Content-Type": answered} if answered.startswith(_JSON) else {}
-    return {**SSE_HEADERS, **kind, **forwarded_headers(headers)}
+    return {**SSE_HEADERS, **kind, **forwarded_headers(headers, redactor)}
 
 
 def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[str, str], bytes]:
@@ -73,7 +73,7 @@ def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[
         message = UNEXPLAINED if error.message.startswith(UNEXPLAINED) else error.message
         return status, headers, error_json(redactor.text(message), status)
     status, response = error.status_code, error.response
-    headers |= forwarded_headers(response.headers)
+    headers |= forwarded_headers(response.headers, redactor)
     content_type = response.headers.get("content-type", _JSON)
     if "json" in content_type:
         return status, headers | {"Content-Type": content_type}, redactor.data(response.content)

@@ -59,9 +59,10 @@ class _Forwarded:
         if first is END:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
-        self._filter = KeyFilter(redactor_for(response.request.headers))
+        redactor = redactor_for(response.request.headers)
+        self._filter = KeyFilter(redactor)
         self.status_code = response.status_code
-        self.headers = stream_headers(response.headers)
+        self.headers = stream_headers(response.headers, redactor)
 
     def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
         redactor = redactor_of(client.api_key)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 
+from .library import is_http_error
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx2
 
 # A page of HTML has some hundred kB; what lies beyond says no more.
 MAX_BODY = 1024 * 1024
 SECONDS = 10.0
+# So few compressed bytes at a time that what they may grow to is bounded, too.
+_STEP = 256
 # Headers that do not fit a body which is decoded and whole.
 _OF_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
-# Of zlib: gzip or zlib, by what the data say.
-_ANY_HEADER = 47
 
 
 def read_error(response: httpx2.Response) -> httpx2.Response:
-    """Return a response with the body that was read: at most a MiB, and what arrives within ten seconds."""
+    """Return a response with as much of its body as arrived: at most a MiB, and no read is begun after ten seconds."""
     parts, size, until = [], 0, time.monotonic() + SECONDS
     try:
         for part in response.iter_raw():
@@ -30,13 +33,17 @@ def read_error(response: httpx2.Response) -> httpx2.Response:
             size += len(part)
             if size > MAX_BODY or time.monotonic() > until:
                 break
+    except Exception as error:
+        # The status is known, and says more than a body that was cut.
+        if not is_http_error(error):
+            raise
     finally:
         response.close()
     return _with_body(response, b"".join(parts))
 
 
 async def aread_error(response: httpx2.Response) -> httpx2.Response:
-    """Return a response with the body that was read, as `read_error` does."""
+    """Return a response with as much of its body as arrived in ten seconds, at most a MiB."""
     parts, size = [], 0
     try:
         with anyio.move_on_after(SECONDS):
@@ -45,6 +52,9 @@ async def aread_error(response: httpx2.Response) -> httpx2.Response:
                 size += len(part)
                 if size > MAX_BODY:
                     break
+    except Exception as error:
+        if not is_http_error(error):
+            raise
     finally:
         with anyio.CancelScope(shield=True):
             await response.aclose()
@@ -52,22 +62,11 @@ async def aread_error(response: httpx2.Response) -> httpx2.Response:
 
 
 def _with_body(response: httpx2.Response, raw: bytes) -> httpx2.Response:
-    encoding = response.headers.get("content-encoding", "").strip().lower()
     headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_TRANSFER]
-    if encoding in {"gzip", "deflate"}:
-        body = b""
-        with suppress(zlib.error):  # a body that is not what it says has no text
-            body = zlib.decompressobj(_ANY_HEADER).decompress(raw, MAX_BODY)
-    elif encoding in {"", "identity"}:
-        body = raw[:MAX_BODY]
-    else:
-        # The library has what decodes it; the bound is on the encoded size.
-        body = raw[:MAX_BODY]
-        headers.append(("content-encoding", encoding))
     read = type(response)(
         response.status_code,
         headers=headers,
-        content=body,
+        content=_decoded(response, raw),
         request=response.request,
         extensions=response.extensions,
     )
@@ -75,3 +74,21 @@ def _with_body(response: httpx2.Response, raw: bytes) -> httpx2.Response:
     with suppress(RuntimeError):  # a response of a mock transport has none
         read.elapsed = response.elapsed
     return read
+
+
+def _decoded(response: httpx2.Response, raw: bytes) -> bytes:
+    """Return the first MiB of a body as the HTTP library decodes it; what is not decodable ends it."""
+    encoding = response.headers.get("content-encoding", "")
+    if not encoding:
+        return raw[:MAX_BODY]
+    body = bytearray()
+    with suppress(Exception):  # of whatever library decodes this
+        for part in type(response)(200, headers={"content-encoding": encoding}, content=_steps(raw)).iter_bytes():
+            body += part
+            if len(body) >= MAX_BODY:
+                break
+    return bytes(body[:MAX_BODY])
+
+
+def _steps(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + _STEP] for start in range(0, len(data), _STEP))

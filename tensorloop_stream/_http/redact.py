@@ -24,6 +24,7 @@ _WORD = r"[\w-]"
 _PART = r"[\w/-]{0,200}"
 # An event of this size is forwarded in parts, of which the last characters may be the first of a key.
 _MAX_HELD, _OVERLAP = 64 * 1024, 2048
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Redactor:
@@ -63,11 +64,21 @@ class Redactor:
         """Return a JSON value without the key in any of its strings."""
         if not self.is_active:
             return value
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.value(name): self.value(item) for name, item in value.items()}
-        return [self.value(item) for item in value] if isinstance(value, list) else value
+        # Not recursive: a gateway may nest an error as deep as it likes.
+        copy = [value]
+        left: list[Any] = [copy]
+        while left:
+            container = left.pop()
+            for key, item in list(container.items() if isinstance(container, dict) else enumerate(container)):
+                if isinstance(item, str):
+                    container[key] = self.text(item)
+                elif isinstance(item, dict):
+                    container[key] = {self.text(str(name)): each for name, each in item.items()}
+                    left.append(container[key])
+                elif isinstance(item, list):
+                    container[key] = [*item]
+                    left.append(container[key])
+        return copy[0]
 
     def error(self, error: BaseException) -> None:
         """Remove the key from the texts of an error that will be the cause of another."""
@@ -93,21 +104,19 @@ class KeyFilter:
         redactor = self._redactor
         if not redactor.is_active:
             return data
-        if self._held:
-            data, self._held = self._held + data, b""
+        # Before it is cut: a key must not stand on both sides.
+        data, self._held = redactor.data(self._held + data), b""
         if not data.endswith(b"\n\n"):
-            end = max(data.rfind(b"\n\n") + 2, data.rfind(b"\r\n\r\n") + 4, data.rfind(b"\r\r") + 2)
-            # Where no blank line is found these are 1 and 3.
-            end = end if end > 3 or data[:end].strip() == b"" else 0
+            end = max(data.rfind(line) + len(line) if line in data else 0 for line in _BLANK_LINES)
             if len(data) - end > _MAX_HELD:
                 end = len(data) - _OVERLAP
             data, self._held = data[:end], data[end:]
-        return redactor.data(data)
+        return data
 
     def finish(self) -> bytes:
         """Return what is left at the end of the stream."""
         held, self._held = self._held, b""
-        return self._redactor.data(held)
+        return held
 
 
 @lru_cache(maxsize=64)
@@ -118,7 +127,8 @@ def redactor_of(key: str) -> Redactor:
 
 def redactor_for(headers: Mapping[str, str]) -> Redactor:
     """Return the redactor of the key that the headers of a request hold."""
-    key = headers.get("authorization", "").rpartition(" ")[2] or headers.get("api-key", "")
+    # A key may hold blanks; the scheme in front of it does not.
+    key = headers.get("authorization", "").partition(" ")[2] or headers.get("api-key", "")
     return redactor_of(key or headers.get("x-api-key", ""))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -533,7 +534,8 @@ async def test_an_endless_stream_is_forwarded_in_constant_memory() -> None:
 @pytest.mark.parametrize(("error", "status"), [("ReadTimeout", 504), ("ReadError", 502)])
 async def test_a_client_with_the_older_http_library_is_forwarded_the_same(kind: str, error: str, status: int) -> None:
     """openai 3 takes an `httpx.Client`, whose errors are of other classes with the same names."""
-    httpx = pytest.importorskip("httpx")
+    requirements.module("httpx", "dev")
+    httpx = importlib.import_module("httpx")
 
     class Silent(httpx.SyncByteStream, httpx.AsyncByteStream):  # type: ignore[misc, name-defined]
         def __iter__(self) -> Iterator[bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import itertools
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,3 +89,33 @@ async def test_an_error_arrives_whole(kind: str, encoding: str) -> None:
     assert (error.code, error.request_id) == ("429", "r-1")
     assert error.response.json()["error"]["message"] == "slow down"
     assert "slow down" in error.message
+
+
+@both
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+async def test_a_bomb_of_any_encoding_is_bounded(kind: str, encoding: str) -> None:
+    """The bound is on what is unpacked, by whatever library."""
+    if encoding not in httpx2.Client().headers["accept-encoding"]:
+        pytest.skip("nobody asks for this encoding without its library")
+    bomb = bytes(32 * 1024 * 1024)
+    if encoding == "br":
+        packed = importlib.import_module("brotli").compress(bomb)
+    elif encoding == "zstd":
+        packed = importlib.import_module("zstandard").compress(bomb)
+    else:
+        packed = gzip.compress(bomb) if encoding == "gzip" else zlib.compress(bomb)
+    error = await error_of(kind, 503, [packed], **{"content-encoding": encoding})
+
+    assert error.response.content == bytes(error_body.MAX_BODY)
+
+
+@both
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+async def test_an_error_whose_body_is_cut_keeps_its_status(kind: str, encoding: str) -> None:
+    """The part of a cut body that arrived is kept."""
+    body = b"the upstream is gone"
+    parts = [gzip.compress(body)[:-6] if encoding else body, httpx2.ReadError("cut")]
+    error = await error_of(kind, 503, parts, **({"content-encoding": encoding} if encoding else {}))
+
+    assert error.status_code == 503
+    assert error.response.content == body

@@ -25,7 +25,7 @@ from tensorloop_stream import (
     aforward_chat,
     forward_chat,
 )
-from tensorloop_stream._http.redact import KeyFilter, Redactor
+from tensorloop_stream._http.redact import KeyFilter, Redactor, redactor_for
 
 KEY = "sk-tl/Ab3dEf6hIj9kLmN0pQ7r"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
@@ -214,3 +214,45 @@ def test_bytes_without_a_whole_event_leave_the_filter_at_the_end(texts: list[str
 
     assert KEY.encode() not in b"".join([*(one.feed(text.encode()) for text in texts), one.finish()])
     assert b"".join([*(other.feed(text.encode()) for text in texts), other.finish()]) == whole
+
+
+@pytest.mark.parametrize("words", ["key with blanks {}", "{}"])
+def test_a_key_with_blanks_is_a_key(words: str) -> None:
+    """The scheme alone stands before the first blank of the header."""
+    key = "two words/Ab3dEf6hIj9kLmN0"
+    redactor = redactor_for({"authorization": f"Bearer {key}"})
+
+    assert key not in redactor.text(words.format(key))
+    assert redactor is redactor_for({"api-key": key})
+
+
+def test_an_error_of_any_depth_is_redacted() -> None:
+    """A gateway nests an error as deep as it likes."""
+    value: Any = KEY
+    for _ in range(5_000):
+        value = {"error": [value]}
+    value = Redactor(KEY).value(value)
+    for _ in range(5_000):
+        value = value["error"][0]
+
+    assert not shows_key(value)
+
+
+@given(st.integers(min_value=-100, max_value=100))
+def test_a_key_where_a_long_event_is_cut_is_redacted(offset: int) -> None:
+    """A long event is forwarded in parts, and no part ends within a key."""
+    one = KeyFilter(Redactor(KEY))
+    text = "data: " + "x" * (70_000 + offset - len(KEY)) + KEY + "y" * 2000
+    whole = one.feed(text.encode()) + one.feed(b"y" * 70_000) + one.finish()
+
+    assert not shows_key(whole.decode())
+
+
+@both
+async def test_a_forwarded_header_shows_no_key(kind: str) -> None:
+    """A name of the gateway is repeated without the key."""
+    response = httpx2.Response(200, headers={"x-request-id": f"r-{KEY}"}, stream=Body([sse(*HELLO)]))
+    _, headers, _ = await forwarded(kind, response)
+
+    assert headers["x-request-id"].startswith("r-")
+    assert not shows_key(headers["x-request-id"])
