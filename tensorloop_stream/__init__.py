@@ -1,8 +1,9 @@
-"""Stream chat completions with the OpenAI SDK: right on every stream, never silently wrong, and fast.
+"""Stream answers with the OpenAI SDK: right on every stream, never silently wrong, and fast.
 
 A map of the package, from the edge to the core:
 
 - `_client`: the SDK's clients for Tensorloop; `_stream_classes`: the streams that the SDK makes for them
+- `_responses/`: the Responses API: events to a `Response`
 - `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
 - `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
 - `_sse`, `_errors`, `_callbacks`, `_timing`: server-sent events, the errors, the callbacks, the arrival times
@@ -11,7 +12,7 @@ A map of the package, from the edge to the core:
 - `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
 """
 
-from ._callbacks import Callbacks, UnusableToolCall
+from ._callbacks import Callbacks, ResponseCallbacks, UnusableToolCall
 from ._chat.accumulator import ChatAccumulator
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._client import AsyncTensorloop, Tensorloop
@@ -27,17 +28,23 @@ from ._errors import (
 from ._forward.asgi import ForwardApp
 from ._forward.headers import SSE_HEADERS
 from ._forward.responses import aforward_chat, forward_chat
+from ._responses.accumulator import ResponseAccumulator
+from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._sse import ServerSentEvent, SSEDecoder
 from ._timing import StreamTiming
 
 __all__ = [
     "SSE_HEADERS",
     "AsyncChatStream",
+    "AsyncResponseStream",
     "AsyncTensorloop",
     "Callbacks",
     "ChatAccumulator",
     "ChatStream",
     "ForwardApp",
+    "ResponseAccumulator",
+    "ResponseCallbacks",
+    "ResponseStream",
     "SSEDecoder",
     "ServerSentEvent",
     "StreamConnectionError",

@@ -6,63 +6,69 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageToolCallUnion
+from openai.types.responses import (
+    Response,
+    ResponseCustomToolCall,
+    ResponseFunctionToolCall,
+    ResponseStreamEvent,
+    ResponseUsage,
+)
+from typing_extensions import TypeVar  # that of typing has no defaults before Python 3.13
 
 if TYPE_CHECKING:
-    from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionMessageToolCallUnion
-
     from ._stream.dialect import Accumulation
 
-__all__ = ["Callbacks", "UnusableToolCall"]
+__all__ = ["Callbacks", "ResponseCallbacks", "UnusableToolCall"]
 
 Call = tuple[Callable[[Any], object], Any]
+# A chunk or an event, a tool call, the usage, and the result.
+ItemT = TypeVar("ItemT")
+UsageT = TypeVar("UsageT")
+ResultT = TypeVar("ResultT")
+CallT = TypeVar("CallT", default=ChatCompletionMessageToolCallUnion)
 
 
 @dataclass(frozen=True, slots=True)
-class UnusableToolCall:
+class UnusableToolCall(Generic[CallT]):
     """A tool call of a stream that ended, which must not be run."""
 
-    tool_call: ChatCompletionMessageToolCallUnion
+    tool_call: CallT
     """The call as it arrived."""
     reason: str
     """The reason in words: arguments that are no JSON, or a finish reason that no whole answer has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Callbacks:
-    """Functions to call while a stream is read; under `AsyncChatStream` each may be `async def`.
+class AnyCallbacks(Generic[ItemT, UsageT, ResultT, CallT]):
+    """The callbacks of a stream, with the types of its API."""
 
-    Exactly one of `on_finish`, `on_error` and `on_abort` is called, last. A callback that raises closes the
-    stream. The exception goes to `on_error`, unless one of these three raised it, and reaches the caller unchanged.
-    `on_text`, `on_reasoning`, `on_refusal` and the callbacks for tool calls get the deltas and calls of choice 0.
-
-    Raises `TypeError` for a value that cannot be called.
-    """
-
-    on_chunk: Callable[[ChatCompletionChunk], object] | None = None
-    """Called with every chunk, before the other callbacks of the chunk."""
+    on_chunk: Callable[[ItemT], object] | None = None
+    """Called with every chunk, or event, before its other callbacks."""
     on_text: Callable[[str], object] | None = None
     """Called with every text delta that is not empty."""
     on_reasoning: Callable[[str], object] | None = None
     """Called with every reasoning delta, whichever field the gateway sends it in."""
     on_refusal: Callable[[str], object] | None = None
     """Called with every refusal delta."""
-    on_tool_call: Callable[[ChatCompletionMessageToolCallUnion], object] | None = None
+    on_tool_call: Callable[[CallT], object] | None = None
     """Called once with each tool call, when the call is complete; never with a truncated call (vllm#53269).
 
     A call may be run after the finish reasons `stop`, `tool_calls`, `function_call`, `eos`, `end_turn` and `tool_use`,
     in upper or lower case, and after no other. The arguments of a call without any are `{}`.
     """
-    on_unusable_tool_call: Callable[[UnusableToolCall], object] | None = None
+    on_unusable_tool_call: Callable[[UnusableToolCall[CallT]], object] | None = None
     """Called once with each tool call that is left at the end and must not be run, before `on_usage`."""
-    on_usage: Callable[[CompletionUsage], object] | None = None
+    on_usage: Callable[[UsageT], object] | None = None
     """Called once with the last usage of the stream, right before the terminal callback."""
-    on_finish: Callable[[ChatCompletion], object] | None = None
+    on_finish: Callable[[ResultT], object] | None = None
     """Called with the completion when the stream ended complete, or was left after its finish reason."""
     on_error: Callable[[Exception], object] | None = None
     """Called with the error when the stream broke or could not be opened, or when a callback raised."""
-    on_abort: Callable[[ChatCompletion], object] | None = None
+    on_abort: Callable[[ResultT], object] | None = None
     """Called with the partial completion when the caller left before the end."""
 
     def __post_init__(self) -> None:
@@ -72,13 +78,35 @@ class Callbacks:
                 raise TypeError(f"{field.name} is {callback!r}: it must be a function, or None")
 
 
+class Callbacks(AnyCallbacks[ChatCompletionChunk, CompletionUsage, ChatCompletion, ChatCompletionMessageToolCallUnion]):
+    """Functions to call while a stream is read; under an async stream each may be `async def`.
+
+    Exactly one of `on_finish`, `on_error` and `on_abort` is called, last. A callback that raises closes the
+    stream. The exception goes to `on_error`, unless one of these three raised it, and reaches the caller unchanged.
+    `on_text`, `on_reasoning`, `on_refusal` and the callbacks for tool calls get the deltas and calls of choice 0.
+
+    Raises `TypeError` for a value that cannot be called.
+    """
+
+    __slots__ = ()
+
+
+ResponseCalls: TypeAlias = ResponseFunctionToolCall | ResponseCustomToolCall
+
+
+class ResponseCallbacks(AnyCallbacks[ResponseStreamEvent, ResponseUsage, Response, ResponseCalls]):
+    """`Callbacks` with the types of the Responses API, for type checkers; a stream of either API takes both."""
+
+    __slots__ = ()
+
+
 def require_callbacks(callbacks: object) -> None:
     """Raise `TypeError` unless the callbacks are a `Callbacks` object or `None`."""
-    if callbacks is not None and not isinstance(callbacks, Callbacks):
+    if callbacks is not None and not isinstance(callbacks, AnyCallbacks):
         raise TypeError(f"callbacks is {type(callbacks).__name__}: give Callbacks(on_text=..., on_finish=...)")
 
 
-def require_sync(callbacks: Callbacks | None) -> None:
+def require_sync(callbacks: AnyCallbacks[Any, Any, Any, Any] | None) -> None:
     """Raise `TypeError` for an `async def`, which nobody would await."""
     for field in fields(callbacks) if callbacks is not None else ():
         if is_async(getattr(callbacks, field.name)):
@@ -101,7 +129,7 @@ class CallbackPlan:
 
     __slots__ = ("_called", "callbacks", "has_item_callbacks", "wants_items")
 
-    def __init__(self, callbacks: Callbacks, before: CallbackPlan | None = None) -> None:
+    def __init__(self, callbacks: AnyCallbacks[Any, Any, Any, Any], before: CallbackPlan | None = None) -> None:
         self.callbacks = callbacks
         self.wants_items = callbacks.on_chunk is not None
         # Whether an item can trigger any callback at all.

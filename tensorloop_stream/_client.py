@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from openai._models import FinalRequestOptions
     from openai.resources.chat import AsyncChat, Chat
+    from openai.resources.responses import AsyncResponses, Responses
 
     _SDKClient = BaseClient[Any, Any]
 
@@ -107,11 +108,11 @@ class _GatewayClient(_SDKClient):
             super(_GatewayClient, type(self)).base_url.__set__(self, url)
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name == "chat":
+            if name in {"chat", "responses"}:
                 # The client class of a tool puts an object of its own there (PostHog).
-                from ._stream_classes import outer_chat  # noqa: PLC0415 - as below
+                from ._stream_classes import outer_chat, outer_responses  # noqa: PLC0415 - as below
 
-                value = outer_chat(value)
+                value = outer_chat(value) if name == "chat" else outer_responses(value)
             super().__setattr__(name, value)
 
     def _leave_shared_connections(self) -> None:
@@ -175,7 +176,8 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     The key is `api_key`, else `TENSORLOOP_KEY` from the environment, else from the nearest `.env` file. The base URL
     is found in the same order, under `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where
-    the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`. `first_chunk_timeout`,
+    the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`, and
+    `responses.create(..., stream=True)` a `ResponseStream`. `first_chunk_timeout`,
     `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own.
     `allow_http=True` permits a base URL that begins with `http://` and names another machine, inside of a private
     network.
@@ -215,8 +217,12 @@ class Tensorloop(_GatewayClient, OpenAI):
                 raise
 
         def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
-            """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
+            """Send a POST request, as the SDK does; the streams of chat and of responses are this package's."""
             return super().post(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
+
+        def get(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
+            """Send a GET request, as the SDK does; a response that is taken up again is streamed as in `post`."""
+            return super().get(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
 
     @cached_property
     def chat(self) -> Chat:
@@ -224,6 +230,13 @@ class Tensorloop(_GatewayClient, OpenAI):
         from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return TensorloopChat(self)
+
+    @cached_property
+    def responses(self) -> Responses:
+        """The Responses API; its streams are `ResponseStream`s."""
+        from ._stream_classes import TensorloopResponses  # noqa: PLC0415 - as above
+
+        return TensorloopResponses(self)
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()
@@ -235,7 +248,7 @@ class Tensorloop(_GatewayClient, OpenAI):
 
 
 class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
-    """`openai.AsyncOpenAI` with the defaults of `Tensorloop`; its streams are `AsyncChatStream`s."""
+    """`openai.AsyncOpenAI` with the defaults of `Tensorloop`; its streams are the async ones."""
 
     def __init__(
         self,
@@ -269,8 +282,12 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
 
         # A coroutine function, as the SDK's is: a mock of it is one, too.
         async def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
-            """Send a POST request, as the SDK does; the streams of chat completions are this package's."""
+            """Send a POST request, as the SDK does; the streams of chat and of responses are this package's."""
             return await super().post(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
+
+        async def get(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
+            """Send a GET request, as the SDK does; a response that is taken up again is streamed as in `post`."""
+            return await super().get(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
 
     @cached_property
     def chat(self) -> AsyncChat:
@@ -278,6 +295,13 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return AsyncTensorloopChat(self)
+
+    @cached_property
+    def responses(self) -> AsyncResponses:
+        """The Responses API; its streams are `AsyncResponseStream`s."""
+        from ._stream_classes import AsyncTensorloopResponses  # noqa: PLC0415 - as above
+
+        return AsyncTensorloopResponses(self)
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections()

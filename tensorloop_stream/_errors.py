@@ -16,6 +16,8 @@ from ._http.redact import redactor_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai.types.responses import Response
+
 # The names that services give to the message of an error, and to its code.
 _MESSAGES = (
     "error_message",
@@ -61,7 +63,7 @@ class StreamError(openai.APIError):
         self,
         message: str,
         *,
-        partial: ChatCompletion | Callable[[], ChatCompletion] | None = None,
+        partial: Any | Callable[[], Any] = None,
         request: httpx.Request | None = None,
         request_id: str | None = None,
         body: object = None,
@@ -78,16 +80,28 @@ class StreamError(openai.APIError):
 
     @property
     def partial(self) -> ChatCompletion:
-        """The completion as far as it had arrived; built when it is first asked for."""
+        """The completion as far as it had arrived; built when it is first asked for.
+
+        Of a `ResponseStream` it is a `Response`, which `partial_response` returns in its own type.
+        """
         if self._partial is None:
             self._partial = ChatCompletion.construct(choices=[])
-        elif not isinstance(self._partial, ChatCompletion):
+        elif callable(self._partial):
             self._partial = self._partial()
-        return self._partial
+        partial: ChatCompletion = self._partial
+        return partial
+
+    @property
+    def partial_response(self) -> Response | None:
+        """The response of a `ResponseStream` as far as it had arrived; `None` for a chat completion."""
+        partial: Any = self.partial
+        return partial if hasattr(partial, "output") else None
 
     @property
     def text(self) -> str:
-        """The text of choice 0 that had arrived."""
+        """The text that had arrived: of choice 0, or of all messages of a response."""
+        if (response := self.partial_response) is not None:
+            return _output_text(response.output)
         choices = self.partial.choices
         content: Any = choices[0].message.content if choices else None
         if isinstance(content, list):
@@ -113,6 +127,14 @@ class StreamError(openai.APIError):
         request = httpx.Request(self.request.method, self.request.url)
         context = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
         return _rebuild, (type(self), self.message, context)
+
+
+def _output_text(output: Any) -> str:
+    """Return the text of a response; unlike the SDK's property, of one with anything in it."""
+    messages = [item for item in output or () if getattr(item, "type", None) == "message"]
+    parts = [part for message in messages for part in getattr(message, "content", None) or ()]
+    texts = (part.text for part in parts if getattr(part, "type", None) == "output_text")
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _is_of_caller(filename: str) -> bool:

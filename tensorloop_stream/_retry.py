@@ -99,14 +99,19 @@ def is_retried(status: int) -> bool:
     return status in _RETRIED_STATUS or status >= 500
 
 
-def may_restart(error: Exception) -> bool:
+def may_restart(error: Exception, codes: frozenset[str] | None = None) -> bool:
     """Tell whether a stream that broke with this error may be opened again, where nothing of it was delivered.
 
-    Cuts, truncation and timeouts merit it. So do errors of the gateway without a status, or with a retried one.
+    Cuts, truncation and timeouts merit it. So do errors of the gateway without a status, or with a retried one; with
+    `codes`, of those whose code is a word only these.
     """
     if isinstance(error, StreamProviderError):
-        status = error.status_code
-        return not is_budget_spent(error) and (status is None or is_retried(status))
+        status, code = error.status_code, error.code
+        if is_budget_spent(error):
+            return False
+        if status is not None:
+            return is_retried(status)
+        return codes is None or not code or code in codes
     return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
 
 

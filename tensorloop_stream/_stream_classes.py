@@ -12,13 +12,16 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from openai import AsyncStream, Stream
 from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
+from openai.resources.responses import AsyncResponses, Responses
 from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseStreamEvent
 
 from ._chat.streams import AsyncChatStream, ChatStream
+from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
@@ -90,15 +93,72 @@ class _SDKAsyncChatStream(AsyncChatStream):
         """Do nothing: `__new__` made the instance of a subclass."""
 
 
+class _SDKResponseStream(ResponseStream):
+    __orig_bases__ = (Stream[ResponseStreamEvent],)
+
+    def __new__(cls, **made_of: Any) -> Any:
+        return _make(ResponseStream if cls is _SDKResponseStream else cls, made_of)
+
+    def __init__(self, **made_of: Any) -> None:
+        """Do nothing: `__new__` made the instance of a subclass."""
+
+
+class _SDKAsyncResponseStream(AsyncResponseStream):
+    __orig_bases__ = (AsyncStream[ResponseStreamEvent],)
+
+    def __new__(cls, **made_of: Any) -> Any:
+        return _make(AsyncResponseStream if cls is _SDKAsyncResponseStream else cls, made_of)
+
+    def __init__(self, **made_of: Any) -> None:
+        """Do nothing: `__new__` made the instance of a subclass."""
+
+
 _OURS: dict[Any, Any] = {
     Stream[ChatCompletionChunk]: _SDKChatStream,
     AsyncStream[ChatCompletionChunk]: _SDKAsyncChatStream,
+    Stream[ResponseStreamEvent]: _SDKResponseStream,
+    AsyncStream[ResponseStreamEvent]: _SDKAsyncResponseStream,
 }
 
 
 def stream_class(asked: Any) -> Any:
     """Return the class that makes the streams of a request, where the SDK asks for this one."""
     return _OURS.get(asked, asked)
+
+
+class CreatesStreams:
+    """A resource of the SDK whose `create(..., stream=True)` returns our stream, whatever tool is in between."""
+
+    _kind: ClassVar[Any]
+    _client: Any
+
+    # The SDK's overloads stay what type checkers see: ours is a Stream.
+    if not TYPE_CHECKING:
+
+        def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            with _noted(kwargs) as request:
+                result = function(*args, **kwargs)
+            return _returned(result, request, self._kind, self._client._stream_timeouts)  # noqa: SLF001 - of our client
+
+        def __getattribute__(self, name: str) -> Any:
+            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
+
+
+class AsyncCreatesStreams:
+    """A resource of the SDK whose `create(..., stream=True)` returns our stream, as `CreatesStreams`."""
+
+    _kind: ClassVar[Any]
+    _client: Any
+
+    if not TYPE_CHECKING:
+
+        async def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            with _noted(kwargs) as request:
+                result = await function(*args, **kwargs)
+            return _returned(result, request, self._kind, self._client._stream_timeouts)  # noqa: SLF001 - as above
+
+        def __getattribute__(self, name: str) -> Any:
+            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
 
 
 def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any]) -> Any:
@@ -119,7 +179,7 @@ def _wraps_create(function: Any) -> bool:
     """Tell whether an object that takes the place of `create` wraps the one that was there (LangSmith, Braintrust)."""
     for _ in range(_MAX_WRAPPERS):
         function = getattr(function, "__wrapped__", None)
-        if isinstance(getattr(function, "__self__", None), (TensorloopCompletions, AsyncTensorloopCompletions)):
+        if isinstance(getattr(function, "__self__", None), (CreatesStreams, AsyncCreatesStreams)):
             return True
     return False
 
@@ -141,11 +201,11 @@ class _OuterChat:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._theirs, name)
-        return _OuterCompletions(value, self._ours.completions) if name == "completions" else value
+        return _OuterResource(value, self._ours.completions) if name == "completions" else value
 
 
-class _OuterCompletions:
-    """The completions of an `_OuterChat`."""
+class _OuterResource:
+    """The completions of an `_OuterChat`, or the responses that a tool's client class puts in place of ours."""
 
     def __init__(self, theirs: Any, ours: Any) -> None:
         self._theirs = theirs
@@ -161,48 +221,47 @@ def outer_chat(chat: Any) -> Any:
 
     An object that holds our `chat` is a tool's around it; a mock that does is left alone.
     """
-    if isinstance(chat, (Chat, AsyncChat)) or hasattr(chat, "assert_called"):
-        return chat
-    held = getattr(chat, "__dict__", {}).values()
-    ours = next((each for each in held if isinstance(each, (TensorloopChat, AsyncTensorloopChat))), None)
-    return chat if ours is None else _OuterChat(chat, ours)
+    ours = _held(chat, (TensorloopChat, AsyncTensorloopChat))
+    return chat if ours is None or isinstance(chat, (Chat, AsyncChat)) else _OuterChat(chat, ours)
 
 
-class TensorloopCompletions(Completions):
+def outer_responses(responses: Any) -> Any:
+    """Return what a client keeps as `responses` where somebody sets it to this, as `outer_chat` does."""
+    if isinstance(responses, (CreatesStreams, AsyncCreatesStreams)):
+        return responses
+    ours = _held(responses, (CreatesStreams, AsyncCreatesStreams))
+    return responses if ours is None else _OuterResource(responses, ours)
+
+
+def _held(outer: Any, kinds: tuple[type, ...]) -> Any:
+    """Return the object of these kinds that a tool's object holds; `None` without one, and for a mock."""
+    if hasattr(outer, "assert_called"):
+        return None
+    return next((each for each in getattr(outer, "__dict__", {}).values() if isinstance(each, kinds)), None)
+
+
+class TensorloopCompletions(CreatesStreams, Completions):
     """`create(..., stream=True)` returns a `ChatStream`, whatever tool is in between; all else is the SDK's."""
 
-    # The SDK's overloads stay what type checkers see: a ChatStream is a Stream.
+    _kind = ChatStream
+
     if not TYPE_CHECKING:
 
         @functools.wraps(Completions.create)
         def create(self, *args: Any, **kwargs: Any) -> Any:
             return self._create(super().create, *args, **kwargs)
 
-        def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            with _noted(kwargs) as request:
-                result = function(*args, **kwargs)
-            return _returned(result, request, ChatStream, self._client._stream_timeouts)  # noqa: SLF001 - of our client
 
-        def __getattribute__(self, name: str) -> Any:
-            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
-
-
-class AsyncTensorloopCompletions(AsyncCompletions):
+class AsyncTensorloopCompletions(AsyncCreatesStreams, AsyncCompletions):
     """`create(..., stream=True)` returns an `AsyncChatStream`, whatever tool is in between; all else is the SDK's."""
+
+    _kind = AsyncChatStream
 
     if not TYPE_CHECKING:
 
         @functools.wraps(AsyncCompletions.create)
         async def create(self, *args: Any, **kwargs: Any) -> Any:
             return await self._create(super().create, *args, **kwargs)
-
-        async def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            with _noted(kwargs) as request:
-                result = await function(*args, **kwargs)
-            return _returned(result, request, AsyncChatStream, self._client._stream_timeouts)  # noqa: SLF001 - as above
-
-        def __getattribute__(self, name: str) -> Any:
-            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
 
 
 class TensorloopChat(Chat):
@@ -221,3 +280,27 @@ class AsyncTensorloopChat(AsyncChat):
     def completions(self) -> AsyncCompletions:
         """Chat completions, streamed as `AsyncChatStream`."""
         return AsyncTensorloopCompletions(self._client)
+
+
+class TensorloopResponses(CreatesStreams, Responses):
+    """`create(..., stream=True)` returns a `ResponseStream`, whatever tool is in between; all else is the SDK's."""
+
+    _kind = ResponseStream
+
+    if not TYPE_CHECKING:
+
+        @functools.wraps(Responses.create)
+        def create(self, *args: Any, **kwargs: Any) -> Any:
+            return self._create(super().create, *args, **kwargs)
+
+
+class AsyncTensorloopResponses(AsyncCreatesStreams, AsyncResponses):
+    """`create(..., stream=True)` returns an `AsyncResponseStream`; all else is the SDK's."""
+
+    _kind = AsyncResponseStream
+
+    if not TYPE_CHECKING:
+
+        @functools.wraps(AsyncResponses.create)
+        async def create(self, *args: Any, **kwargs: Any) -> Any:
+            return await self._create(super().create, *args, **kwargs)

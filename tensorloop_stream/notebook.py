@@ -12,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from ._chat.streams import AsyncChatStream, ChatStream
 from ._display.answer_view import AnswerView, require_interval, side_by_side
+from ._display.opening import as_async_stream, as_stream
 from ._display.printer import aprint_stream, print_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openai import AsyncStream, Stream
     from openai.types.chat import ChatCompletion
+    from openai.types.responses import Response, ResponseStreamEvent
 
     from ._chat.streams import AsyncOpened, Chunks
 
@@ -34,20 +36,40 @@ __all__ = ["adisplay_side_by_side", "adisplay_stream", "display_stream"]
 _TICK = 0.1
 
 
+@overload
+def display_stream(
+    stream: Stream[ResponseStreamEvent],
+    *,
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> Response: ...
+
+
+@overload
 def display_stream(
     stream: Chunks | Callable[[], Chunks],
+    *,
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> ChatCompletion: ...
+
+
+def display_stream(
+    stream: Any,
     *,
     min_interval: float = 0.1,
     footer: bool = True,
     trusted: bool = False,
-) -> ChatCompletion:
-    """Show an answer in the notebook while it arrives, and return the completion.
+) -> Any:
+    """Show an answer in the notebook while it arrives, and return the completion or the response.
 
-    `stream` is a `ChatStream`, or anything that `ChatStream` accepts. The cell shows the reasoning (folded), the text
-    and the tool calls of choice 0, and a `footer` with the figures. It updates when a chunk arrives, at most every
-    `min_interval` seconds: the last words before a pause may appear after it. Images become links and HTML becomes
-    text unless the model is `trusted`. On an interrupt or an error the stream is closed, the partial answer stays with
-    a note, and the exception is raised.
+    `stream` is a `ChatStream`, a `ResponseStream`, or anything that `ChatStream` accepts. The cell shows the
+    reasoning (folded), the text and the tool calls of choice 0, and a `footer` with the figures. It updates when a
+    chunk arrives, at most every `min_interval` seconds: the last words before a pause may appear after it. Images
+    become links and HTML becomes text unless the model is `trusted`. On an interrupt or an error the stream is
+    closed, the partial answer stays with a note, and the exception is raised.
 
     Raises `TypeError` for an async stream, and `ValueError` for a `min_interval` that is not a number of seconds;
     both before anything is read.
@@ -58,22 +80,42 @@ def display_stream(
     require_interval(min_interval)
     if (show := _front_end()) is None:
         return print_stream(stream)
-    chat = stream if isinstance(stream, ChatStream) else ChatStream(stream)
-    answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
-    with _show_outcome(answer, show), chat:
-        for _ in chat:
+    opened = as_stream(stream)
+    answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
+    with _show_outcome(answer, show), opened:
+        for _ in opened:
             if (markdown := answer.update()) is not None:
                 show(markdown, "")
-        return chat.get_final_completion()
+        return opened._final()  # noqa: SLF001 - of this package
+
+
+@overload
+async def adisplay_stream(
+    stream: AsyncStream[ResponseStreamEvent],
+    *,
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> Response: ...
+
+
+@overload
+async def adisplay_stream(
+    stream: AsyncOpened | Callable[[], AsyncOpened],
+    *,
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> ChatCompletion: ...
 
 
 async def adisplay_stream(
-    stream: AsyncOpened | Callable[[], AsyncOpened],
+    stream: Any,
     *,
     min_interval: float = 0.1,
     footer: bool = True,
     trusted: bool = False,
-) -> ChatCompletion:
+) -> Any:
     """Show an answer in the notebook while it arrives, as `display_stream` does; cells may `await`.
 
     Under asyncio, the cell also updates in a pause: it shows all that has arrived.
@@ -124,21 +166,19 @@ async def adisplay_side_by_side(
     return completions
 
 
-async def _adisplay(
-    stream: AsyncOpened | Callable[[], AsyncOpened], show: Show, *, min_interval: float, footer: bool, trusted: bool
-) -> ChatCompletion:
-    chat = stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream)
-    answer = AnswerView(chat, min_interval=min_interval, footer=footer, trusted=trusted)
+async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: bool, trusted: bool) -> Any:
+    opened = as_async_stream(stream)
+    answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
 
     def update() -> None:
         if (markdown := answer.update()) is not None:
             show(markdown, "")
 
     with _show_outcome(answer, show), _ticking(update):
-        async with chat:
-            async for _ in chat:
+        async with opened:
+            async for _ in opened:
                 update()
-            return await chat.get_final_completion()
+            return opened._final()  # noqa: SLF001 - of this package
 
 
 @contextmanager

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion
 
+from tensorloop_stream._stream.models import build_model
+
 from .choice import ChoiceState
 from .chunk_counter import ChunkCounter
 from .merge import add_usage, merge_usage, snapshot
-from .models import as_mapping, build_model
+from .models import as_mapping
 from .tool_calls import as_index
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ class ChatAccumulation:
         "request",
         "text_delta",
     )
+
+    # Usage may follow all finish reasons.
+    ends = False
 
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}

@@ -9,13 +9,13 @@ from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 
 from tensorloop_stream._callbacks import UnusableToolCall
+from tensorloop_stream._stream.models import build_model
+from tensorloop_stream._stream.text import TextBuffer, as_text
 
 from .logprobs import Logprobs, is_plain
 from .merge import (
     PARTS_DEPTH,
-    TextBuffer,
     append_texts,
-    as_text,
     is_reasoning_name,
     join_text,
     merge,
@@ -25,7 +25,6 @@ from .merge import (
     snapshot,
     thought_text,
 )
-from .models import build_model
 from .tool_calls import ToolCall, ToolCalls, joined_name
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})

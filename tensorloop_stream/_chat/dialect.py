@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._stream.translate import is_bare_error, is_failure
 
 from . import models
 from .accumulator import ChatAccumulation
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
 
 
-_SUCCESSES = frozenset({"", "0", "ok", "success", "true", "completed", "in_progress", "processing", "queued"})
-
-
 class ChatDialect:
     """The stream of `chat.completions.create(..., stream=True)`: chunks to one `ChatCompletion`."""
 
@@ -26,6 +24,8 @@ class ChatDialect:
     item_name = "chunk"
     result_name = "completion"
     unfinished = "no finish_reason and no [DONE]"
+    is_named = False
+    retried_codes: frozenset[str] | None = None
     unfinished_result = "[DONE] and no choice"
     new_accumulation = ChatAccumulation
     new_fast_path = FastPath
@@ -78,6 +78,21 @@ class ChatDialect:
         return {**mapping, "choices": [{**choice, "delta": delta}, *mapping["choices"][1:]]}
 
     @staticmethod
+    def named(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:  # noqa: ARG004 - of other dialects
+        """Return the chunk: the name of its event says nothing."""
+        return mapping
+
+    @staticmethod
+    def is_heartbeat(mapping: Mapping[str, Any]) -> bool:  # noqa: ARG004 - of other dialects
+        """Return `False`: heartbeats of this API are no chunks."""
+        return False
+
+    @staticmethod
+    def is_item(mapping: Mapping[str, Any]) -> bool:  # noqa: ARG004 - of other dialects
+        """Return `False`: an error is no chunk."""
+        return False
+
+    @staticmethod
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
@@ -95,7 +110,7 @@ class ChatDialect:
         if error and not (isinstance(error, dict) and not any(error.values())):
             return error
         status = mapping.get("base_resp")
-        if isinstance(status, dict) and _is_failure(status.get("status_code")):
+        if isinstance(status, dict) and is_failure(status.get("status_code")):
             return status
         choices = mapping.get("choices")
         if choices:
@@ -104,12 +119,12 @@ class ChatDialect:
                     if isinstance(choice, dict) and choice.get("error"):
                         return choice["error"]
             return None
-        if _is_bare_error(mapping):
+        if is_bare_error(mapping):
             return dict(mapping)
         if str(mapping.get("type")).startswith("response."):
             raise StreamDecodeError(
-                f"{mapping['type']} is an event of the Responses API, and this reads chat completions: iterate what "
-                "responses.create(..., stream=True) returned as it is"
+                f"{mapping['type']} is an event of the Responses API, and this reads chat completions: use "
+                "ResponseStream"
             )
         return None
 
@@ -118,24 +133,6 @@ def _delta_of(mapping: Mapping[str, Any]) -> Any:
     choices = mapping.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     return choice.get("delta") if isinstance(choice, dict) else None
-
-
-def _is_failure(code: object) -> bool:
-    """Tell whether a code of whatever type is that of a failure: 0, 200 to 299 and a few words are not."""
-    text = str(code).lower()
-    return code is not None and text not in _SUCCESSES and not (len(text) == 3 and text[0] == "2" and text.isdigit())
-
-
-def _is_bare_error(mapping: Mapping[str, Any]) -> bool:
-    """Tell whether an event without a choice is an error by its own fields."""
-    if "error" in (mapping.get("type"), mapping.get("object"), mapping.get("status")):
-        return True
-    if mapping.get("success") is False or mapping.get("detail"):
-        return True
-    if any(value and name != "error" and name.startswith("error") for name, value in mapping.items()):
-        return True
-    codes = (mapping.get(name) for name in ("code", "status", "status_code", "statusCode"))
-    return bool(mapping.get("message") or mapping.get("msg")) and any(map(_is_failure, codes))
 
 
 CHAT = ChatDialect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from .merge import TextBuffer
+from tensorloop_stream._stream.text import TextBuffer
 
 # Possessive: a quantifier that can go back keeps a stack frame for each character.
 _REST_OF_STRING = re.compile(r'(?:[^"\\]++|\\.)*+', re.DOTALL)

@@ -13,9 +13,8 @@ from openai.types.chat.chat_completion import ChoiceLogprobs
 from pydantic_core import to_json
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
+from tensorloop_stream._stream.models import build_model, json_validator
 from tensorloop_stream._stream.payload import parse_object
-
-from .models import build_model, json_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

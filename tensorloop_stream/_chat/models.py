@@ -1,6 +1,6 @@
-"""Build the SDK's models: a chunk from the JSON of an event, and any model from values of any type.
+"""Build chunks: from the JSON of an event, or from values of any type.
 
-Touches private API: which fields a pydantic model notes as set, and the parameters of the SDK's `model_construct`.
+Touches private API: which fields a pydantic model notes as set.
 """
 
 from __future__ import annotations
@@ -8,20 +8,17 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
 
 from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._stream.models import build_model, json_validator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_PARAMETERS = ("_fields_set", "_BaseModel__cls")
-_ModelT = TypeVar("_ModelT", bound=pydantic.BaseModel)
-_KindT = TypeVar("_KindT")
 
 
 def typed_chunk(data: bytes, value: Mapping[str, Any]) -> ChatCompletionChunk:
@@ -60,20 +57,6 @@ def valid_logprobs(data: bytes) -> ChoiceLogprobs | None:
     return None if logprobs.__pydantic_extra__ else logprobs
 
 
-def build_model(kind: type[_ModelT], values: Mapping[str, Any]) -> _ModelT:
-    """Build a model the SDK's way, which takes fields of any type, whatever they are called."""
-    # The SDK's constructor would take these for its own parameters.
-    taken = {name: values[name] for name in _PARAMETERS if name in values}
-    rest = {name: value for name, value in values.items() if name not in taken}
-    if _hold_parameters(rest):
-        # So it does in the objects inside, where nothing can be put back.
-        rest = _without_parameters(rest)
-    model = kind.model_construct(**rest)
-    if taken and model.model_extra is not None:
-        model.model_extra.update(taken)
-    return model
-
-
 def construct_chunk(value: Mapping[str, Any]) -> ChatCompletionChunk:
     """Build a chunk the SDK's way; slower than by validation by a factor of twenty."""
     try:
@@ -93,7 +76,8 @@ def as_mapping(chunk: ChatCompletionChunk | Mapping[str, Any]) -> Mapping[str, A
             return mapping
     raise TypeError(
         f"{type(chunk).__name__} is not a chunk: a ChatCompletionChunk or its mapping is. The SDK's .stream() helper "
-        "and its Responses API yield events of other kinds: give what chat.completions.create(..., stream=True) returns"
+        "yields events of another kind: give what chat.completions.create(..., stream=True) returns, and the events "
+        "of the Responses API to ResponseStream"
     )
 
 
@@ -110,31 +94,3 @@ def _validate_json() -> Callable[..., ChatCompletionChunk]:
 @cache
 def _validate_logprobs() -> Callable[..., ChoiceLogprobs]:
     return json_validator(ChoiceLogprobs)
-
-
-def json_validator(kind: type[_KindT]) -> Callable[..., _KindT]:
-    """Return what builds such objects of JSON, in Rust; to be kept, since it takes some milliseconds to make."""
-    adapter = pydantic.TypeAdapter(kind)
-    if hasattr(adapter, "rebuild"):  # since pydantic 2.10, as is the need for it
-        adapter.rebuild(force=True)
-    return adapter.validator.validate_json
-
-
-def _hold_parameters(values: Mapping[str, Any]) -> bool:
-    # Not recursive, since a completion never raises, however deep it is.
-    left = [*values.values()]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            if not value.keys().isdisjoint(_PARAMETERS):
-                return True
-            left += value.values()
-        elif isinstance(value, list):
-            left += value
-    return False
-
-
-def _without_parameters(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_parameters(item) for name, item in value.items() if name not in _PARAMETERS}
-    return [_without_parameters(item) for item in value] if isinstance(value, list) else value

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
+from tensorloop_stream._stream.models import build_model
+from tensorloop_stream._stream.text import as_text
+
 from .json_object import ObjectText
-from .merge import as_text, merge, snapshot
-from .models import build_model
+from .merge import merge, snapshot
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageToolCallUnion

@@ -6,7 +6,7 @@ import json
 import time
 from contextlib import suppress
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .finish_notes import finish_note
 from .markdown import closing_fence, code_block, harmless, keep_lines, plain
@@ -14,9 +14,7 @@ from .markdown import closing_fence, code_block, harmless, keep_lines, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from openai.types.chat import ChatCompletionMessageToolCallUnion
-
-    from tensorloop_stream._chat.streams import ChatView
+    from tensorloop_stream._stream.base import StreamView
 
 __all__ = ["AnswerView", "require_interval", "side_by_side"]
 
@@ -29,14 +27,14 @@ class AnswerView:
 
     def __init__(
         self,
-        chat: ChatView,
+        stream: StreamView[Any],
         *,
         min_interval: float,
         footer: bool,
         trusted: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._chat = chat
+        self._stream = stream
         self._min_interval = min_interval
         self._footer = footer
         self._trusted = trusted
@@ -46,7 +44,7 @@ class AnswerView:
 
     def update(self) -> str | None:
         """Return the Markdown of the answer so far; `None` if nothing is new, or the last update was too recent."""
-        state = self._chat._state  # noqa: SLF001 - of this package
+        state = self._stream._state  # noqa: SLF001 - of this package
         if state.count == self._seen or not state.accumulation.has_token or self._clock() < self._due:
             return None
         self._seen = state.count
@@ -59,7 +57,7 @@ class AnswerView:
     def last(self, error: BaseException | None = None) -> tuple[str, str]:
         """Return the last state, as Markdown and as plain text."""
         parts, notes = self._parts(), self._notes(error)
-        answer = self._chat._state.accumulation  # noqa: SLF001 - of this package
+        answer = self._stream._state.accumulation  # noqa: SLF001 - of this package
         calls = [f"{name}({arguments})" for name, arguments, _ in map(_name_and_arguments, answer.tool_calls)]
         text = "\n\n".join(filter(None, (answer.text or answer.refusal, *calls, *notes)))
         parts += [f"> ⚠️ {_escape_lines(note)}" for note in notes]
@@ -69,7 +67,7 @@ class AnswerView:
 
     def _parts(self) -> list[str]:
         """Return the reasoning, the text and the tool calls, each as Markdown."""
-        answer = self._chat._state.accumulation  # noqa: SLF001 - of this package
+        answer = self._stream._state.accumulation  # noqa: SLF001 - of this package
         parts = []
         if text := answer.text or answer.refusal:
             parts.append(keep_lines(text + closing_fence(text) if self._trusted else harmless(text)))
@@ -83,7 +81,8 @@ class AnswerView:
 
     def _notes(self, error: BaseException | None) -> list[str]:
         """Return the sentences that tell a reader why the answer may not be complete."""
-        choices = self._chat.completion.choices
+        result = self._stream._state.accumulation.result  # noqa: SLF001 - of this package
+        choices = getattr(result, "choices", ())
         is_empty = not self._parts()
         notes = []
         if isinstance(error, Exception):
@@ -93,7 +92,7 @@ class AnswerView:
             notes.append("Interrupted before any output." if is_empty else "Interrupted: the answer may be incomplete.")
         elif is_empty:
             notes.append("The answer is empty.")
-        if note := finish_note(self._chat.completion):
+        if note := finish_note(result):
             notes.append(note)
         if len(choices) > 1:
             notes.append(f"This is one of {len(choices)} choices; all are in the completion.")
@@ -101,13 +100,13 @@ class AnswerView:
 
     def _figures(self) -> str:
         """Return the footer: the model, the size of the answer and its timing."""
-        completion, timing = self._chat.completion, self._chat.timing
+        state, timing = self._stream._state, self._stream.timing  # noqa: SLF001 - of this package
         chunks, tokens = len(timing.chunk_times), timing.completion_tokens
-        figures = [plain(str(getattr(completion, "model", "") or ""))]
+        figures = [plain(str(getattr(state.accumulation.result, "model", "") or ""))]
         if tokens is not None:
             figures.append(f"{tokens:,} token{'' if tokens == 1 else 's'}")
         else:
-            figures.append(f"{chunks:,} chunk{'' if chunks == 1 else 's'}")
+            figures.append(f"{chunks:,} {state.dialect.item_name}{'' if chunks == 1 else 's'}")
         if timing.time_to_first_token is not None:
             figures.append(f"first token after {timing.time_to_first_token:.2f} s")
         if timing.tokens_per_second is not None:
@@ -138,14 +137,18 @@ def require_interval(min_interval: object) -> None:
         )
 
 
-def _name_and_arguments(call: ChatCompletionMessageToolCallUnion) -> tuple[str, str, str]:
-    """Return the name of a tool call, its input, and the language of the input."""
+def _name_and_arguments(call: Any) -> tuple[str, str, str]:
+    """Return the name of a tool call of either API, its input, and the language of the input."""
+    if call.type == "function_call":
+        return call.name or "", call.arguments or "", "json"
+    if call.type == "custom_tool_call":
+        return call.name or "", call.input or "", ""
     if call.type == "function":
         return call.function.name or "", call.function.arguments or "", "json"
     return call.custom.name or "", call.custom.input or "", ""
 
 
-def _tool_call_block(call: ChatCompletionMessageToolCallUnion) -> str:
+def _tool_call_block(call: Any) -> str:
     name, arguments, language = _name_and_arguments(call)
     # The JSON may still be incomplete, or nested too deeply.
     with suppress(ValueError, RecursionError):

@@ -6,18 +6,20 @@ import errno
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
-
-from tensorloop_stream._chat.streams import AsyncChatStream, ChatStream
+from typing import TYPE_CHECKING, Any, TextIO, overload
 
 from .finish_notes import finish_note
+from .opening import as_async_stream, as_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai import AsyncStream, Stream
     from openai.types.chat import ChatCompletion
+    from openai.types.responses import Response, ResponseStreamEvent
 
     from tensorloop_stream._chat.streams import AsyncOpened, Chunks
+    from tensorloop_stream._stream.base import StreamView
 
 __all__ = ["aprint_stream", "print_stream"]
 
@@ -32,46 +34,69 @@ _VISIBLE_CONTROLS |= {code: f"<U+{code:04X}>" for code in (*_BIDI, *range(0xE000
 _NO_READER_ERRORS = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.platform == "win32" else set())
 
 
-def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = None) -> ChatCompletion:
-    """Print each text delta of an answer as it arrives, and return the completion.
+@overload
+def print_stream(stream: Stream[ResponseStreamEvent], file: TextIO | None = None) -> Response: ...
 
-    `stream` is a `ChatStream`, or anything that `ChatStream` accepts; `file` defaults to standard output. Characters
-    that the file cannot encode become question marks; on a terminal, control characters become visible. An answer
-    that was cut at the limit of tokens or by the content filter ends with a line on standard error that says so. If the
-    reader of a pipe exits (`| head -1`), the stream is closed and the partial completion is returned. On Ctrl-C and
-    on errors the stream is closed, `stream.completion` keeps the partial answer, and the exception is raised.
+
+@overload
+def print_stream(stream: Chunks | Callable[[], Chunks], file: TextIO | None = None) -> ChatCompletion: ...
+
+
+def print_stream(stream: Any, file: TextIO | None = None) -> Any:
+    """Print each text delta of an answer as it arrives, and return the completion or the response.
+
+    `stream` is a `ChatStream`, a `ResponseStream`, or anything that `ChatStream` accepts; `file` defaults to standard
+    output. Characters that the file cannot encode become question marks; on a terminal, control characters become
+    visible. An answer that was cut at the limit of tokens or by the content filter ends with a line on standard error
+    that says so. If the reader of a pipe exits (`| head -1`), the stream is closed and the partial answer is returned.
+    On Ctrl-C and on errors the stream is closed, which keeps the partial answer, and the exception is raised.
     """
-    with stream if isinstance(stream, ChatStream) else ChatStream(stream) as chat:
+    with as_stream(stream) as opened:
         output = _Output(file)
         try:
-            for text in chat.text_stream:
+            for text in opened.text_stream:
                 output.write(text)
                 if output.has_no_reader:
-                    return chat.completion
+                    return _so_far(opened)
         finally:
             output.end_line()
-        return _with_note(chat.get_final_completion())
+        return _with_note(opened.until_done()._final())  # noqa: SLF001 - of this package
 
 
-async def aprint_stream(stream: AsyncOpened | Callable[[], AsyncOpened], file: TextIO | None = None) -> ChatCompletion:
-    """Print each text delta of an answer as it arrives, and return the completion, as `print_stream` does."""
-    async with stream if isinstance(stream, AsyncChatStream) else AsyncChatStream(stream) as chat:
+@overload
+async def aprint_stream(stream: AsyncStream[ResponseStreamEvent], file: TextIO | None = None) -> Response: ...
+
+
+@overload
+async def aprint_stream(
+    stream: AsyncOpened | Callable[[], AsyncOpened], file: TextIO | None = None
+) -> ChatCompletion: ...
+
+
+async def aprint_stream(stream: Any, file: TextIO | None = None) -> Any:
+    """Print each text delta of an answer as it arrives, and return the answer, as `print_stream` does."""
+    async with as_async_stream(stream) as opened:
         output = _Output(file)
         try:
-            async for text in chat.text_stream:
+            async for text in opened.text_stream:
                 output.write(text)
                 if output.has_no_reader:
-                    return chat.completion
+                    return _so_far(opened)
         finally:
             output.end_line()
-        return _with_note(await chat.get_final_completion())
+        await opened.until_done()
+        return _with_note(opened._final())  # noqa: SLF001 - as above
 
 
-def _with_note(completion: ChatCompletion) -> ChatCompletion:
+def _so_far(stream: StreamView[Any]) -> Any:
+    return stream._state.accumulation.result  # noqa: SLF001 - as above
+
+
+def _with_note(result: Any) -> Any:
     """Say on standard error if the answer was cut: a file or a pipe holds the answer alone."""
-    if (note := finish_note(completion)) and sys.stderr is not None:  # pythonw has no standard error
+    if (note := finish_note(result)) and sys.stderr is not None:  # pythonw has no standard error
         print(f"({note})", file=sys.stderr, flush=True)  # noqa: T201 - what this module is for
-    return completion
+    return result
 
 
 class _Output:

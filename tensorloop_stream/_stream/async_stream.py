@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
-    from tensorloop_stream._callbacks import Call, Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks, Call
 
 _T = TypeVar("_T")
 _IS_READ = "this stream is being read by another task: give each its own stream, or read it in one"
@@ -93,8 +93,10 @@ class AsyncReader(Generic[ItemT]):
                     # Closed under the read, by another task.
                     state.interrupted()
                     break
-                await self._recover(error)
-                continue
+                item = await self._recover(error, typed=typed)
+                if item is None:
+                    continue
+                return item
             except BaseException:
                 # A cancelled task: the connection must not stay open until the garbage is collected.
                 await self.close()
@@ -221,8 +223,11 @@ class AsyncReader(Generic[ItemT]):
             if not isinstance(self.state.failed(error, source.kind), StreamError):
                 raise
 
-    async def _recover(self, error: Exception) -> None:
-        """Return if the stream is to be opened again, else end it with `error`."""
+    async def _recover(self, error: Exception, *, typed: bool) -> Any:
+        """Return `None` if the stream is to be opened again, else end it with `error`.
+
+        If `typed`, an item that says that the answer failed is returned before the error is raised.
+        """
         await self._close_source()
         state, request = self.state, self._request
         delay, opens, continuing = state.restart_delay(error), self.opens, None
@@ -231,8 +236,12 @@ class AsyncReader(Generic[ItemT]):
             if continuing is not None:
                 delay, opens = continuing[0], partial(request.again, continuing[1])
         if delay is None or opens is None:
-            error = state.final_error(error)
+            error, item = state.final_error(error), state.take_failed_item()
+            if item is not None and state.has_item_callbacks:
+                await self._run(state.calls(item))
             await self._run(state.failed_with(error))
+            if item is not None and typed:
+                return item
             raise error
         try:
             await anyio.sleep(delay)
@@ -244,6 +253,7 @@ class AsyncReader(Generic[ItemT]):
             state.reset()
         else:
             state.begin_continuation()
+        return None
 
     async def enter(self) -> None:
         """Open the stream, unless it is open or closed."""
@@ -253,7 +263,7 @@ class AsyncReader(Generic[ItemT]):
             except Exception as error:
                 if self.state.ended:
                     raise
-                await self._recover(error)
+                await self._recover(error, typed=False)
             except BaseException:
                 await self.close()
                 raise
@@ -307,7 +317,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     def __init__(
         self,
         source: AsyncOpened[ItemT] | Callable[[], AsyncOpened[ItemT]],
-        callbacks: Callbacks | None = None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -449,7 +459,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     # Streams made of streams
 
     def _take_over(
-        self, other: AsyncStreamBase[Any, Any], callbacks: Callbacks | None, settings: StreamSettings
+        self,
+        other: AsyncStreamBase[Any, Any],
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None,
+        settings: StreamSettings,
     ) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:

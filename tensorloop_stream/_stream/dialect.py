@@ -24,6 +24,8 @@ class Accumulation(Protocol):
     """Whether the last request gave anything of a result, without which no stream is whole, whatever ends it."""
     has_token: bool
     """Whether any text, reasoning, refusal or tool call has arrived."""
+    ends: bool
+    """Whether the last item was the end of the stream, whatever follows it."""
 
     def add(self, item: Mapping[str, Any], /) -> None:
         """Add one item in its wire form; raises `ValueError` for a value that is none."""
@@ -111,6 +113,10 @@ class Dialect(Protocol):
     """The attribute of a stream that holds the result, for messages."""
     unfinished: str
     """The end marks that a truncated stream lacks, for messages."""
+    is_named: bool
+    """Whether the name of an event, which stands in a line of its own, belongs to the item."""
+    retried_codes: frozenset[str] | None
+    """The codes of errors, in words, that merit another request; `None` if every word does."""
     unfinished_result: str
     """The part of a result that a stream with nothing but `[DONE]` lacks, for messages."""
 
@@ -137,6 +143,18 @@ class Dialect(Protocol):
 
     def without_text(self, mapping: Mapping[str, Any], count: int, /) -> Mapping[str, Any]:
         """Return an event without the first `count` characters of its text."""
+
+    def named(self, mapping: Mapping[str, Any], name: str, /) -> Mapping[str, Any]:
+        """Return an event with what its name says; the same object if that says no more.
+
+        Asked of a dialect that `is_named`.
+        """
+
+    def is_heartbeat(self, mapping: Mapping[str, Any], /) -> bool:
+        """Tell whether an event says nothing but that the connection lives. Asked of a dialect that `is_named`."""
+
+    def is_item(self, mapping: Mapping[str, Any], /) -> bool:
+        """Tell whether an event that holds an error is an item, too, which belongs to the result."""
 
     def error_of(self, mapping: Mapping[str, Any], /) -> Any:
         """Return the error object that an event holds, `None` if it holds none.

@@ -257,6 +257,11 @@ def complete(stream: Any, *, cast_to: Any, client: Any, response: Any, options: 
     stream._decoder = client._make_sse_decoder()  # noqa: SLF001 - as the SDK does
 
 
+def gives(stream: object, items: Any) -> bool:
+    """Tell whether a stream of the SDK gives items of this type."""
+    return isinstance(stream, (Stream, AsyncStream)) and getattr(stream, "_cast_to", None) == items
+
+
 def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
     """Tell whether somebody replaced a method of the SDK's class: all that read, or those named."""
     every = names or (_READ_METHODS if kind is Stream else _ASYNC_READ_METHODS)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from tensorloop_stream._callbacks import Call
+    from tensorloop_stream._callbacks import AnyCallbacks, Call
 
     from .dialect import Dialect
     from .settings import StreamSettings
@@ -66,7 +66,7 @@ class StreamState:
     def __init__(
         self,
         dialect: Dialect,
-        callbacks: Callbacks | None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None,
         settings: StreamSettings,
         *,
         clock: Callable[[], float] | None = None,
@@ -74,12 +74,15 @@ class StreamState:
     ) -> None:
         require_callbacks(callbacks)
         self.dialect = dialect
+        self._is_named = dialect.is_named
         self._clock = clock or time.monotonic
         self._new_splitter = new_splitter
         self._plan = CallbackPlan(callbacks or Callbacks())
         self.configure(None, settings)
         self._response: httpx2.Response | None = None
         self.error: Exception | None = None
+        # The item that says that the answer failed, until the caller has it: its error is raised at the next read.
+        self._failed_item: Any = None
         # Whether the stream has ended, in one of the three ways.
         self.ended = False
         # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
@@ -93,7 +96,7 @@ class StreamState:
         self._stopped: float | None
         self.reset()
 
-    def configure(self, callbacks: Callbacks | None, settings: StreamSettings) -> None:
+    def configure(self, callbacks: AnyCallbacks[Any, Any, Any, Any] | None, settings: StreamSettings) -> None:
         """Replace the callbacks, unless `None` is given, and the settings."""
         if callbacks is not None:
             self._plan = CallbackPlan(callbacks, self._plan)
@@ -251,7 +254,11 @@ class StreamState:
 
     def _parse_event(self, event: bytes, typed: bool) -> Any:
         """Accumulate an event, without its blank line, and return its item; `None` for one that brings none."""
-        payload = event[6:] if event.startswith(b"data: {") and b"\n" not in event else self._payload_of(event)
+        name = ""
+        if event.startswith(b"data: {") and b"\n" not in event:
+            payload = event[6:]
+        else:
+            name, payload = self._name_and_payload(event)
         if not payload:
             return None
         if payload.startswith(b"[DONE]"):
@@ -264,7 +271,12 @@ class StreamState:
             self.done = True
             self._stopped = self._arrival
             return None
-        mapping = parse_object(payload)
+        mapping: Mapping[str, Any] = parse_object(payload)
+        if self._is_named:
+            named = self.dialect.named(mapping, name)
+            if named is not mapping:
+                # What is built is the whole event.
+                mapping, payload = named, b""
         if self._continuation is not None:
             return self._join(mapping, self._continuation, typed)
         fast_path = self._fast_path
@@ -293,33 +305,49 @@ class StreamState:
         self._continuation = None
         self.pending.extendleft(reversed(events))
 
-    def _payload_of(self, event: bytes) -> bytes:
+    def _name_and_payload(self, event: bytes) -> tuple[str, bytes]:
+        """Return the name of an event and its data, which are empty for one that brings none."""
         # A blank line too many between two events must not hide what the second one is.
         event = event.lstrip(b"\n")
         if event.startswith(b"error:"):
             # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
             raise self._provider_error(event_error_body(event[6:].strip()))
         if is_bare_json(event):
-            return event
+            return "", event
+        if self._is_named and event.startswith(b"event: ") and event.count(b"\n") == 1:
+            # The usual form of such an event, past the parser.
+            line, _, data = event[7:].partition(b"\ndata: ")
+            if data.startswith(b"{") and line.isascii():
+                return line.decode(), data
         parsed = self._parser.parse(event)
-        if parsed is None or parsed.event == "ping":
-            return b""
+        if parsed is None or (parsed.event == "ping" and not self._is_named):
+            return "", b""
         data = parsed.data.strip().encode()
-        if parsed.event == "error":
+        if parsed.event == "error" and not (self._is_named and data.startswith(b"{")):
             raise self._provider_error(event_error_body(data))
         # AgentRouter sends `null` between reasoning and text (kilocode#3083).
-        return data if data != b"null" else b""
+        return parsed.event, data if data != b"null" else b""
 
     def _add(self, mapping: Mapping[str, Any]) -> None:
         error = self.dialect.error_of(mapping)
-        if error is not None:
+        if error is not None and not self.dialect.is_item(mapping):
             raise self._provider_error(error)
         accumulation = self.accumulation
         accumulation.add(mapping)
+        if self._is_named and self.dialect.is_heartbeat(mapping):
+            return
         self._arrivals.append(self._arrival)
         self._deadline = None
+        if error is not None:
+            if not mapping.get("error"):
+                # The SDK hands such an event to its loop; of one that has a field `error` it raises at once.
+                self._failed_item = self.dialect.as_item(mapping)
+            raise self._provider_error(error)
         if self._first_token is None and accumulation.has_token:
             self._first_token = self._arrival
+        if accumulation.ends:
+            self.done = True
+            self._stopped = self._arrival
 
     def _bad_item(self, error: Exception) -> Exception:
         # A StreamDecodeError is a ValueError too.
@@ -327,8 +355,9 @@ class StreamState:
             return self.failed(error, "bytes")
         if self.response is not None:
             redactor_for(self.response.request.headers).error(error)
+        article = "an" if self.dialect.item_name[0] in "aeiou" else "a"
         return StreamDecodeError(
-            f"not a {self.dialect.item_name} after {self._progress}: {error}", **self._error_context
+            f"not {article} {self.dialect.item_name} after {self._progress}: {error}", **self._error_context
         )
 
     def wait_until(self) -> float | None:
@@ -385,6 +414,11 @@ class StreamState:
             return []
         self.error = error
         return self._last(self._plan.callbacks.on_error, error)
+
+    def take_failed_item(self) -> Any:
+        """Return the item that says that the answer failed, once; `None` if there is none."""
+        item, self._failed_item = self._failed_item, None
+        return item
 
     def _last(self, terminal: Any, argument: Any = None) -> list[Call]:
         # Noted when the calls exist: an interrupt while the result is built must not lose the terminal one.
@@ -480,9 +514,11 @@ class StreamState:
 
     def restart_delay(self, error: Exception) -> float | None:
         """Return the seconds to wait before the stream is opened again, `None` if it must not be."""
-        if self.delivered or self.restarted >= self.settings.restarts or not may_restart(error):
+        settings, codes = self.settings, self.dialect.retried_codes
+        if self.delivered or self.restarted >= settings.restarts or not may_restart(error, codes):
             return None
         self.restarted += 1
+        self._failed_item = None
         delay = backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
         last = self._last_moment
         return delay if last is None or self._clock() + delay < last else None
@@ -492,7 +528,7 @@ class StreamState:
 
         `body` is that of the first request. `None` if the answer must not be continued, or cannot be.
         """
-        if self.continued >= self.settings.continue_broken or not may_restart(error):
+        if self.continued >= self.settings.continue_broken or not may_restart(error, self.dialect.retried_codes):
             return None
         continuing = self.dialect.continuation_of(body, self.accumulation)
         if continuing is None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from tensorloop_stream._callbacks import Call, Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks, Call
 
     from .dialect import Dialect
     from .watchdog import Alarm
@@ -92,8 +92,10 @@ class SyncReader(Generic[ItemT]):
                     # Closed under the read, by another thread.
                     state.interrupted()
                     break
-                self._recover(error)
-                continue
+                item = self._recover(error, typed=typed)
+                if item is None:
+                    continue
+                return item
             except BaseException:
                 # Ctrl-C while waiting: the connection must not stay open until the garbage is collected.
                 self.close()
@@ -219,8 +221,11 @@ class SyncReader(Generic[ItemT]):
         finally:
             alarm.clear()
 
-    def _recover(self, error: Exception) -> None:
-        """Return if the stream is to be opened again, else end it with `error`."""
+    def _recover(self, error: Exception, *, typed: bool) -> Any:
+        """Return `None` if the stream is to be opened again, else end it with `error`.
+
+        If `typed`, an item that says that the answer failed is returned before the error is raised.
+        """
         self._close_source()
         state, request = self.state, self._request
         delay, opens, continuing = state.restart_delay(error), self.opens, None
@@ -229,8 +234,12 @@ class SyncReader(Generic[ItemT]):
             if continuing is not None:
                 delay, opens = continuing[0], partial(request.again, continuing[1])
         if delay is None or opens is None:
-            error = state.final_error(error)
+            error, item = state.final_error(error), state.take_failed_item()
+            if item is not None and state.has_item_callbacks:
+                self._run(state.calls(item))
             self._run(state.failed_with(error))
+            if item is not None and typed:
+                return item
             raise error
         try:
             time.sleep(delay)
@@ -242,6 +251,7 @@ class SyncReader(Generic[ItemT]):
             state.reset()
         else:
             state.begin_continuation()
+        return None
 
     def enter(self) -> None:
         """Open the stream, unless it is open or closed."""
@@ -251,7 +261,7 @@ class SyncReader(Generic[ItemT]):
             except Exception as error:
                 if self.state.ended:
                     raise
-                self._recover(error)
+                self._recover(error, typed=False)
             except BaseException:
                 self.close()
                 raise
@@ -302,7 +312,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         source: Iterable[ItemT]
         | Iterable[Mapping[str, Any]]
         | Callable[[], Iterable[ItemT] | Iterable[Mapping[str, Any]]],
-        callbacks: Callbacks | None = None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -439,7 +449,9 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
 
     # Streams made of streams
 
-    def _take_over(self, other: SyncStream[Any, Any], callbacks: Callbacks | None, settings: StreamSettings) -> None:
+    def _take_over(
+        self, other: SyncStream[Any, Any], callbacks: AnyCallbacks[Any, Any, Any, Any] | None, settings: StreamSettings
+    ) -> None:
         """Go on with another stream where it stands; the other is closed, unless a tool watches it."""
         if other._dialect is not self._dialect:
             raise no_source(other, self._dialect)

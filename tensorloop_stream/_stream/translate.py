@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 
@@ -20,6 +20,10 @@ from tensorloop_stream._http.redact import redactor_for
 
 from .payload import parse_object
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SUCCESSES = frozenset({"", "0", "ok", "success", "true", "completed", "in_progress", "processing", "queued"})
 # Errors of the HTTP libraries and of anyio's streams below them, by name.
 _CUTS = frozenset({"TransportError", "StreamClosed", "EndOfStream", "BrokenResourceError", "ClosedResourceError"})
 
@@ -86,3 +90,21 @@ def event_error_body(data: bytes) -> Any:
     except StreamDecodeError:
         return data.decode("utf-8", "replace")
     return body.get("error") or body
+
+
+def is_failure(code: object) -> bool:
+    """Tell whether a code of whatever type is that of a failure: 0, 200 to 299 and a few words are not."""
+    text = str(code).lower()
+    return code is not None and text not in _SUCCESSES and not (len(text) == 3 and text[0] == "2" and text.isdigit())
+
+
+def is_bare_error(mapping: Mapping[str, Any]) -> bool:
+    """Tell whether an event without any part of an answer is an error by its own fields."""
+    if "error" in (mapping.get("type"), mapping.get("object"), mapping.get("status")):
+        return True
+    if mapping.get("success") is False or mapping.get("detail"):
+        return True
+    if any(value and name != "error" and name.startswith("error") for name, value in mapping.items()):
+        return True
+    codes = (mapping.get(name) for name in ("code", "status", "status_code", "statusCode"))
+    return bool(mapping.get("message") or mapping.get("msg")) and any(map(is_failure, codes))

@@ -372,7 +372,7 @@ async def test_a_stream_of_the_other_kind_is_refused(cell: list[tuple[str, str]]
     sync = sync_client(Body([sse(*HELLO)])).chat.completions.create(**CHAT)
 
     with pytest.raises(TypeError, match=r"in a notebook, await adisplay_stream\(\.\.\.\)$"):
-        display_stream(AsyncChatStream(list(HELLO)))  # type: ignore[arg-type]
+        display_stream(AsyncChatStream(list(HELLO)))  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"in a notebook, display_stream\(\.\.\.\)$"):
         await adisplay_stream(sync)
     with pytest.raises(TypeError):

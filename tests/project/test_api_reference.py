@@ -16,8 +16,10 @@ DOCS = Path(__file__).parents[2] / ".docs"
 # The results of `forward_chat` and `aforward_chat` have no public names, but must be documented; the types of the
 # streams' sources have none either.
 BESIDES = {
+    "tensorloop_stream.AsyncEventsOpened",
     "tensorloop_stream.AsyncOpened",
     "tensorloop_stream.Chunks",
+    "tensorloop_stream.Events",
     *(f"tensorloop_stream._forward.responses.{kind}" for kind in ("AsyncForwardedChat", "ForwardedChat")),
 }
 

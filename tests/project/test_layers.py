@@ -41,9 +41,10 @@ ALLOWED: dict[str, set[str]] = {
         "_stream.watchdog",
     },
     "_chat": {"_stream"},
+    "_responses": {"_stream"},
     "_forward": {"_chat", "_http", "_retry"},
-    "_display": {"_chat"},
-    "_stream_classes": {"_chat"},
+    "_display": {"_chat", "_responses"},
+    "_stream_classes": {"_chat", "_responses"},
     "_client": {"_stream_classes", "_http", "_retry"},
     "check": {"_client", "_http"},
     "notebook": {"_display"},
@@ -71,6 +72,7 @@ PURE = (
     "prompts.jsonl",
     "resumable._log_format",
     *(f"_chat.{path.stem}" for path in PACKAGE.glob("_chat/[!_]*.py") if path.stem != "streams"),
+    *(f"_responses.{path.stem}" for path in PACKAGE.glob("_responses/[!_]*.py") if path.stem != "streams"),
     *(f"_chat.fast_path.{path.stem}" for path in PACKAGE.glob("_chat/fast_path/[!_]*.py")),
 )
 # What others do not promise to keep, and the modules that may use it.
@@ -78,7 +80,14 @@ PRIVATE_API = re.compile(
     r"_should_retry|_parse_retry_after|_make_status_error|_custom_headers|_prepare_options|_send_request|"
     r"_make_sse_decoder|_iter_events|is_stream_consumed|gi_running|gi_code|__pydantic_\w+|_BaseModel__cls"
 )
-MAY_TOUCH_PRIVATE_API = {"_client", "_chat.models", "_chat.fast_path.prototype", "_stream.sources"}
+MAY_TOUCH_PRIVATE_API = {
+    "_client",
+    "_chat.models",
+    "_chat.fast_path.prototype",
+    "_stream.model_copy",
+    "_stream.models",
+    "_stream.sources",
+}
 
 
 def name_of(path: Path) -> str:

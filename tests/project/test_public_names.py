@@ -25,6 +25,11 @@ MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTION
 # The modules that need an extra.
 NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
 NOT_FOR_RECIPES = {
+    "AsyncResponseStream": "the recipes are synchronous; as AsyncChatStream",
+    "AsyncResponseStream.aclose": "the same as close, for contextlib.aclosing",
+    "ResponseAccumulator": "a stream has one; for events that come in another way",
+    "ResponseAccumulator.add": "a stream does it",
+    "ResponseAccumulator.finished": "a stream raises if it is not",
     "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",
     "Disconnect": "made by the replay",
     "Disconnect.events": "for tests of programs that leave early",
@@ -41,7 +46,6 @@ NOT_FOR_RECIPES = {
     "ReplayServer.connections": "for tests of connection pools",
     "ReplayServer.disconnects": "for tests of programs that leave early",
     "ReplayServer.requests": "for tests of what a program asks",
-    "ForwardApp.background": "FastAPI sets it",
     "ReplayServer.wait_until_idle": "for tests of programs that leave early",
     "ReplayServer.served": "what the command prints",
     "ResumableStreams.aclose": "a with block does it",
@@ -54,7 +58,6 @@ NOT_FOR_RECIPES = {
     "ChatAccumulator.unusable_tool_calls": "the same as on_unusable_tool_call gets",
     "ChatStream.unusable_tool_calls": "the same as on_unusable_tool_call gets",
     "UnusableToolCall": "made by the streams",
-    "UnusableToolCall.reason": "printed as a whole",
     "UnusableToolCall.tool_call": "printed as a whole",
     "ask": "ask_all is what many prompts need",
 }

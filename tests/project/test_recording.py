@@ -245,7 +245,7 @@ def test_each_script_has_its_own_prompt() -> None:
     scripted = [one for one in CATALOGUE if one.script in SCRIPTS]
     by_prompt = {(one.prompt, one.script) for one in scripted}
 
-    assert {one.script for one in scripted} == set(SCRIPTS)
+    assert {name for one in scripted for name in (one.script, one.follow_up_script)} - {""} == set(SCRIPTS)
     assert len({prompt for prompt, _ in by_prompt}) == len(by_prompt)
     assert all(one.origin is Origin.SCRIPT for one in scripted)
 

@@ -19,18 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import cassette
-import httpx2
 import pages
 import pytest
 import recorded
 import requirements
-from chunks import chunk, event, finish, text, tool
-from clients import Body
+from chunks import chunk, finish, text, tool
 from hypothesis import given, settings, strategies as st
-from openai import OpenAIError
 from sockets import saw_disconnects
 
-from tensorloop_stream import ChatStream, StreamTruncatedError, Tensorloop
+from tensorloop_stream import ChatStream, StreamTruncatedError
 from tensorloop_stream.replay import ReplayServer
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +66,7 @@ def names_of(recipe: str) -> dict[str, Any]:
         return pages.run_recipe(recipe, "<run_path>")
 
 
-@pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_api"])
+@pytest.mark.parametrize("recipe", ["conversation", "moderate", "langchain_or_litellm", "responses_stream"])
 def test_a_recipe_without_a_key_names_the_remedies(
     recipe: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -378,81 +375,55 @@ def test_the_tests_of_broken_apps_fail(tested: tuple[Future[Ran], Future[Ran]]) 
     ]
 
 
-# responses_api
+# responses_*
 
 
-def test_a_response_is_printed_and_returned(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    """Text and arguments are printed as they arrive, and the whole response is returned."""
-    names = run("responses_api")
-
-    assert capsys.readouterr().out == (
-        f'{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n{{"city":"Zürich"}}\nget_weather({{"city":"Zürich"}})\n'
-    )
-    assert names["poem"].usage.output_tokens == 34
-    assert names["called"].output[0].call_id == "call_weather"
+BOOK_JSON = '{"title":"The Shelf Nearby","author":"A. Copy","pages":124,"chapters":["Near","Far"]}'
 
 
+@pytest.mark.parametrize(
+    ("recipe", "printed"),
+    [
+        ("stream", f"{HAIKU}\n--- final ({len(HAIKU)} chars) ---\n"),
+        (
+            "tool_loop",
+            'get_weather {"city":"Zürich"}\nget_weather {"city":"Tokyo"}\nYes, in both: 12 °C and rain.\n',
+        ),
+        (
+            "structured_output",
+            f"{BOOK_JSON}\nBook(title='The Shelf Nearby', author='A. Copy', pages=124, chapters=['Near', 'Far'])\n",
+        ),
+        ("conversation", "A cache keeps copies near their reader.\nIt is the toy box beside your bed.\n"),
+    ],
+)
+def test_a_response_is_printed(recipe: str, printed: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The answers are those that LiteLLM gave to the requests of the recipes."""
+    run(f"responses_{recipe}")
+
+    assert capsys.readouterr().out == printed
+
+
+def test_a_background_response_is_taken_up_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text that was missed comes with the rest, or with the whole response."""
+    run("responses_background")
+    begun, *rest = capsys.readouterr().out.splitlines()
+
+    assert re.fullmatch(r"begun: resp_.{8}\.\.\., 4 events seen, \d+ chars", begun)
+    assert rest == ["A cache keeps copies near their reader.", "--- completed ---"]
+
+
+@pytest.mark.parametrize("recipe", ["stream", "structured_output", "conversation", "background", "tool_loop"])
 @pytest.mark.parametrize(
     ("faults", "message"),
     [
-        ({"end_after": 9}, "the stream ended, and the response had not"),
-        ({"cut_after": 9}, "Connection error."),
-        (
-            {"error_after": 9},
-            "litellm.APIConnectionError: APIConnectionError: OpenAIException - The server had an error",
-        ),
+        ({"end_after": 6}, "stream ended after"),
+        ({"cut_after": 6}, "connection cut after"),
         ({"status": 429}, "Error code: 429"),
     ],
 )
-def test_a_broken_response_is_an_error(faults: Any, message: str, run: Run) -> None:
+def test_a_broken_response_is_an_error(recipe: str, faults: Any, message: str, run: Run) -> None:
     """The SDK takes the first of these for a whole response."""
-    with ReplayServer(
-        cassette.FOLDER / "responses/haiku.yaml", retry_after=0.01 if "status" in faults else None, **faults
-    ) as server:
-        assert run("responses_api", server)["exit"].startswith(message)
-
-
-def test_a_failed_response_is_an_error(cassettes: ReplayServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """The proxy reports a failed upstream by an event that the SDK treats as any other."""
-    with Tensorloop(base_url=cassettes.base_url, api_key="tl_none") as client:
-        with pytest.raises(OpenAIError, match=r"^the response is failed: .*Response payload is not completed"):
-            names_of("responses_api")["respond"](client, input="Stream a haiku about scissors.")
-        alone = list(client.responses.create(model="gpt-4o-mini", stream=True, input="Stream a haiku about scissors."))
-
-    assert capsys.readouterr().out.endswith("Caches remember")
-    assert alone[-1].type == "response.failed"
-
-
-INCOMPLETE = {"id": "resp_1", "status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
-
-
-@pytest.mark.parametrize(
-    ("ended", "message"),
-    [
-        (
-            {"type": "response.incomplete", "sequence_number": 1, "response": INCOMPLETE},
-            r"^the response is incomplete: .*max_output_tokens",
-        ),
-        (
-            {"type": "error", "sequence_number": 1, "code": "server_error", "message": "It broke.", "param": None},
-            r"^It broke\.$",
-        ),
-        ({"type": "error", "message": "It broke."}, r"^It broke\.$"),
-    ],
-)
-def test_an_incomplete_or_failed_response_is_an_error(ended: Any, message: str) -> None:
-    """OpenAI's forms are `max_output_tokens` and an error event."""
-    answer = httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body([event(ended)]))
-    http_client = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
-    with (
-        Tensorloop(api_key="tl_none", http_client=http_client) as client,
-        pytest.raises(OpenAIError, match=message),
-    ):
-        names_of("responses_api")["respond"](client, input="Hello?")
-
-
-def test_a_connection_error_of_the_http_library_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """openai 3.0 does not convert this exception; later versions do."""
-    monkeypatch.setattr("openai._streaming.request_exceptions", tuple, raising=False)
-    with ReplayServer(cassette.FOLDER / "responses/haiku.yaml", cut_after=9) as server:
-        assert run("responses_api", server)["exit"].startswith("peer closed connection")
+    if recipe == "background" and "status" not in faults:
+        faults = dict.fromkeys(faults, 3)
+    with ReplayServer(cassette.FOLDER, retry_after=0.01 if "status" in faults else None, **faults) as server:
+        assert str(run(f"responses_{recipe}", server)["exit"]).startswith(message)

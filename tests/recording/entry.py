@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from environments import LITELLM
+
 STREAMED: dict[str, Any] = {"stream": True}
 
 
@@ -34,11 +36,23 @@ class Recording:
     on_service: bool = False
     sent_before: int = 0
     seed: int = 5
+    litellm: str = LITELLM
+    # The script of the answers to the follow-ups.
+    follow_up_script: str = ""
+    # The response is also asked for by its id, from after its first events.
+    taken_up: bool = False
 
     @property
     def prompt(self) -> str:
         """The last text of the request, by which the scripted upstream chooses its answer."""
-        return str(self.request.get("input") or self.request["messages"][-1]["content"])
+        return prompt_of(self.request)
+
+
+def prompt_of(request: dict[str, Any]) -> str:
+    """Return the last text of a request to either API."""
+    said = request["input"] if "input" in request else request["messages"]
+    last = said if isinstance(said, str) else said[-1].get("content") or said[-1].get("output")
+    return str(last)
 
 
 def ask(prompt: str, **settings: Any) -> dict[str, Any]:

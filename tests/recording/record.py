@@ -24,6 +24,8 @@ from readme import write_tables
 from scripts import SCRIPTS
 from stack import stack
 
+# The number of the last event that the client of a background response saw.
+TAKEN_UP_AFTER = 4
 WORK = cassette.FOLDER.parent / ".recording"
 
 
@@ -50,19 +52,19 @@ def record_from_stack(chosen: Sequence[Recording]) -> None:
     """Record from a local model, a scripted upstream and a local proxy."""
     environments = prepare(WORK)
     scripts = {one.prompt: SCRIPTS[one.script] for one in CATALOGUE if one.script in SCRIPTS}
-    versions = {
-        "litellm": version(environments.proxy, "litellm"),
-        "xllamacpp": version(environments.model, "xllamacpp"),
-        "weights": environments.weights.stem,
-    }
+    for one in CATALOGUE:
+        if one.follow_up_script:
+            scripts |= dict.fromkeys(one.follow_ups, SCRIPTS[one.follow_up_script])
     # The seed is a setting of the model's server, so each seed has a stack of its own.
-    by_seed: dict[int | None, list[Recording]] = {}
+    by_stack: dict[tuple[int | None, str], list[Recording]] = {}
     for one in chosen:
-        by_seed.setdefault(one.seed if one.origin is Origin.MODEL else None, []).append(one)
-    for seed, group in by_seed.items():
-        with stack(environments, scripts, seed=seed) as base_url:
+        by_stack.setdefault((one.seed if one.origin is Origin.MODEL else None, one.litellm), []).append(one)
+    for (seed, litellm), group in by_stack.items():
+        used = {"litellm": version(environments.proxy(litellm), "litellm")}
+        if seed is not None:
+            used |= {"xllamacpp": version(environments.model, "xllamacpp"), "weights": environments.weights.stem}
+        with stack(environments, scripts, seed=seed, litellm=litellm) as base_url:
             for one in group:
-                used = {"litellm": versions["litellm"]} if seed is None else versions
                 record(one, base_url, one.key, {"source": one.origin.value} | used)
 
 
@@ -107,11 +109,30 @@ def record(recording: Recording, base_url: str, key: str, provenance: dict[str, 
 def _converse(client: openai.OpenAI, recording: Recording) -> None:
     request = recording.request
     answer = _ask(client, request)
+    if "input" in request:
+        _converse_by_id(client, recording, answer)
+        return
     for follow_up in recording.follow_ups:
         text = "".join(chunk.choices[0].delta.content or "" for chunk in answer)
         said = [{"role": "assistant", "content": text}, {"role": "user", "content": follow_up}]
         request = request | {"messages": request["messages"] + said}
         answer = _ask(client, request)
+
+
+def _converse_by_id(client: openai.OpenAI, recording: Recording, answer: Any) -> None:
+    """Go on with a response by its id: ask more, or take it up again."""
+    if not (recording.follow_ups or recording.taken_up):
+        return
+    for follow_up in recording.follow_ups:
+        *_, last = answer
+        answer = _ask(client, recording.request | {"input": follow_up, "previous_response_id": last.response.id})
+    if recording.taken_up:
+        identity = next(iter(answer)).response.id
+        answer.close()
+        try:
+            client.responses.retrieve(identity, stream=True, starting_after=TAKEN_UP_AFTER)
+        except openai.APIStatusError as error:
+            print(f"{recording.name}: {error}")
 
 
 def _ask(client: openai.OpenAI, request: dict[str, Any]) -> Any:
@@ -125,6 +146,8 @@ def _ask(client: openai.OpenAI, request: dict[str, Any]) -> Any:
 def _check(recording: Recording, tape: dict[str, Any], base_url: str) -> None:
     statuses = [interaction["response"]["status"]["code"] for interaction in tape["interactions"]]
     expected = [recording.status] * (1 + len(recording.follow_ups))
+    if recording.taken_up:
+        expected += [statuses[-1]]
     # The service may choose another error status.
     if base_url == cassette.SERVICE and min(*statuses, *expected) >= 400:
         return

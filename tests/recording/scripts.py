@@ -50,6 +50,13 @@ _WITH_RESULTS = ("Yes", ",", " in", " both", ":", " 12", " °C", " and", " rain"
 _THE_REST = (" it", ",", "\nyet", " the", " slow", " disk", " remembers", "\nevery", " lost", " answer", ".")
 _REFUSAL = ("I'm", " sorry", ",", " I", " can't", " help", " with", " that", ".")
 
+_BOOK = (
+    '{"title":"', "The Shelf", " Nearby", '","author":"', "A. Copy", '","pages":', "124", ',"chapters":["', "Near",
+    '","', "Far", '"]}',
+)  # fmt: skip
+_EXPLAINED = ("A cache", " keeps", " copies", " near", " their", " reader", ".")
+_TOLD = ("It is", " the toy box", " beside", " your bed", ".")
+
 SCRIPTS = {
     "non_ascii": Script(deltas=_text(*_LANGUAGES)),
     "forced_call": Script(
@@ -101,6 +108,16 @@ SCRIPTS = {
     ),
     "mid_stream_cut": Script(deltas=_text("Cach", "es", " remember"), end="cut"),
     "continued": Script(deltas=_text(*_THE_REST)),
+    "failed": Script(
+        deltas=_text("Cach", "es", " forget"),
+        end="error event",
+        error={"message": "The model failed to answer.", "code": "server_error"},
+    ),
+    "book": Script(deltas=_text(*_BOOK)),
+    "explained": Script(deltas=_text(*_EXPLAINED)),
+    "told_to_a_child": Script(deltas=_text(*_TOLD)),
+    "length": Script(deltas=_text("A cache is", " a copy kept", " near"), finish_reason="length"),
+    "background": Script(deltas=_text(*_EXPLAINED)),
     "empty_upstream": Script(end="nothing"),
     "rate_limit": Script(
         status=429,

@@ -27,7 +27,9 @@ QUIET_PROXY = {
 
 
 @contextmanager
-def stack(environments: Environments, scripts: Mapping[str, Script], *, seed: int | None) -> Iterator[str]:
+def stack(
+    environments: Environments, scripts: Mapping[str, Script], *, seed: int | None, litellm: str
+) -> Iterator[str]:
     """Run the stack, without the model if it has no seed, and yield the proxy's base URL."""
     with ExitStack() as running:
         scripted = running.enter_context(upstream(scripts)).url
@@ -37,7 +39,7 @@ def stack(environments: Environments, scripts: Mapping[str, Script], *, seed: in
             command = [environments.model / "bin/python", HERE / "model.py", environments.weights, model_port, seed]
             running.enter_context(_process("model", command, environments, f"http://127.0.0.1:{model_port}/health"))
         url = f"http://127.0.0.1:{proxy_port}"
-        command = [environments.proxy / "bin/litellm", "--config", HERE / "proxy.yaml", "--host", "127.0.0.1"]
+        command = [environments.proxy(litellm) / "bin/litellm", "--config", HERE / "proxy.yaml", "--host", "127.0.0.1"]
         command += ["--port", proxy_port, "--num_workers", 1, "--telemetry", "False"]
         settings = QUIET_PROXY | {
             "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex()}",

@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from anthropic_script import EVENTS
-from responses_script import response_events
+from entry import prompt_of
+from responses_script import response_events, whole_response
 from script import Script
 
 
@@ -22,6 +23,8 @@ class Upstream(ThreadingHTTPServer):
     def __init__(self, scripts: Mapping[str, Script]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.scripts = scripts
+        # That of the last response, which may be asked for again.
+        self.last: Script | None = None
 
     @property
     def url(self) -> str:
@@ -33,6 +36,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if "/responses/" in self.path and self.server.last is not None:
+            self._answer(200, whole_response(self.server.last))
+            return
         # LiteLLM asks every upstream for its models, at the start and every five minutes.
         self._answer(200, b'{"object":"list","data":[]}')
 
@@ -42,7 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(EVENTS)
             return
         responses = self.path.endswith("/responses")
-        script = self.server.scripts.get(request["input"] if responses else request["messages"][-1]["content"])
+        script = self.server.scripts.get(prompt_of(request))
+        self.server.last = script if responses else self.server.last
         if script is None:
             self._answer(404, b'{"error":{"message":"no script for this prompt","type":"not_found"}}')
         elif script.status != 200:

@@ -27,12 +27,12 @@ from tensorloop_stream import (
     StreamError,
     _sse,
 )
-from tensorloop_stream._chat import merge
 from tensorloop_stream._chat.accumulator import ChatAccumulation
 from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._stream.payload import parse_object
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
+from tensorloop_stream._stream.text import TextBuffer
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -311,7 +311,7 @@ def test_text_read_after_every_chunk_is_joined_from_two_parts() -> None:
     """5,000 reads join 10,000 parts, not the square of 5,000."""
     joined = 0
 
-    class Counted(merge.TextBuffer):
+    class Counted(TextBuffer):
         __slots__ = ()
 
         def __str__(self) -> str:

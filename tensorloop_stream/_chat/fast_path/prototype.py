@@ -1,27 +1,17 @@
 """Copy a chunk with another text, which costs less than to build one from JSON.
 
-Touches private API: the four slots that a pydantic model consists of.
+Touches private API: the slots of a pydantic model.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pydantic
-
 from tensorloop_stream._chat.models import valid_logprobs
+from tensorloop_stream._stream.model_copy import ModelCopy
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionChunk
-
-# What a caller cannot change in all chunks by changing it in one.
-_IMMUTABLE = (str, int, float, type(None))
-_new = object.__new__
-# All that a model consists of. Its own `__setattr__` looks at every value, and its `__copy__` takes twice as long.
-_set_values, _set_fields_set, _set_extra, _set_private = (
-    vars(pydantic.BaseModel)[name].__set__
-    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-)
 
 
 class ChunkPrototype:
@@ -36,13 +26,13 @@ class ChunkPrototype:
         extra = chunk.__pydantic_extra__ or {}
         self._is_padded = getattr(chunk, "obfuscation", None) is not None
         self._is_padding_known = "obfuscation" not in extra
-        self._chunk = _Part(chunk, "choices")
-        self._choice = _Part(choice, "delta", "logprobs")
-        self._delta = _Part(choice.delta, "tool_calls")
+        self._chunk = ModelCopy(chunk, "choices")
+        self._choice = ModelCopy(choice, "delta", "logprobs")
+        self._delta = ModelCopy(choice.delta, "tool_calls")
         self._call = self._function = None
         if choice.delta.tool_calls:
             (call,) = choice.delta.tool_calls
-            self._call, self._function = _Part(call, "function"), _Part(call.function)
+            self._call, self._function = ModelCopy(call, "function"), ModelCopy(call.function)
 
     def copy_with(self, piece: str, logprobs: bytes, padding: bytes) -> ChatCompletionChunk | None:
         """Return a chunk with this piece, which shares nothing that can be changed.
@@ -83,41 +73,6 @@ def build_prototype(
     except (AttributeError, TypeError, ValueError):
         return None
     return prototype if copy is not None and copy == chunk and _sets(copy) == _sets(chunk) else None
-
-
-class _Part:
-    """One model of a chunk, and what of it every copy gets a copy of."""
-
-    __slots__ = ("_extra", "_fields_set", "_kind", "_values")
-
-    def __init__(self, model: Any, *own: str) -> None:
-        self._kind = type(model)
-        self._values = {name: None if name in own else value for name, value in vars(model).items()}
-        self._fields_set = set(model.__pydantic_fields_set__)
-        self._extra = dict(model.__pydantic_extra__)
-        for value in (*self._values.values(), *self._extra.values()):
-            if not isinstance(value, _IMMUTABLE):
-                raise TypeError(f"{type(value).__name__} would be shared")
-
-    def copy_with(self, name: str, value: Any) -> Any:
-        """Return a copy with another value in one field."""
-        model, values = _new(self._kind), self._values.copy()
-        values[name] = value
-        _set_values(model, values)
-        _set_fields_set(model, self._fields_set.copy())
-        _set_extra(model, self._extra.copy())
-        _set_private(model, None)
-        return model
-
-    def copy_with_extra(self, name: str, value: Any) -> Any:
-        """Return a copy with another value in one field that the model does not know."""
-        model, extra = _new(self._kind), self._extra.copy()
-        extra[name] = value
-        _set_values(model, self._values.copy())
-        _set_fields_set(model, self._fields_set.copy())
-        _set_extra(model, extra)
-        _set_private(model, None)
-        return model
 
 
 def _sets(chunk: ChatCompletionChunk) -> list[Any]:

@@ -1,0 +1,1 @@
+"""The Responses API: events to one `Response`."""

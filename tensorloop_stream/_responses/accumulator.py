@@ -1,0 +1,465 @@
+"""Events to one response: what the same request with `stream=False` would have returned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openai.types.responses import Response, ResponseCustomToolCall, ResponseFunctionToolCall, ResponseUsage
+
+from tensorloop_stream._callbacks import ResponseCalls, UnusableToolCall
+from tensorloop_stream._stream.models import build_model
+
+from .events import FAILED, TERMINAL, as_mapping, built_response
+from .items import INPUTS, Item
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from openai.types.responses import ResponseStreamEvent
+
+    from .texts import Input, Text
+
+__all__ = ["ResponseAccumulation", "ResponseAccumulator"]
+
+# The part of an item that a kind of events extends: the type of the item, its list, the index of the part, its type.
+_PARTS = {
+    "output_text": ("message", "content", "content_index", "output_text"),
+    "refusal": ("message", "content", "content_index", "refusal"),
+    "reasoning_text": ("reasoning", "content", "content_index", "reasoning_text"),
+    "reasoning_summary_text": ("reasoning", "summary", "summary_index", "summary_text"),
+}
+# The item whose input a kind of events extends.
+_CALLS = {
+    "function_call_arguments": "function_call",
+    "mcp_call_arguments": "mcp_call",
+    "custom_tool_call_input": "custom_tool_call",
+    "code_interpreter_call_code": "code_interpreter_call",
+}
+_PREFIX = "response."
+# The item of a part, by the type of the part.
+_OWNERS = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning", "summary_text": "reasoning"}
+_TYPES: dict[str, Any] = {"function_call": ResponseFunctionToolCall, "custom_tool_call": ResponseCustomToolCall}
+
+
+class ResponseAccumulation:
+    """The response so far, and what the last event brought to its text; for the engine (`dialect.Accumulation`)."""
+
+    __slots__ = (
+        "_envelope",
+        "_items",
+        "_last_told",
+        "changes",
+        "ends",
+        "has_result",
+        "has_token",
+        "reasoning_delta",
+        "refusal_delta",
+        "request",
+        "target",
+        "text_delta",
+    )
+
+    def __init__(self) -> None:
+        self._envelope: dict[str, Any] = {}
+        self._items: list[Item] = []
+        # The item whose text was told last: what belongs before it comes too late.
+        self._last_told: Item | None = None
+        self.request: Any = None
+        # Whether the event came that ends a whole answer.
+        self.has_result = False
+        self.ends = False
+        self.has_token = False
+        self.text_delta: str = ""
+        self.reasoning_delta: str = ""
+        self.refusal_delta: str = ""
+        # What the last event extended, with its item and its channel; `None` if it did anything else.
+        self.target: tuple[Item, Text | Input, str] | None = None
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Add one event in its wire form; raises `ValueError` for a value that is no event."""
+        self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        self.target = None
+        kind = event.get("type")
+        if not isinstance(kind, str):
+            if "choices" in event:
+                raise ValueError("an event has choices: it is a chunk of chat completions")
+            return
+        name, _, phase = kind.removeprefix(_PREFIX).rpartition(".")
+        if name in _PARTS:
+            self._add_text(event, name, phase)
+        elif name in _CALLS:
+            self._add_input(event, name, phase)
+        elif name == "output_item":
+            self._add_item(event, is_done=phase == "done")
+        elif name in {"content_part", "reasoning_part", "reasoning_summary_part"}:
+            self._add_part(event, "summary" if name == "reasoning_summary_part" else "content")
+        elif name == "output_text.annotation":
+            self._add_annotation(event)
+        elif isinstance(event.get("response"), dict):
+            self._add_response(event["response"], kind)
+        if kind in TERMINAL:
+            self.ends = True
+            self.has_result = kind not in FAILED
+
+    # Events
+
+    def _add_text(self, event: Mapping[str, Any], name: str, phase: str) -> None:
+        owner, field, index_field, kind = _PARTS[name]
+        value = event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text")
+        if not isinstance(value, str) or not value:
+            return
+        item = self._item_of(event, owner)
+        part = item.part(field, kind, _index(event.get(index_field)))
+        self.has_token = True
+        if phase == "delta":
+            channel = item.channel(kind)
+            self.target = item, part.text, channel
+            self._tell(item, channel, part.text.append(value))
+        else:
+            self._replace(item, lambda: part.text.replace(value))
+        if kind == "output_text" and (logprobs := event.get("logprobs")):
+            if phase == "delta":
+                part.extend("logprobs", logprobs)
+            elif isinstance(logprobs, list) and all(logprobs):
+                part.lists["logprobs"] = [*logprobs]
+
+    def _add_input(self, event: Mapping[str, Any], name: str, phase: str) -> None:
+        owner = _CALLS[name]
+        value = event.get("delta" if phase == "delta" else INPUTS[owner])
+        if value is None or value == "":
+            return
+        item = self._item_of(event, owner)
+        known = item.input
+        assert known is not None
+        self.has_token = True
+        if phase == "delta":
+            if isinstance(value, str):
+                known.append(value)
+                self.target = item, known, ""
+            return
+        known.replace(value)
+        if event.get("name") and not item.fields.get("name"):
+            item.fields["name"] = event["name"]
+
+    def _add_item(self, event: Mapping[str, Any], *, is_done: bool) -> None:
+        value = event.get("item")
+        if not isinstance(value, dict):
+            return
+        kind, index = _kind_of(value), _index(event.get("output_index"))
+        item = self._known_item(value, kind, index, is_done=is_done) or self._new_item(kind, index)
+        if kind not in {"message", "reasoning"}:
+            self.has_token = True
+        self._replace(item, lambda: item.add(value))
+        item.is_done = item.is_done or is_done
+        if is_done and "status" not in value:
+            # It was `in_progress`, and is no longer.
+            item.fields.pop("status", None)
+
+    def _add_part(self, event: Mapping[str, Any], field: str) -> None:
+        value = event.get("part")
+        if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+            return
+        item = self._item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
+        index = _index(event.get("summary_index" if field == "summary" else "content_index"))
+        part = item.part(field, kind, index)
+        self._replace(item, lambda: part.replace(value))
+
+    def _add_annotation(self, event: Mapping[str, Any]) -> None:
+        if annotation := event.get("annotation"):
+            part = self._item_of(event, "message").part("content", "output_text", _index(event.get("content_index")))
+            part.extend("annotations", [annotation])
+
+    def _add_response(self, response: Mapping[str, Any], kind: str) -> None:
+        """Take the envelope: of each field the last value that is neither null nor empty."""
+        envelope = self._envelope
+        for name, value in response.items():
+            if name == "output":
+                if isinstance(value, list) and value:
+                    self._add_output(value, kind)
+            elif value or value is False or value == 0 or envelope.get(name) is None:
+                envelope[name] = value
+
+    def _add_output(self, output: list[Any], kind_of_event: str) -> None:
+        """Take the output of a response; the last of a whole one is the result, with texts that came longer."""
+        is_last = kind_of_event in TERMINAL and kind_of_event not in FAILED
+        known, items = [*self._items], []
+        for index, value in enumerate(output):
+            if not isinstance(value, dict):
+                continue
+            kind = _kind_of(value)
+            item = self._same_item(value, kind, known) or _at(known, kind, index) or _first(known, kind)
+            if item is None:
+                item = self._new_item(kind, index)
+            else:
+                known.remove(item)
+            item.index = index
+            items.append(item)
+            self._replace(item, lambda item=item, value=value: item.add(value, is_last=is_last))
+            item.is_done = item.is_done or kind_of_event == "response.completed" or value.get("status") == "completed"
+            self.has_token = True
+        if is_last:
+            self._items = items
+
+    # Items
+
+    def _item_of(self, event: Mapping[str, Any], kind: str) -> Item:
+        """Return the item that an event extends: of this type, by its id, else its index, else the last not done."""
+        item_id, index = event.get("item_id"), _index(event.get("output_index"))
+        items = [item for item in reversed(self._items) if item.kind == kind]
+        if item_id:
+            for item in items:
+                if item.id == item_id:
+                    return item
+        if index is not None:
+            for item in items:
+                if item.index == index:
+                    return item
+        else:
+            for item in items:
+                if not item.is_done:
+                    return item
+        item = self._new_item(kind, index)
+        if item_id:
+            item.fields["id"] = item_id
+        return item
+
+    def _known_item(self, value: Mapping[str, Any], kind: str, index: int | None, *, is_done: bool) -> Item | None:
+        """Return the item that has come before: of the same type and id, call id, or index if it is not done."""
+        items = [item for item in self._items if item.kind == kind]
+        if (same := self._same_item(value, kind, items)) is not None:
+            return same
+        call_id = value.get("call_id")
+        for item in reversed(items):
+            is_other_call = call_id and item.call_id and item.call_id != call_id
+            is_here = item.index == index if index is not None else is_done
+            if is_here and not item.is_done and not is_other_call:
+                return item
+        return None
+
+    @staticmethod
+    def _same_item(value: Mapping[str, Any], kind: str, items: list[Item]) -> Item | None:
+        for name in ("id", "call_id"):
+            if wanted := value.get(name):
+                for item in items:
+                    if item.kind == kind and item.fields.get(name) == wanted:
+                        return item
+        return None
+
+    def _new_item(self, kind: str, index: int | None) -> Item:
+        item = Item(kind, index, len(self._items))
+        self._items.append(item)
+        return item
+
+    def _ordered(self) -> list[Item]:
+        """Return the items by index, then by arrival; one without an index stands behind the one before it."""
+        last, keys = 0, {}
+        for item in self._items:
+            last = keys[id(item)] = item.index if item.index is not None else last
+        return sorted(self._items, key=lambda item: keys[id(item)])
+
+    # Text
+
+    def _tell(self, item: Item, channel: str, text: str) -> None:
+        if text and channel:
+            self.has_token = True
+            if channel == "text":
+                self.text_delta += text
+            elif channel == "refusal":
+                self.refusal_delta += text
+            else:
+                self.reasoning_delta += text
+            self._last_told = item
+
+    def _replace(self, item: Item, replace: Any) -> None:
+        """Take a whole value of an item, and tell the text that continues what was told of it."""
+        channels = ("reasoning",) if item.kind == "reasoning" else ("text", "refusal") if item.kind == "message" else ()
+        before = [item.text(channel) for channel in channels]
+        replace()
+        is_late = self._last_told not in {None, item} and self._comes_before(item, self._last_told)
+        for channel, known in zip(channels, before, strict=True):
+            text = item.text(channel)
+            if len(text) > len(known) and text.startswith(known) and not is_late:
+                self._tell(item, channel, text[len(known) :])
+
+    def _comes_before(self, item: Item, other: Item | None) -> bool:
+        order = self._ordered()
+        return other in order and item in order and order.index(item) < order.index(other)
+
+    # The result
+
+    @property
+    def result(self) -> Response:
+        """The response so far; never raises, not even with nothing added."""
+        return built_response({**self._envelope, "output": [item.to_dict() for item in self._ordered()]})
+
+    @property
+    def text(self) -> str:
+        """The text of all messages so far, as `Response.output_text`."""
+        return self._joined("text")
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far, or its summary."""
+        return self._joined("reasoning")
+
+    @property
+    def refusal(self) -> str:
+        """The refusal so far."""
+        return self._joined("refusal")
+
+    def _joined(self, channel: str) -> str:
+        return "".join([item.text(channel) for item in self._ordered()])
+
+    @property
+    def tool_calls(self) -> list[ResponseCalls]:
+        """The calls that the caller is to run; the last may be incomplete."""
+        return [_call(item) for item in self._ordered() if item.is_call]
+
+    @property
+    def status(self) -> str | None:
+        """The last status that the gateway sent."""
+        return self._envelope.get("status")
+
+    @property
+    def usage(self) -> ResponseUsage | None:
+        """The usage, which comes with the end."""
+        usage = self._envelope.get("usage")
+        return build_model(ResponseUsage, usage) if isinstance(usage, dict) else None
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The number of tokens of the answer, from the usage."""
+        usage = self._envelope.get("usage")
+        tokens = usage.get("output_tokens") if isinstance(usage, dict) else None
+        return tokens if isinstance(tokens, int) else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the event came that ends a whole answer."""
+        return self.has_result
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the end of the bytes is the end of a whole answer: it is not, before that event."""
+        return self.has_result
+
+    def begin_continuation(self) -> None:
+        """Do nothing: no answer of this API is continued."""
+
+    def newly_whole_calls(self, *, ended: bool) -> list[ResponseCalls]:
+        """Return the calls that became whole, once each: their item is done, or the answer `ended`."""
+        whole = []
+        for item in self._items:
+            if item.is_call and not item.is_announced and self._may_run(item, ended=ended):
+                item.is_announced = True
+                whole.append(_call(item, runnable=True))
+        return whole
+
+    def unusable_calls(self, *, ended: bool) -> list[UnusableToolCall[ResponseCalls]]:
+        """Return the calls that must not be run, and why; none before the end."""
+        if not (ended or self.has_result):
+            return []
+        calls = [item for item in self._ordered() if item.is_call and not item.is_announced]
+        left = [item for item in calls if not self._may_run(item, ended=True)]
+        return [UnusableToolCall(_call(item), self._reason(item)) for item in left]
+
+    def _may_run(self, item: Item, *, ended: bool) -> bool:
+        # After any other end, the arguments of a call that is not done may be valid JSON by chance.
+        is_done = item.is_done or (ended and self.status == "completed")
+        return is_done and item.is_usable()
+
+    def _reason(self, item: Item) -> str:
+        if item.is_usable():
+            return f"the status of the response is {self.status!r}"
+        return "the call is incomplete" if item.is_incomplete else "the arguments are not valid JSON"
+
+
+class ResponseAccumulator:
+    """Accumulate the events of one response, however odd, into a `Response`.
+
+    The events may come from `responses.create(..., stream=True)`, from a websocket, or from a file. Nothing is
+    invented: no id, status or usage that did not come. Linear in the number of events.
+    """
+
+    __slots__ = ("_accumulation",)
+
+    def __init__(self) -> None:
+        self._accumulation = ResponseAccumulation()
+
+    def add(self, event: ResponseStreamEvent | Mapping[str, object]) -> None:
+        """Take one event, or the equivalent mapping, into the response.
+
+        Raises `TypeError` for a value of another type and `ValueError` for a mapping that is no event.
+        """
+        self._accumulation.add(as_mapping(event))
+
+    @property
+    def snapshot(self) -> Response:
+        """The response so far; never raises, not even with nothing added."""
+        return self._accumulation.result
+
+    @property
+    def text(self) -> str:
+        """The text of all messages so far, as `Response.output_text`."""
+        return self._accumulation.text
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far, or its summary."""
+        return self._accumulation.reasoning
+
+    @property
+    def refusal(self) -> str:
+        """The refusal so far."""
+        return self._accumulation.refusal
+
+    @property
+    def tool_calls(self) -> list[ResponseCalls]:
+        """The calls that the caller is to run; the last may be incomplete."""
+        return self._accumulation.tool_calls
+
+    @property
+    def unusable_tool_calls(self) -> list[UnusableToolCall[ResponseCalls]]:
+        """The calls that must not be run; empty before the end."""
+        return self._accumulation.unusable_calls(ended=False)
+
+    @property
+    def usage(self) -> ResponseUsage | None:
+        """The usage, which comes with the end."""
+        return self._accumulation.usage
+
+    @property
+    def status(self) -> str | None:
+        """The last status that the gateway sent."""
+        return self._accumulation.status
+
+    @property
+    def finished(self) -> bool:
+        """Whether the event came that ends a whole answer: `response.completed` or `response.incomplete`."""
+        return self._accumulation.is_whole
+
+
+def _index(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _kind_of(item: Mapping[str, Any]) -> str:
+    kind = item.get("type")
+    if isinstance(kind, str) and kind:
+        return kind
+    return "function_call" if "arguments" in item else "message"
+
+
+def _at(items: list[Item], kind: str, index: int) -> Item | None:
+    return next((item for item in items if item.kind == kind and item.index == index), None)
+
+
+def _first(items: list[Item], kind: str) -> Item | None:
+    return next((item for item in items if item.kind == kind), None)
+
+
+def _call(item: Item, *, runnable: bool = False) -> Any:
+    call = item.to_dict()
+    if runnable and item.kind == "function_call" and not call.get("arguments"):
+        call["arguments"] = "{}"
+    return build_model(_TYPES[item.kind], call)

@@ -1,0 +1,122 @@
+"""The Responses API as a dialect of the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._stream.translate import is_bare_error
+
+from . import events
+from .accumulator import ResponseAccumulation
+from .fast_path import FastPath
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HEARTBEATS = frozenset({"keepalive", "ping"})
+_ERRORS = frozenset({"error", *events.FAILED})
+_CANCELLED = {"code": None, "message": "the response was cancelled"}
+
+
+class ResponseDialect:
+    """The stream of `responses.create(..., stream=True)`: events to one `Response`."""
+
+    stream_name = "ResponseStream"
+    item_name = "event"
+    result_name = "snapshot"
+    unfinished = "no response.completed and no response.incomplete"
+    # LiteLLM before 1.110 sends [DONE] after errors, too; who sends it sends an end.
+    unfinished_result = "[DONE] and no response.completed"
+    is_named = True
+    retried_codes: frozenset[str] | None = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
+    new_accumulation = ResponseAccumulation
+    new_fast_path = FastPath
+
+    @staticmethod
+    def build(payload: bytes, mapping: Mapping[str, Any]) -> Any:
+        """Return the event of an event's JSON; raises `StreamDecodeError` if the SDK could not build one."""
+        return events.typed_event(payload, mapping)
+
+    @staticmethod
+    def as_mapping(item: Any) -> Mapping[str, Any]:
+        """Return an event of any origin as a mapping; raises `TypeError`."""
+        return events.as_mapping(item)
+
+    @staticmethod
+    def as_item(item: Any) -> Any:
+        """Return an event of any origin as the caller gets it."""
+        return events.as_event(item)
+
+    @staticmethod
+    def continuation_of(body: Any, accumulation: ResponseAccumulation) -> None:  # noqa: ARG004 - of other dialects
+        """Return `None`: the API takes no beginning of an answer."""
+        return
+
+    @staticmethod
+    def text_of(mapping: Mapping[str, Any]) -> str:
+        """Return the text of a delta."""
+        delta = mapping.get("delta") if mapping.get("type") == "response.output_text.delta" else None
+        return delta if isinstance(delta, str) else ""
+
+    @staticmethod
+    def without_text(mapping: Mapping[str, Any], count: int) -> Mapping[str, Any]:
+        """Return a delta without its first characters."""
+        return {**mapping, "delta": mapping["delta"][count:]}
+
+    @staticmethod
+    def named(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        """Return an event with its type, which may stand in its name alone, and a response that is its own event."""
+        if isinstance(mapping.get("type"), str):
+            return mapping
+        if mapping.get("object") == "response" and not isinstance(mapping.get("response"), dict):
+            # In place of an event (sap-ai-core-llm-proxy#35), or of all of them.
+            kind = name if name.startswith("response.") else f"response.{mapping.get('status')}"
+            return {"type": kind, "response": mapping}
+        return {**mapping, "type": name} if name and name != "message" else mapping
+
+    @staticmethod
+    def is_heartbeat(mapping: Mapping[str, Any]) -> bool:
+        """Tell whether an event says nothing but that the connection lives."""
+        return mapping.get("type") in _HEARTBEATS
+
+    @staticmethod
+    def is_item(mapping: Mapping[str, Any]) -> bool:
+        """Tell whether an event that holds an error is one of the API."""
+        return mapping.get("type") in _ERRORS
+
+    @staticmethod
+    def error_of(mapping: Mapping[str, Any]) -> Any:
+        """Return the error object that an event holds, `None` if it holds none.
+
+        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity).
+        - An event `error` is one, or has it in its `error`.
+        - An event of no type is one by the names of its fields.
+
+        Raises `StreamDecodeError` for a chunk of chat completions.
+        """
+        kind, error = mapping.get("type"), mapping.get("error")
+        if kind in events.FAILED:
+            response = mapping.get("response")
+            inner = response.get("error") if isinstance(response, dict) else None
+            return inner or error or (_CANCELLED if kind == "response.cancelled" else {"code": None})
+        if kind == "error":
+            is_flat = mapping.get("message") or mapping.get("code")
+            return (
+                {name: mapping.get(name) for name in ("code", "message", "param")}
+                if is_flat
+                else error or dict(mapping)
+            )
+        if error and not (isinstance(error, dict) and not any(error.values())):
+            return error
+        if isinstance(kind, str) and kind:
+            return None
+        if "choices" in mapping:
+            raise StreamDecodeError(
+                "an event has choices: it is a chunk of chat completions, and this reads the Responses API: use "
+                "ChatStream"
+            )
+        return dict(mapping) if is_bare_error(mapping) else None
+
+
+RESPONSES = ResponseDialect()

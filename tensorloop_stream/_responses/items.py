@@ -1,0 +1,209 @@
+"""One item of an output, as far as it has arrived; no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .texts import Input, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# The fields of an item that hold parts, and the field of an item that is its input, by type.
+_LISTS = ("summary", "content")
+INPUTS = {
+    "function_call": "arguments",
+    "mcp_call": "arguments",
+    "custom_tool_call": "input",
+    "code_interpreter_call": "code",
+}
+# The field of a part that is its text.
+_TEXT_FIELDS = {"refusal": "refusal"}
+
+
+class Part:
+    """One part of a message, or of the reasoning."""
+
+    __slots__ = ("fields", "index", "kind", "lists", "text")
+
+    def __init__(self, kind: str, index: int) -> None:
+        self.kind = kind
+        self.index = index
+        self.text = Text()
+        # What the gateway sent beside the text.
+        self.fields: dict[str, Any] = {}
+        # Those that grow: annotations, log probabilities.
+        self.lists: dict[str, list[Any]] = {}
+
+    @property
+    def text_field(self) -> str:
+        """The name of the field that is the text."""
+        return _TEXT_FIELDS.get(self.kind, "text")
+
+    def replace(self, part: Mapping[str, Any], *, is_last: bool = False) -> None:
+        """Take a whole part: its text as a whole text, its lists unless they are empty, or hold empty objects.
+
+        Of the last of all wholes, what it lacks is dropped.
+        """
+        if is_last:
+            self.fields = {}
+            self.lists = {name: values for name, values in self.lists.items() if values}
+        for name, value in part.items():
+            if name == self.text_field:
+                if isinstance(value, str):
+                    self.text.replace(value)
+            elif name in {"annotations", "logprobs"} and isinstance(value, list):
+                if value and all(value):
+                    self.lists[name] = [*value]
+                else:
+                    self.lists.setdefault(name, [])
+            elif value is not None or name not in self.fields:
+                self.fields[name] = value
+
+    def extend(self, name: str, values: Any) -> None:
+        """Extend a list of the part."""
+        if isinstance(values, list):
+            self.lists.setdefault(name, []).extend(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the part as an item holds it."""
+        text = {self.text_field: str(self.text)} if self.kind in _TEXT_KINDS else {}
+        lists = {name: [*values] for name, values in self.lists.items()}
+        return {"type": self.kind, **self.fields, **lists, **text}
+
+
+_TEXT_KINDS = frozenset({"output_text", "refusal", "summary_text", "reasoning_text", "text"})
+# The parts whose text is text, a refusal or reasoning, by the type of their item.
+_CHANNELS = {
+    ("message", "output_text"): "text",
+    ("message", "refusal"): "refusal",
+    ("reasoning", "summary_text"): "reasoning",
+    ("reasoning", "reasoning_text"): "reasoning",
+    # LiteLLM's bridge sends reasoning as the content of a message at the end.
+    ("reasoning", "output_text"): "reasoning",
+    ("reasoning", "text"): "reasoning",
+}
+
+
+class Item:
+    """One item of the output: a message, reasoning, a call, or anything else."""
+
+    __slots__ = ("arrival", "fields", "index", "input", "is_announced", "is_done", "kind", "parts")
+
+    def __init__(self, kind: str, index: int | None, arrival: int) -> None:
+        self.kind = kind
+        self.index = index
+        self.arrival = arrival
+        # What the gateway sent beside parts and input.
+        self.fields: dict[str, Any] = {}
+        self.parts: dict[str, list[Part]] = {}
+        self.input = Input() if kind in INPUTS else None
+        # Whether a whole of it came, and whether its call was handed to the caller.
+        self.is_done = self.is_announced = False
+
+    @property
+    def id(self) -> Any:
+        """Its id, `None` without one."""
+        return self.fields.get("id")
+
+    @property
+    def call_id(self) -> Any:
+        """The id of its call, `None` without one."""
+        return self.fields.get("call_id")
+
+    def add(self, item: Mapping[str, Any], *, is_last: bool = False) -> None:
+        """Take an item as it began, or as it is whole; the last of all replaces what came before.
+
+        If it holds any part, its parts are those of the item. Parts that were streamed stay where it holds none.
+        """
+        has_parts = any(isinstance(item.get(name), list) and item[name] for name in _LISTS)
+        input_field = INPUTS.get(self.kind)
+        fields = {}
+        for name, value in item.items():
+            if name in _LISTS and (isinstance(value, list) or (value is None and name in self.parts)):
+                self._add_parts(name, value or [], has_parts=has_parts, is_last=is_last)
+            elif name == input_field and self.input is not None and value is not None:
+                self.input.replace(value)
+            else:
+                fields[name] = value
+        if has_parts and is_last:
+            self.parts = {name: parts for name, parts in self.parts.items() if name in item}
+        if is_last:
+            self.fields = fields
+        else:
+            self.fields |= {
+                name: value for name, value in fields.items() if value is not None or name not in self.fields
+            }
+
+    def _add_parts(self, name: str, values: list[Any], *, has_parts: bool, is_last: bool) -> None:
+        known = self.parts.setdefault(name, [])
+        if not has_parts:
+            return
+        parts = []
+        for index, value in enumerate(values):
+            if not isinstance(value, dict):
+                continue
+            kind = str(value.get("type", ""))
+            part = next((each for each in known if each.index == index and each.kind == kind), None)
+            if part is None:
+                part = next((each for each in known if each.kind == kind and each not in parts), None)
+            if part is None or part in parts:
+                part = Part(kind, index)
+            part.index = index
+            part.replace(value, is_last=is_last)
+            parts.append(part)
+        self.parts[name] = parts
+
+    def part(self, name: str, kind: str, index: int | None) -> Part:
+        """Return the part of this kind at an index, without an index the last; a new one if there is none."""
+        parts = self.parts.setdefault(name, [])
+        same = [part for part in parts if part.kind == kind]
+        found = next((part for part in same if part.index == index), None)
+        if found is None and same and index is None:
+            found = same[-1]
+        if found is None:
+            found = Part(kind, (parts[-1].index + 1 if parts else 0) if index is None else index)
+            if kind == "output_text":
+                # Of a part that no whole announced; programs go through it.
+                found.lists["annotations"] = []
+            parts.append(found)
+            parts.sort(key=lambda part: part.index)
+        return found
+
+    def text(self, channel: str) -> str:
+        """Return what of the item is text, a refusal or reasoning."""
+        return "".join(str(part.text) for part in self._all_parts() if _CHANNELS.get((self.kind, part.kind)) == channel)
+
+    def channel(self, kind: str) -> str:
+        """Return the channel of a kind of parts; empty for one that is none of the text."""
+        return _CHANNELS.get((self.kind, kind), "")
+
+    def _all_parts(self) -> Iterator[Part]:
+        for name in _LISTS:
+            yield from self.parts.get(name, ())
+
+    @property
+    def is_call(self) -> bool:
+        """Whether the caller is to run it."""
+        return self.kind in {"function_call", "custom_tool_call"}
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether the gateway said that it was cut."""
+        return self.fields.get("status") == "incomplete"
+
+    def is_usable(self) -> bool:
+        """Tell whether a call may be run: one of a function has arguments that are JSON, and none is incomplete."""
+        if self.is_incomplete:
+            return False
+        return self.kind != "function_call" or self.input is None or self.input.is_valid()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the item as an output holds it."""
+        item: dict[str, Any] = {"type": self.kind} if "type" not in self.fields else {}
+        item |= self.fields
+        if self.input is not None and self.input.has_come:
+            item[INPUTS[self.kind]] = str(self.input)
+        for name, parts in self.parts.items():
+            item[name] = [part.to_dict() for part in parts]
+        return item

@@ -1,0 +1,108 @@
+"""Text that arrives in pieces, and as a whole beside them; no I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tensorloop_stream._stream.text import TextBuffer, as_text
+
+from .json_text import is_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Text:
+    """One text of an answer: its pieces, and the wholes that repeat them.
+
+    Of two versions of which one is the beginning of the other, the longer is right: hosts send an empty whole, a whole
+    after the first piece, and a whole with pieces that never came (agentgateway#2281, OmniRoute#13693,
+    vercel/ai#13844). Else the later is.
+    """
+
+    __slots__ = ("_matched", "_pieces", "_whole")
+
+    def __init__(self) -> None:
+        self._pieces = TextBuffer()
+        # The whole that is the text, where the pieces are not.
+        self._whole: str | None = None
+        # The characters of the pieces with which that whole begins; below 0 if the pieces are another text.
+        self._matched = 0
+
+    def __str__(self) -> str:
+        return str(self._pieces) if self._whole is None else self._whole
+
+    @property
+    def appending(self) -> Callable[[str], str]:
+        """A function that appends pieces as long as no whole comes."""
+        return self._pieces.append if self._whole is None else self.append
+
+    def append(self, piece: str) -> str:
+        """Take a piece and return the text that it adds."""
+        shown = self._pieces.append(piece)
+        whole = self._whole
+        if whole is None:
+            return shown
+        if self._matched >= 0:
+            if whole.startswith(piece, self._matched):
+                self._matched += len(piece)
+                return ""
+            rest = whole[self._matched :]
+            if piece.startswith(rest):
+                self._whole = None
+                return piece[len(rest) :]
+        self._whole = None
+        return ""
+
+    def replace(self, whole: str) -> None:
+        """Take a whole."""
+        known = str(self)
+        if known.startswith(whole):
+            return
+        self._whole = whole
+        pieces = str(self._pieces)
+        self._matched = len(pieces) if whole.startswith(pieces) else -1
+
+
+class Input:
+    """The input of a call: arguments, code, or a text. A whole replaces the pieces, and ends them if it is JSON.
+
+    pydantic-ai#5757 is of a host that sends pieces after the whole.
+    """
+
+    __slots__ = ("_is_whole", "_pieces", "has_come")
+
+    def __init__(self) -> None:
+        self._pieces = TextBuffer()
+        self._is_whole = False
+        # Whether the gateway sent any, were it empty.
+        self.has_come = False
+
+    def __str__(self) -> str:
+        return str(self._pieces)
+
+    @property
+    def appending(self) -> Callable[[str], str]:
+        """A function that appends pieces as long as no whole comes."""
+        return self.append if self._is_whole else self._pieces.append
+
+    def append(self, piece: str) -> str:
+        """Take a piece; return nothing, since no input is text of the answer."""
+        self.has_come = True
+        if not self._is_whole:
+            self._pieces.append(piece)
+        return ""
+
+    def replace(self, whole: Any) -> None:
+        """Take a whole; one that is empty says nothing."""
+        self.has_come = self.has_come or whole is not None
+        if whole is None or whole == "":
+            return
+        text = as_text(whole)
+        self._pieces = TextBuffer()
+        self._pieces.append(text)
+        self._is_whole = is_json(text)
+
+    def is_valid(self) -> bool:
+        """Tell whether the input is JSON, or empty."""
+        return self._is_whole or not (text := str(self)).strip() or is_json(text)
