@@ -27,7 +27,7 @@ from ._errors import (
 )
 from ._forward.asgi import ForwardApp
 from ._forward.headers import SSE_HEADERS
-from ._forward.responses import aforward_chat, forward_chat
+from ._forward.responses import aforward_chat, aforward_response, forward_chat, forward_response
 from ._responses.accumulator import ResponseAccumulator
 from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._sse import ServerSentEvent, SSEDecoder
@@ -57,6 +57,8 @@ __all__ = [
     "Tensorloop",
     "UnusableToolCall",
     "aforward_chat",
+    "aforward_response",
     "forward_chat",
+    "forward_response",
     "print_stream",
 ]

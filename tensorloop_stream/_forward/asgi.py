@@ -9,6 +9,7 @@ import anyio
 
 from tensorloop_stream._stream.settings import StreamSettings
 
+from .apis import api_of
 from .headers import as_latin_1, request_body
 from .responses import AsyncForwardedChat, require_async
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     import openai
 
-    from tensorloop_stream._callbacks import Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks
 
     Message = MutableMapping[str, Any]
 
@@ -30,7 +31,7 @@ class ForwardApp:
     It opens the upstream only when it is run, and watches for the browser leaving all the while: also while the
     model is silent and while the SDK waits to retry (litellm#13774). Where the gateway refuses the key of this server,
     the browser gets a 502, and the reason is logged. `headers` of your own go beside those of the
-    stream; the rest is as in `aforward_chat`.
+    stream; the rest is as in `aforward_chat`. A body without messages but with an input goes to the Responses API.
     """
 
     # Any, so that a subclass of this and of Starlette's response has no two types for it.
@@ -41,7 +42,7 @@ class ForwardApp:
         self,
         client: openai.AsyncOpenAI,
         body: Mapping[str, Any],
-        callbacks: Callbacks | None = None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
         *,
         headers: Mapping[str, str] | None = None,
         first_chunk_timeout: float | None = None,
@@ -77,7 +78,8 @@ class ForwardApp:
             await self.background()
 
     async def _answer(self, send: Callable[[Message], Awaitable[None]]) -> None:
-        forwarded = AsyncForwardedChat(self._callbacks, self._settings, hide_refusals=True)
+        api = api_of(self._body)
+        forwarded = AsyncForwardedChat(self._callbacks, self._settings, hide_refusals=True, api=api)
         async with await forwarded.open(self._client, self._body) as answer:
             both = {**answer.headers, **self._own_headers}
             headers = [

@@ -6,19 +6,18 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._errors import StreamDecodeError, StreamError, StreamTimeoutError, StreamTruncatedError
 from tensorloop_stream._sse import EventSplitter
 from tensorloop_stream._stream.state import StreamState
 from tensorloop_stream._stream.translate import is_complete_event, translate_error
 
-from .headers import error_json
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tensorloop_stream._callbacks import Call, Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks, Call
     from tensorloop_stream._stream.settings import StreamSettings
+
+    from .apis import Api
 
 
 class Observer(Protocol):
@@ -52,16 +51,17 @@ class Observer(Protocol):
         """Return the calls for a reader who left."""
 
 
-def observer_of(callbacks: Callbacks | None, settings: StreamSettings) -> Observer:
+def observer_of(api: Api, callbacks: AnyCallbacks[Any, Any, Any, Any] | None, settings: StreamSettings) -> Observer:
     """Return the observer for these callbacks: without any, one that looks for the end alone."""
-    return EndObserver(settings) if callbacks is None else StreamObserver(callbacks, settings)
+    return EndObserver(api, settings) if callbacks is None else StreamObserver(api, callbacks, settings)
 
 
 class StreamObserver:
     """Observes a stream whole, for its callbacks (`Observer`)."""
 
-    def __init__(self, callbacks: Callbacks, settings: StreamSettings) -> None:
-        self._state = StreamState(CHAT, callbacks, settings)
+    def __init__(self, api: Api, callbacks: AnyCallbacks[Any, Any, Any, Any], settings: StreamSettings) -> None:
+        self._api = api
+        self._state = StreamState(api.dialect, callbacks, settings)
         self._tail = b""
 
     def wait_until(self) -> float | None:
@@ -75,7 +75,7 @@ class StreamObserver:
         self._state.response = response
 
     def feed(self, data: bytes) -> list[Call]:
-        self._tail = (self._tail + data)[-2:]
+        self._tail = (self._tail + data)[-self._api.kept :]
         state = self._state
         calls: list[Call] = []
         if state.ended:
@@ -87,6 +87,9 @@ class StreamObserver:
                     calls += state.calls(item)
         except StreamError as error:
             # An error of the gateway's is on its way in these bytes; bad data is the reader's to judge.
+            item = state.take_failed_item()
+            if item is not None and state.has_item_callbacks:
+                calls += state.calls(item)
             calls += state.failed_with(error)
         return calls
 
@@ -99,7 +102,7 @@ class StreamObserver:
                 state.receive_end()
                 state.next(typed=False)
         except StreamError as error:
-            return error_event(error, self._tail), state.failed_with(error)
+            return error_event(self._api, error, self._tail), state.failed_with(error)
         return b"", state.finished()
 
     def read_failed(self, error: Exception) -> tuple[bytes, list[Call]]:
@@ -111,7 +114,7 @@ class StreamObserver:
             return b"", state.finished()
         if broken is not error:
             broken.__cause__ = error
-        return error_event(broken, self._tail), state.failed_with(broken)
+        return error_event(self._api, broken, self._tail), state.failed_with(broken)
 
     def open_failed(self, error: Exception) -> list[Call]:
         return self._state.failed_with(error)
@@ -123,7 +126,8 @@ class StreamObserver:
 class EndObserver:
     """Observes whether a stream ends whole, and nothing else: cheap, and its memory stays flat (`Observer`)."""
 
-    def __init__(self, settings: StreamSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, api: Api, settings: StreamSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
         self._settings = settings
         self._clock = clock
         self._splitter = EventSplitter()
@@ -145,17 +149,18 @@ class EndObserver:
         return self._deadline
 
     def timed_out(self) -> StreamTimeoutError:
+        item = self._api.dialect.item_name
         if self._events:
-            text = f"no chunk for {self._settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
+            text = f"no {item} for {self._settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
         else:
-            text = f"no first chunk within {self._settings.first_chunk_timeout:g} s (first_chunk_timeout)"
+            text = f"no first {item} within {self._settings.first_chunk_timeout:g} s (first_chunk_timeout)"
         return StreamTimeoutError(text, request=self._request)
 
     def set_response(self, response: Any) -> None:
         self._response = response
 
     def feed(self, data: bytes) -> list[Call]:
-        self._tail = (self._tail + data)[-2:]
+        self._tail = (self._tail + data)[-self._api.kept :]
         if self._is_over:
             return []
         try:
@@ -168,8 +173,8 @@ class EndObserver:
             if _IS_DATA(event):
                 self._events += 1
                 self._deadline = None
-                self._is_done = self._is_done or _IS_DONE(event) is not None
-            self._may_end = self._may_end or _ENDS(event) is not None
+                self._is_done = self._is_done or self._api.is_done(event) is not None
+            self._may_end = self._may_end or self._api.may_end(event) is not None
         return []
 
     def end(self) -> tuple[bytes, list[Call]]:
@@ -177,8 +182,8 @@ class EndObserver:
             return b"", []
         dropped = self._splitter.pending
         rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
-        text = f"stream ended after {self._progress} with {CHAT.unfinished}{rest}"
-        return error_event(StreamTruncatedError(text, request=self._request), self._tail), []
+        text = f"stream ended after {self._progress} with {self._api.dialect.unfinished}{rest}"
+        return error_event(self._api, StreamTruncatedError(text, request=self._request), self._tail), []
 
     def read_failed(self, error: Exception) -> tuple[bytes, list[Call]]:
         broken = error
@@ -186,7 +191,7 @@ class EndObserver:
             broken = translate_error(error, self._progress, request=self._request)
         if not isinstance(broken, StreamError):
             raise error
-        return b"" if self._is_done else error_event(broken, self._tail), []
+        return b"" if self._is_done else error_event(self._api, broken, self._tail), []
 
     def open_failed(self, error: Exception) -> list[Call]:  # noqa: ARG002 - nobody is called
         self._is_over = True
@@ -205,19 +210,14 @@ class EndObserver:
         return None if self._response is None else self._response.request
 
 
-def error_event(error: StreamError, tail: bytes) -> bytes:
+def error_event(api: Api, error: StreamError, tail: bytes) -> bytes:
     """Return the event that makes an error visible behind bytes that end with `tail`."""
     # Half an event must not swallow the one that explains it.
-    gap = b"" if tail == b"\n\n" else b"\n\n"
+    gap = b"" if tail.endswith(b"\n\n") else b"\n\n"
     status = 504 if isinstance(error, StreamTimeoutError) else 502
     # A reader that searches the bytes for the end mark must not find it in a sentence.
     message = error.message.replace("[DONE]", "DONE")
-    return gap + b"data: " + error_json(message, status) + b"\n\n"
+    return gap + api.error_event(message, status, tail)
 
 
 _IS_DATA = re.compile(rb"^data:", re.MULTILINE).search
-_IS_DONE = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE).search
-# Inside a string of JSON the quotes would be escaped: no text of a model looks like this.
-_ENDS = re.compile(
-    rb'"finish_reason"\s*:\s*"|^data:\s*\[DONE\]|"error"\s*:\s*["{]|^event:\s*error', re.MULTILINE
-).search

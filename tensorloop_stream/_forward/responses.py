@@ -17,6 +17,7 @@ from tensorloop_stream._http.redact import KeyFilter, redactor_for, redactor_of
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
 
+from .apis import CHAT_API, RESPONSES_API, Api
 from .headers import error_answer, is_refusal_of_server, request_body, stream_headers, unavailable_answer
 from .observer import observer_of
 
@@ -24,14 +25,20 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
     from types import TracebackType
 
-    from tensorloop_stream._callbacks import Call, Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks, Call, Callbacks
     from tensorloop_stream._stream.watchdog import Alarm
 
-__all__ = ["AsyncForwardedChat", "ForwardedChat", "aforward_chat", "forward_chat"]
+__all__ = [
+    "AsyncForwardedChat",
+    "ForwardedChat",
+    "aforward_chat",
+    "aforward_response",
+    "forward_chat",
+    "forward_response",
+]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("tensorloop_stream")
-_PATH = "/chat/completions"
 _EMPTY = "the gateway ended its answer before the first byte"
 _CUT = "the connection to the gateway was cut before the first byte"
 
@@ -44,8 +51,16 @@ class _Forwarded:
     headers: dict[str, str]
     """The headers for the browser: `SSE_HEADERS` or an error's content type, the gateway's ids and `retry-after`."""
 
-    def __init__(self, callbacks: Callbacks | None, settings: StreamSettings, *, hide_refusals: bool = False) -> None:
-        self._observer = observer_of(callbacks, settings)
+    def __init__(
+        self,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None,
+        settings: StreamSettings,
+        *,
+        hide_refusals: bool = False,
+        api: Api = CHAT_API,
+    ) -> None:
+        self._api = api
+        self._observer = observer_of(api, callbacks, settings)
         self._hides_refusals = hide_refusals
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
@@ -82,20 +97,23 @@ class ForwardedChat(_Forwarded):
         self,
         client: openai.OpenAI,
         body: Mapping[str, Any],
-        callbacks: Callbacks | None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None,
         settings: StreamSettings,
         *,
         hide_refusals: bool = False,
+        api: Api = CHAT_API,
     ) -> None:
         if isinstance(client, openai.AsyncOpenAI):
             raise TypeError(f"{type(client).__name__} is an async client: use aforward_chat, or a sync one")
-        super().__init__(callbacks, settings, hide_refusals=hide_refusals)
+        super().__init__(callbacks, settings, hide_refusals=hide_refusals, api=api)
         require_sync(callbacks)
         body = request_body(body)
         self._alarm: Alarm | None = None
         try:
             # The unread response: the SDK parses nothing of it, and any field may be in the body.
-            response: Any = client.post(_PATH, body=body, cast_to=httpx.Response, stream=True, stream_cls=Stream[Any])
+            response: Any = client.post(
+                api.path, body=body, cast_to=httpx.Response, stream=True, stream_cls=Stream[Any]
+            )
             self._source = Source("bytes", bytes_of(response), response, None)
             self._observer.set_response(response)
             self._alarm = alarm_of(self._source, is_needed=settings.has_timeout)
@@ -200,7 +218,7 @@ class AsyncForwardedChat(_Forwarded):
         body = request_body(body)
         try:
             response: Any = await self._in_time(
-                client.post(_PATH, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any])
+                client.post(self._api.path, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any])
             )
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
             self._observer.set_response(response)
@@ -330,6 +348,38 @@ async def aforward_chat(
     """
     settings = StreamSettings(first_chunk_timeout, idle_timeout)
     return await AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals).open(client, body)
+
+
+def forward_response(
+    client: openai.OpenAI,
+    body: Mapping[str, Any],
+    callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
+    *,
+    first_chunk_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hide_refusals: bool = False,
+) -> ForwardedChat:
+    """Send `body` to the Responses API, streamed, and return the answer to pass on; as `forward_chat`.
+
+    A cut upstream becomes the event `error` of that API, numbered after the last one.
+    """
+    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    return ForwardedChat(client, body, callbacks, settings, hide_refusals=hide_refusals, api=RESPONSES_API)
+
+
+async def aforward_response(
+    client: openai.AsyncOpenAI,
+    body: Mapping[str, Any],
+    callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
+    *,
+    first_chunk_timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hide_refusals: bool = False,
+) -> AsyncForwardedChat:
+    """Send `body` to the Responses API, streamed, and return the answer to pass on; as `aforward_chat`."""
+    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    forwarded = AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals, api=RESPONSES_API)
+    return await forwarded.open(client, body)
 
 
 def require_async(client: object) -> None:

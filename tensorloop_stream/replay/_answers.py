@@ -13,7 +13,19 @@ IN_BAND_ERROR = (
     b'The server had an error while processing your request", '
     b'"type": null, "param": null, "code": "500"}}\n\n'
 )
+_FAILED = (
+    '{"type":"response.failed","response":{"error":{"code":"server_error","message":"The server had an error while '
+    'processing your request"},"object":"response","output":[],"status":"failed"},"sequence_number":%d}'
+)
 PING = b": ping\n\n"
+
+
+def in_band_error(path: str, number: int) -> bytes:
+    """Return the event by which LiteLLM tells of a failed upstream, as the event of this number of a stream."""
+    if not path.endswith("/responses"):
+        return IN_BAND_ERROR
+    return b"event: response.failed\ndata: " + (_FAILED % number).encode() + b"\n\n"
+
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 # The group is atomic: one CRLF never counts as two line ends.

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from math import inf
 
-from ._answers import IN_BAND_ERROR, PING, Answer, with_crlf
+from ._answers import PING, Answer, in_band_error, with_crlf
 from ._connection import Connection
 from ._faults import Faults
 from ._http import Request
@@ -80,7 +80,7 @@ class _Stream:
                 return False
             if faults.error_after is not None:
                 await self._pause(faults.delay)
-                await self._send(IN_BAND_ERROR)
+                await self._send(in_band_error(exchange.request.path, exchange.events))
             exchange.complete = True
         elif self.answer.is_cut:
             self.connection.cut()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from redis import Redis as SyncRedis
 
+from tensorloop_stream._forward.apis import api_of
 from tensorloop_stream._forward.headers import request_body
 from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
 from tensorloop_stream._stream.settings import StreamSettings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import openai
     from redis.asyncio import Redis
 
-    from tensorloop_stream._callbacks import Callbacks
+    from tensorloop_stream._callbacks import AnyCallbacks
 
 
 class ResumableStreams:
@@ -66,7 +67,7 @@ class ResumableStreams:
         id: str,  # noqa: A002 - the plainest name
         client: openai.AsyncOpenAI,
         body: Mapping[str, Any],
-        callbacks: Callbacks | None = None,
+        callbacks: AnyCallbacks[Any, Any, Any, Any] | None = None,
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -79,7 +80,7 @@ class ResumableStreams:
         """
         require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
-        forwarded = AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout))
+        forwarded = AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout), api=api_of(body))
         self._require_open()
         owner = f"{self._hub.process}:{next(self._numbers)}"
         log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)

@@ -25,8 +25,18 @@ MODULES = ["tensorloop_stream", *(f"tensorloop_stream.{name}" for name in OPTION
 # The modules that need an extra.
 NEEDS = {"tensorloop_stream.prompts_dask": ("dask", "dask"), "tensorloop_stream.resumable": ("redis", "redis")}
 NOT_FOR_RECIPES = {
+    "AsyncResponseStream.reasoning": "Callbacks.on_reasoning has it",
+    "AsyncResponseStream.unusable_tool_calls": "a cut answer runs no call",
+    "ResponseAccumulator.reasoning": "Callbacks.on_reasoning has it",
+    "ResponseAccumulator.unusable_tool_calls": "a cut answer runs no call",
+    "ResponseCallbacks": "Callbacks, with other types",
+    "ResponseStream.reasoning": "Callbacks.on_reasoning has it",
+    "ResponseStream.unusable_tool_calls": "a cut answer runs no call",
+    "StreamError.partial_response": "the text of an error is what recipes show",
     "AsyncResponseStream": "the recipes are synchronous; as AsyncChatStream",
     "AsyncResponseStream.aclose": "the same as close, for contextlib.aclosing",
+    "aforward_response": "ForwardApp does it",
+    "forward_response": "as forward_chat, which the recipes use",
     "ResponseAccumulator": "a stream has one; for events that come in another way",
     "ResponseAccumulator.add": "a stream does it",
     "ResponseAccumulator.finished": "a stream raises if it is not",
