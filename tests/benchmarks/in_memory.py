@@ -1,5 +1,7 @@
 """CPU per chunk, streams in memory, no sockets: python tests/benchmarks/in_memory.py [--kinds] [--svg FILE] [--guard]
 
+`--api responses` measures streams of the Responses API, per event, by kind and length.
+
 Every way of reading takes the same bytes through the same SDK client and a transport in memory. The runs are
 interleaved and the median counts, because machines are noisy: compare the ratios of one run, not its figures with
 those of another. `--kinds` also measures streams other than text, at three lengths each; `--svg` draws the first
@@ -33,6 +35,7 @@ import jiter
 import openai
 from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
+from response_streams import KINDS as RESPONSE_KINDS, Bench as ResponseBench, Body as ResponseBody
 from streams_by_kind import KINDS, chunks_of
 
 from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
@@ -45,6 +48,7 @@ BASE = "The SDK's documented loop"
 ENVIRONMENTS = Path(__file__).parents[2] / ".recording/peers"
 # The ratio of the SDK loop's CPU on text: the README's claim, not the best measured value.
 CLAIMED = {"iterating": 18, "text_stream": 40, "final": 40, "async_iterating": 16}
+CLAIMED_FOR_RESPONSES = {"iterating": 20, "text_stream": 35, "final": 35, "async_iterating": 16}
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
 
 
@@ -164,7 +168,7 @@ class Bench:
         ]
 
 
-def measure(bench: Bench, ways: list[Callable[[], None]]) -> dict[str, float]:
+def measure(bench: Bench | ResponseBench, ways: list[Callable[[], None]]) -> dict[str, float]:
     """Return the median CPU of each way, in microseconds per chunk."""
     # The benchmark's own objects are no part of the cost.
     gc.collect()
@@ -239,6 +243,20 @@ def print_kinds() -> None:
             print(f"| {label} | {figures} | {base.get(label, base[BASE]) / column[label]:.1f} |", flush=True)
 
 
+def print_responses() -> None:
+    for kind in RESPONSE_KINDS:
+        print(f"\n### {kind}\n\n| way of reading | 500 | 2000 | 8000 events | times less, at 2000 |")
+        print("|---|---:|---:|---:|---:|")
+        columns = []
+        for size in (500, 2000, 8000):
+            bench = ResponseBench(ResponseBody(kind, size))
+            columns.append(measure(bench, bench.ways))
+        for way in bench.ways:
+            figures = " | ".join(f"{column[way.__name__]:.1f}" for column in columns)
+            times = columns[1][base_of(way.__name__)] / columns[1][way.__name__]
+            print(f"| {way.__doc__} | {figures} | {times:.1f} |", flush=True)
+
+
 def draw(medians: dict[str, float], bench: Bench) -> str:
     """Return the table as a plain SVG of bars."""
     ways = [
@@ -269,12 +287,12 @@ def draw(medians: dict[str, float], bench: Bench) -> str:
     )
 
 
-def guard(bench: Bench) -> None:
+def guard(bench: Bench | ResponseBench, claims: dict[str, int]) -> None:
     """Fail if a way costs more than twice the claimed time."""
-    ways = [way for way in bench.ways if way.__name__ in {*CLAIMED, *map(base_of, CLAIMED)}]
+    ways = [way for way in bench.ways if way.__name__ in {*claims, *map(base_of, claims)}]
     medians = measure(bench, ways)
     slow = []
-    for name, claimed in CLAIMED.items():
+    for name, claimed in claims.items():
         times = medians[base_of(name)] / medians[name]
         print(f"{name}: {times:.1f} times less CPU than the SDK's loop; claimed {claimed}, at least {claimed / 2:g}")
         if times < claimed / 2:
@@ -288,12 +306,18 @@ def main() -> None:
     parser.add_argument("--kinds", action="store_true")
     parser.add_argument("--svg", type=Path)
     parser.add_argument("--guard", action="store_true")
+    parser.add_argument("--api", choices=["chat", "responses"], default="chat")
     arguments = parser.parse_args()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("openai", "pydantic", "httpx2"))
     print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, {RUNS} interleaved runs\n")
     bench = Bench(Body("text", 2000))
     if arguments.guard:
-        guard(bench)
+        guard(bench, CLAIMED)
+        print("\nThe Responses API:")
+        guard(ResponseBench(ResponseBody("OpenAI's text", 2000)), CLAIMED_FOR_RESPONSES)
+        return
+    if arguments.api == "responses":
+        print_responses()
         return
     medians = measure(bench, bench.ways)
     print_text(medians, bench)
