@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from openai.types.responses import Response, ResponseCustomToolCall, ResponseFunctionToolCall, ResponseUsage
@@ -13,10 +14,11 @@ from .events import FAILED, TERMINAL, as_mapping, built_response
 from .items import INPUTS, Item
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from openai.types.responses import ResponseStreamEvent
 
+    from .items import Part
     from .texts import Input, Text
 
 __all__ = ["ResponseAccumulation", "ResponseAccumulator"]
@@ -45,9 +47,12 @@ class ResponseAccumulation:
     """The response so far, and what the last event brought to its text; for the engine (`dialect.Accumulation`)."""
 
     __slots__ = (
+        "_changed_calls",
         "_envelope",
+        "_found",
         "_items",
         "_last_told",
+        "_open",
         "changes",
         "ends",
         "has_result",
@@ -62,8 +67,13 @@ class ResponseAccumulation:
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}
         self._items: list[Item] = []
-        # The item whose text was told last: what belongs before it comes too late.
-        self._last_told: Item | None = None
+        # The items by type and id, call id or index, the last of each; and those that may not be done, by type.
+        self._found: dict[tuple[str, str, Any], Item] = {}
+        self._open: dict[str, list[Item]] = {}
+        # The calls that may have become whole.
+        self._changed_calls: list[Item] = []
+        # The place of the text that was told last: what belongs before it comes too late.
+        self._last_told: tuple[tuple[int, int], int] = ((-1, -1), -1)
         self.request: Any = None
         # Whether the event came that ends a whole answer.
         self.has_result = False
@@ -72,8 +82,8 @@ class ResponseAccumulation:
         self.text_delta: str = ""
         self.reasoning_delta: str = ""
         self.refusal_delta: str = ""
-        # What the last event extended, with its item and its channel; `None` if it did anything else.
-        self.target: tuple[Item, Text | Input, str] | None = None
+        # What the last event extended, and its channel; `None` if it did anything else.
+        self.target: tuple[Text | Input, str] | None = None
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Add one event in its wire form; raises `ValueError` for a value that is no event."""
@@ -113,10 +123,10 @@ class ResponseAccumulation:
         self.has_token = True
         if phase == "delta":
             channel = item.channel(kind)
-            self.target = item, part.text, channel
-            self._tell(item, channel, part.text.append(value))
+            self.target = part.text, channel
+            self._tell(item, part, channel, part.text.append(value))
         else:
-            self._replace(item, lambda: part.text.replace(value))
+            self._replace_part(item, part, lambda: part.text.replace(value))
         if kind == "output_text" and (logprobs := event.get("logprobs")):
             if phase == "delta":
                 part.extend("logprobs", logprobs)
@@ -135,7 +145,7 @@ class ResponseAccumulation:
         if phase == "delta":
             if isinstance(value, str):
                 known.append(value)
-                self.target = item, known, ""
+                self.target = known, ""
             return
         known.replace(value)
         if event.get("name") and not item.fields.get("name"):
@@ -149,8 +159,9 @@ class ResponseAccumulation:
         item = self._known_item(value, kind, index, is_done=is_done) or self._new_item(kind, index)
         if kind not in {"message", "reasoning"}:
             self.has_token = True
-        self._replace(item, lambda: item.add(value))
+        self._replace_item(item, value)
         item.is_done = item.is_done or is_done
+        self._note(item)
         if is_done and "status" not in value:
             # It was `in_progress`, and is no longer.
             item.fields.pop("status", None)
@@ -162,7 +173,7 @@ class ResponseAccumulation:
         item = self._item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
         index = _index(event.get("summary_index" if field == "summary" else "content_index"))
         part = item.part(field, kind, index)
-        self._replace(item, lambda: part.replace(value))
+        self._replace_part(item, part, lambda: part.replace(value))
 
     def _add_annotation(self, event: Mapping[str, Any]) -> None:
         if annotation := event.get("annotation"):
@@ -182,20 +193,29 @@ class ResponseAccumulation:
     def _add_output(self, output: list[Any], kind_of_event: str) -> None:
         """Take the output of a response; the last of a whole one is the result, with texts that came longer."""
         is_last = kind_of_event in TERMINAL and kind_of_event not in FAILED
-        known, items = [*self._items], []
+        items: list[Item] = []
+        taken: set[int] = set()
+        left: dict[str, deque[Item]] = {}
+        for item in self._items:
+            left.setdefault(item.kind, deque()).append(item)
         for index, value in enumerate(output):
             if not isinstance(value, dict):
                 continue
             kind = _kind_of(value)
-            item = self._same_item(value, kind, known) or _at(known, kind, index) or _first(known, kind)
-            if item is None:
-                item = self._new_item(kind, index)
-            else:
-                known.remove(item)
-            item.index = index
-            items.append(item)
-            self._replace(item, lambda item=item, value=value: item.add(value, is_last=is_last))
-            item.is_done = item.is_done or kind_of_event == "response.completed" or value.get("status") == "completed"
+            found = self._same_item(value, kind)
+            if found is None or id(found) in taken:
+                found = self._found.get((kind, "index", index))
+            same = left.get(kind)
+            while (found is None or id(found) in taken) and same:
+                found = same.popleft()
+            if found is None or id(found) in taken:
+                found = self._new_item(kind, index)
+            taken.add(id(found))
+            found.index, found.order = index, (index, found.order[1])
+            items.append(found)
+            self._replace_item(found, value, is_last=is_last)
+            found.is_done = found.is_done or kind_of_event == "response.completed" or value.get("status") == "completed"
+            self._note(found)
             self.has_token = True
         if is_last:
             self._items = items
@@ -205,61 +225,67 @@ class ResponseAccumulation:
     def _item_of(self, event: Mapping[str, Any], kind: str) -> Item:
         """Return the item that an event extends: of this type, by its id, else its index, else the last not done."""
         item_id, index = event.get("item_id"), _index(event.get("output_index"))
-        items = [item for item in reversed(self._items) if item.kind == kind]
-        if item_id:
-            for item in items:
-                if item.id == item_id:
-                    return item
-        if index is not None:
-            for item in items:
-                if item.index == index:
-                    return item
-        else:
-            for item in items:
-                if not item.is_done:
-                    return item
-        item = self._new_item(kind, index)
-        if item_id:
-            item.fields["id"] = item_id
-        return item
+        found = self._found.get((kind, "id", item_id)) if isinstance(item_id, str) and item_id else None
+        if found is None:
+            found = self._last_open(kind) if index is None else self._found.get((kind, "index", index))
+        if found is None:
+            found = self._new_item(kind, index)
+            if item_id:
+                found.fields["id"] = item_id
+                self._note(found)
+        return found
 
     def _known_item(self, value: Mapping[str, Any], kind: str, index: int | None, *, is_done: bool) -> Item | None:
         """Return the item that has come before: of the same type and id, call id, or index if it is not done."""
-        items = [item for item in self._items if item.kind == kind]
-        if (same := self._same_item(value, kind, items)) is not None:
+        if (same := self._same_item(value, kind)) is not None:
             return same
+        found = self._found.get((kind, "index", index)) if index is not None else None
+        if index is None and is_done:
+            found = self._last_open(kind)
+        if found is None or found.is_done:
+            return None
         call_id = value.get("call_id")
-        for item in reversed(items):
-            is_other_call = call_id and item.call_id and item.call_id != call_id
-            is_here = item.index == index if index is not None else is_done
-            if is_here and not item.is_done and not is_other_call:
-                return item
+        return None if call_id and found.call_id and found.call_id != call_id else found
+
+    def _same_item(self, value: Mapping[str, Any], kind: str) -> Item | None:
+        for name in ("id", "call_id"):
+            wanted = value.get(name)
+            if isinstance(wanted, str) and wanted and (found := self._found.get((kind, name, wanted))) is not None:
+                return found
         return None
 
-    @staticmethod
-    def _same_item(value: Mapping[str, Any], kind: str, items: list[Item]) -> Item | None:
-        for name in ("id", "call_id"):
-            if wanted := value.get(name):
-                for item in items:
-                    if item.kind == kind and item.fields.get(name) == wanted:
-                        return item
-        return None
+    def _last_open(self, kind: str) -> Item | None:
+        """Return the last item of a type that is not done."""
+        items = self._open.get(kind, [])
+        while items and items[-1].is_done:
+            items.pop()
+        return items[-1] if items else None
 
     def _new_item(self, kind: str, index: int | None) -> Item:
-        item = Item(kind, index, len(self._items))
-        self._items.append(item)
+        items = self._items
+        place = index if index is not None else items[-1].order[0] if items else 0
+        item = Item(kind, index, (place, len(items)))
+        items.append(item)
+        self._open.setdefault(kind, []).append(item)
+        if index is not None:
+            self._found[kind, "index", index] = item
         return item
+
+    def _note(self, item: Item) -> None:
+        """Note the names by which an item is found."""
+        for name, value in (("id", item.id), ("call_id", item.call_id)):
+            if isinstance(value, str) and value:
+                self._found[item.kind, name, value] = item
+        if item.is_call:
+            self._changed_calls.append(item)
 
     def _ordered(self) -> list[Item]:
         """Return the items by index, then by arrival; one without an index stands behind the one before it."""
-        last, keys = 0, {}
-        for item in self._items:
-            last = keys[id(item)] = item.index if item.index is not None else last
-        return sorted(self._items, key=lambda item: keys[id(item)])
+        return sorted(self._items, key=lambda item: item.order)
 
     # Text
 
-    def _tell(self, item: Item, channel: str, text: str) -> None:
+    def _tell(self, item: Item, part: Part | None, channel: str, text: str) -> None:
         if text and channel:
             self.has_token = True
             if channel == "text":
@@ -268,22 +294,32 @@ class ResponseAccumulation:
                 self.refusal_delta += text
             else:
                 self.reasoning_delta += text
-            self._last_told = item
+            self._last_told = max(self._last_told, (item.order, part.index if part is not None else 0))
 
-    def _replace(self, item: Item, replace: Any) -> None:
-        """Take a whole value of an item, and tell the text that continues what was told of it."""
+    def _replace_part(self, item: Item, part: Part, replace: Callable[[], None]) -> None:
+        """Take a whole value of a part, and tell the text that continues what was told of it."""
+        known = str(part.text)
+        replace()
+        text, channel = str(part.text), item.channel(part.kind)
+        is_late = (item.order, part.index) < self._last_told
+        if channel and len(text) > len(known) and text.startswith(known) and not is_late:
+            self._tell(item, part, channel, text[len(known) :])
+
+    def _replace_item(self, item: Item, value: Mapping[str, Any], *, is_last: bool = False) -> None:
+        """Take a whole item, and tell the text that continues what was told of it."""
+        if not item.has_parts(value):
+            item.add(value, is_last=is_last)
+            return
         channels = ("reasoning",) if item.kind == "reasoning" else ("text", "refusal") if item.kind == "message" else ()
         before = [item.text(channel) for channel in channels]
-        replace()
-        is_late = self._last_told not in {None, item} and self._comes_before(item, self._last_told)
+        item.add(value, is_last=is_last)
+        if item.order < self._last_told[0]:
+            # Too late.
+            return
         for channel, known in zip(channels, before, strict=True):
             text = item.text(channel)
-            if len(text) > len(known) and text.startswith(known) and not is_late:
-                self._tell(item, channel, text[len(known) :])
-
-    def _comes_before(self, item: Item, other: Item | None) -> bool:
-        order = self._ordered()
-        return other in order and item in order and order.index(item) < order.index(other)
+            if len(text) > len(known) and text.startswith(known):
+                self._tell(item, None, channel, text[len(known) :])
 
     # The result
 
@@ -348,8 +384,9 @@ class ResponseAccumulation:
 
     def newly_whole_calls(self, *, ended: bool) -> list[ResponseCalls]:
         """Return the calls that became whole, once each: their item is done, or the answer `ended`."""
+        asked, self._changed_calls = self._items if ended else self._changed_calls, []
         whole = []
-        for item in self._items:
+        for item in asked:
             if item.is_call and not item.is_announced and self._may_run(item, ended=ended):
                 item.is_announced = True
                 whole.append(_call(item, runnable=True))
@@ -448,14 +485,6 @@ def _kind_of(item: Mapping[str, Any]) -> str:
     if isinstance(kind, str) and kind:
         return kind
     return "function_call" if "arguments" in item else "message"
-
-
-def _at(items: list[Item], kind: str, index: int) -> Item | None:
-    return next((item for item in items if item.kind == kind and item.index == index), None)
-
-
-def _first(items: list[Item], kind: str) -> Item | None:
-    return next((item for item in items if item.kind == kind), None)
 
 
 def _call(item: Item, *, runnable: bool = False) -> Any:

@@ -48,7 +48,7 @@ class _Template:
         self.delta = gaps["delta"]
         self.number = gaps.get("sequence_number", 0)
         self.padding = gaps.get("obfuscation", 0)
-        _, text, self.channel = target
+        text, self.channel = target
         self.target = text
         # No whole can come in between: any other event ends the template.
         self.append = text.appending

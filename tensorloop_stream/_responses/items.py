@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .texts import Input, Text
@@ -88,15 +89,17 @@ _CHANNELS = {
 class Item:
     """One item of the output: a message, reasoning, a call, or anything else."""
 
-    __slots__ = ("arrival", "fields", "index", "input", "is_announced", "is_done", "kind", "parts")
+    __slots__ = ("_part_at", "fields", "index", "input", "is_announced", "is_done", "kind", "order", "parts")
 
-    def __init__(self, kind: str, index: int | None, arrival: int) -> None:
+    def __init__(self, kind: str, index: int | None, order: tuple[int, int]) -> None:
         self.kind = kind
         self.index = index
-        self.arrival = arrival
+        # Its index, or that of the item before it, then its arrival.
+        self.order = order
         # What the gateway sent beside parts and input.
         self.fields: dict[str, Any] = {}
         self.parts: dict[str, list[Part]] = {}
+        self._part_at: dict[tuple[str, str, int], Part] = {}
         self.input = Input() if kind in INPUTS else None
         # Whether a whole of it came, and whether its call was handed to the caller.
         self.is_done = self.is_announced = False
@@ -116,7 +119,7 @@ class Item:
 
         If it holds any part, its parts are those of the item. Parts that were streamed stay where it holds none.
         """
-        has_parts = any(isinstance(item.get(name), list) and item[name] for name in _LISTS)
+        has_parts = self.has_parts(item)
         input_field = INPUTS.get(self.kind)
         fields = {}
         for name, value in item.items():
@@ -135,39 +138,53 @@ class Item:
                 name: value for name, value in fields.items() if value is not None or name not in self.fields
             }
 
+    @staticmethod
+    def has_parts(item: Mapping[str, Any]) -> bool:
+        """Tell whether an item holds any part."""
+        return any(isinstance(item.get(name), list) and item[name] for name in _LISTS)
+
     def _add_parts(self, name: str, values: list[Any], *, has_parts: bool, is_last: bool) -> None:
         known = self.parts.setdefault(name, [])
         if not has_parts:
             return
-        parts = []
+        parts: list[Part] = []
+        left = {kind: deque(part for part in known if part.kind == kind) for kind in {part.kind for part in known}}
         for index, value in enumerate(values):
             if not isinstance(value, dict):
                 continue
             kind = str(value.get("type", ""))
-            part = next((each for each in known if each.index == index and each.kind == kind), None)
+            part = self._part_at.pop((name, kind, index), None)
+            if part is None and (same := left.get(kind)):
+                part = same.popleft()
+            elif part is not None and part in (same := left[kind]):
+                same.remove(part)
             if part is None:
-                part = next((each for each in known if each.kind == kind and each not in parts), None)
-            if part is None or part in parts:
                 part = Part(kind, index)
             part.index = index
             part.replace(value, is_last=is_last)
             parts.append(part)
         self.parts[name] = parts
+        self._part_at = {at: part for at, part in self._part_at.items() if at[0] != name}
+        self._part_at |= {(name, part.kind, part.index): part for part in parts}
 
     def part(self, name: str, kind: str, index: int | None) -> Part:
         """Return the part of this kind at an index, without an index the last; a new one if there is none."""
         parts = self.parts.setdefault(name, [])
-        same = [part for part in parts if part.kind == kind]
-        found = next((part for part in same if part.index == index), None)
-        if found is None and same and index is None:
-            found = same[-1]
-        if found is None:
-            found = Part(kind, (parts[-1].index + 1 if parts else 0) if index is None else index)
-            if kind == "output_text":
-                # Of a part that no whole announced; programs go through it.
-                found.lists["annotations"] = []
-            parts.append(found)
+        if index is None:
+            found = next((part for part in reversed(parts) if part.kind == kind), None)
+        else:
+            found = self._part_at.get((name, kind, index))
+        if found is not None:
+            return found
+        found = Part(kind, (parts[-1].index + 1 if parts else 0) if index is None else index)
+        if kind == "output_text":
+            # Of a part that no whole announced; programs go through it.
+            found.lists["annotations"] = []
+        is_behind = not parts or parts[-1].index <= found.index
+        parts.append(found)
+        if not is_behind:
             parts.sort(key=lambda part: part.index)
+        self._part_at[name, kind, found.index] = found
         return found
 
     def text(self, channel: str) -> str:
