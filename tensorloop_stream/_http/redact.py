@@ -21,6 +21,8 @@ _MIN_KEY = 8
 _TAIL = 4
 _DOTS = r"(?:\.{2,}|\*{2,}|…|\\u2026)"
 _WORD = r"[\w-]"
+# What no shown beginning of a key follows: after a backslash, the letter belongs to an escape of JSON.
+_BEFORE = r"[\w\\-]"
 _PART = r"[\w/-]{0,200}"
 # An event of this size is forwarded in parts, of which the last characters may be the first of a key.
 _MAX_HELD, _OVERLAP = 64 * 1024, 2048
@@ -40,7 +42,7 @@ class Redactor:
         forms = (
             f"{whole}|(?i:{digest})"
             # Each begins with what is rare: the time must be linear in a text of a megabyte.
-            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|(?:(?<!{_WORD}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
+            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|(?:(?<!{_BEFORE}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
             rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
         )
         self._forms, self._forms_in_bytes = re.compile(forms), re.compile(forms.encode())

@@ -78,6 +78,16 @@ def test_bytes_of_json_stay_json(words: str) -> None:
     assert json.loads(Redactor(KEY).data(f'"{escaped}"'.encode())) == "***"
 
 
+@pytest.mark.parametrize("before", ["line\n", "tab\t", "\u00e9", "\\", '"'])
+def test_escapes_before_a_key_stay_whole(before: str) -> None:
+    """The letter of an escape is no part of the key behind it."""
+    data = json.dumps({"error": f"{before}{KEY[:2]}...{KEY[-4:]}"}).encode()
+    redacted = json.loads(Redactor(KEY).data(data))
+
+    assert redacted["error"].startswith(before)
+    assert not shows_key(redacted["error"])
+
+
 def test_other_words_stay() -> None:
     """A text without the key is the same text, and a stand-in for a key is a word."""
     text = "Rate limit reached for gpt-4o-mini... try again in 20 s (7890 tokens)"
