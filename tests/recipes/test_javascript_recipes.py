@@ -247,7 +247,6 @@ def test_the_forwarders_forward_bytes_status_and_disconnects(node: str, program:
         "failing": {"error_after": 7},
         "stalling": {"stall_after": 3},
         "silent": {"first_delay": 600},
-        "401": {"status": 401, "retry_after": 7},
         "429": {"status": 429, "retry_after": 7},
     }
     with ExitStack() as stack:

@@ -4,22 +4,30 @@
 // it, an event may be an error. The server decides all else: nobody can spend your key on another model or a long
 // answer. It does not decide who may chat: require a login first.
 //
-// Longer than a page, since no SDK checks the messages, keeps the status of an error, and shows a cut upstream.
+// Longer than a page, since no SDK checks who asks, keeps the status of an error, and hides the key.
 
+const HOSTS = ["127.0.0.1", "localhost"]; // in production: the names of your site
 const CHOSEN = { model: "gpt-4o-mini", stream: true };
 const MAX_LENGTH = 20_000; // characters of the request: prompts are billed too
+const MAX_ERROR = 65_536; // characters of the gateway's error that are read
 const REPLAY = "python -m tensorloop_stream.replay cassettes -- npx next dev";
 
-// Without the last two, compression and proxies may hold the stream back until it is complete.
+// Without the second and third, compression and proxies may hold the stream back until it is complete.
 const SSE_HEADERS = {
   "Content-Type": "text/event-stream; charset=utf-8",
   "Cache-Control": "no-cache, no-transform",
   "X-Accel-Buffering": "no",
+  "X-Content-Type-Options": "nosniff",
 };
 // The gateway's other headers describe the key, its budget and the connection.
 const PASSED_ON = ["retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version"];
 
+type Bytes = ReadableStream<Uint8Array>;
+type Redact = (text: string) => string;
+
 export async function POST(request: Request): Promise<Response> {
+  const refused = refusal(request);
+  if (refused) return refused;
   const key = process.env.TENSORLOOP_KEY;
   if (!key) return failure(500, `No Tensorloop key: set TENSORLOOP_KEY, or run recorded streams: ${REPLAY}`);
   const baseURL = process.env.TENSORLOOP_BASE_URL || "https://litellm.tensorloop.tech/v1";
@@ -35,21 +43,32 @@ export async function POST(request: Request): Promise<Response> {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body,
+      redirect: "manual", // another host must not get the prompt
       signal: request.signal, // without it, an answer is billed although its browser left
     });
   } catch {
     if (request.signal.aborted) return new Response(null, { status: 499 }); // nobody reads it
     return failure(502, "The gateway could not be reached.");
   }
+  const redact = await redactorOf(key);
   const headers = new Headers(SSE_HEADERS);
   for (const name of PASSED_ON) {
     const value = answer.headers.get(name);
-    if (value) headers.set(name, value);
+    if (value) headers.set(name, redact(value));
   }
-  if (answer.ok && answer.body) return new Response(endingVisibly(answer.body), { headers });
-  // An error before the stream (401, 403, 404, 429, 5xx) keeps the gateway's status and JSON.
-  headers.set("Content-Type", answer.headers.get("Content-Type") ?? "application/json");
-  return new Response(answer.body, { status: answer.status, headers });
+  if (answer.ok && answer.body) return new Response(forwarded(answer.body, redact), { headers });
+  return failed(answer, headers, redact);
+}
+
+/** Return a refusal, or nothing: any page in the world can send a form here, and would spend the key. */
+function refusal(request: Request): Response | undefined {
+  const get = (name: string) => request.headers.get(name)?.toLowerCase();
+  const host = get("host") ?? new URL(request.url).host;
+  if (!HOSTS.includes(host.replace(/:\d+$/, ""))) return failure(400, "This host is not in HOSTS.");
+  const [site, origin] = [get("sec-fetch-site"), get("origin")]; // only old browsers and http:// have no first
+  const isOfAnother = site ? site === "cross-site" : origin !== undefined && origin.split("://")[1] !== host;
+  if (isOfAnother) return failure(403, "This is no page of this site.");
+  if (get("content-type")?.split(";")[0].trim() !== "application/json") return failure(415, "Send application/json.");
 }
 
 /** Return the request for the gateway: only the messages are from the browser. */
@@ -67,19 +86,90 @@ function isMessage(message: any): boolean {
   return ["user", "assistant"].includes(message?.role) && typeof message.content === "string";
 }
 
+/** Return the answer for an error before the stream: the gateway's status and JSON, unless it refused this server. */
+async function failed(answer: Response, headers: Headers, redact: Redact): Promise<Response> {
+  const text = redact(await beginningOf(answer));
+  const line = text.slice(0, 2000).replace(/[\x00-\x1f\x7f-\x9f]+/g, " ");
+  console.error(`The gateway answered ${answer.status}: ${line}`);
+  // A 401 or 403 is about the key of this server, and would log a page's user out; a spent budget is about it, too.
+  if ([401, 403].includes(answer.status) || /"(type|code)":\s*"budget_exceeded"/.test(text)) {
+    return failure(502, "The service is not available: its operator can see the reason in the log.");
+  }
+  // A redirect would carry the prompt elsewhere.
+  if (answer.status < 400) return failure(502, "The gateway sent no stream.");
+  // A page of a proxy must not be a page of this site.
+  const error = isJSON(text) ? text : errorJSON(answer.status, `The gateway answered ${answer.status}.`);
+  headers.set("Content-Type", "application/json");
+  return new Response(error, { status: answer.status, headers });
+}
+
+/** Return the beginning of a body: an endless one must not fill the memory, or be waited for. */
+async function beginningOf(answer: Response): Promise<string> {
+  const [reader, decoder] = [answer.body?.getReader(), new TextDecoder()];
+  const timer = setTimeout(() => reader?.cancel(), 10_000);
+  let text = "";
+  try {
+    while (reader && text.length < MAX_ERROR) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      text += decoder.decode(value, { stream: true });
+    }
+    await reader?.cancel();
+  } catch {
+    // The connection was cut: this is what came.
+  } finally {
+    clearTimeout(timer);
+  }
+  return text.slice(0, MAX_ERROR);
+}
+
+function isJSON(text: string): boolean {
+  try {
+    return typeof JSON.parse(text) === "object";
+  } catch {
+    return false;
+  }
+}
+
+/** Return a function that hides the key in each form in which gateways repeat it: whole, masked, or its SHA-256. */
+async function redactorOf(key: string): Promise<Redact> {
+  if (key.length < 8) return (text) => text; // a stand-in, and perhaps a word
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key)));
+  const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const [whole, head, tail] = [key, key.slice(0, 4), key.slice(-4)].map((text) => text.replace(/[^\w-]/g, "\\$&"));
+  const [dots, word] = ["(?:\\.{2,}|\\*{2,}|…|\\\\u2026)", "[\\w/-]{0,200}"];
+  const masked = `${head}${word}${dots}${word}|(?:(?<![\\w\\\\-])[\\w-]{0,16})?${dots}${word}${tail}`;
+  const ending = `(?<=\\b(?:ending|ends|last) )(?:\\w+ ){0,3}['"]?${tail}`;
+  const forms = new RegExp(`${whole}|${hash}|${hash.toUpperCase()}|${masked}|${ending}`, "g");
+  return (text) => text.replace(forms, "***");
+}
+
 /** Forward a stream at its own pace; a cut becomes an error event, because some servers would show a clean end. */
-function endingVisibly(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
+function forwarded(body: Bytes, redact: Redact): Bytes {
+  const [reader, encoder] = [body.getReader(), new TextEncoder()];
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let held = ""; // the beginning of a line, which may be that of a key
   return new ReadableStream(
     {
       async pull(controller) {
         try {
-          const { done, value } = await reader.read();
-          if (done) controller.close();
-          else controller.enqueue(value);
+          for (;;) {
+            const { done, value } = await reader.read();
+            held += decoder.decode(value, { stream: !done });
+            let end = done ? held.length : held.lastIndexOf("\n") + 1;
+            if (held.length - end > MAX_ERROR) {
+              held = redact(held); // a line without an end
+              end = Math.max(held.length - 2000, 0);
+            }
+            const text = redact(held.slice(0, end));
+            held = held.slice(end);
+            if (text) controller.enqueue(encoder.encode(text));
+            if (done) controller.close();
+            if (done || text) return;
+          }
         } catch {
           const error = errorJSON(502, "The connection to the gateway was cut.");
-          controller.enqueue(new TextEncoder().encode(`\n\ndata: ${error}\n\n`));
+          controller.enqueue(encoder.encode(`${redact(held)}\n\ndata: ${error}\n\n`));
           controller.close();
         }
       },
@@ -90,7 +180,8 @@ function endingVisibly(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Ar
 }
 
 function failure(status: number, message: string): Response {
-  return new Response(errorJSON(status, message), { status, headers: { "Content-Type": "application/json" } });
+  const headers = { "Content-Type": "application/json", "X-Content-Type-Options": "nosniff" };
+  return new Response(errorJSON(status, message), { status, headers });
 }
 
 /** Return an error in the gateway's shape. */
