@@ -1,17 +1,22 @@
 """Stream answers to `useChat` of the AI SDK (AI SDK 5 and newer): python recipes/forward_ai_sdk.py
 
-In the page: useChat({ transport: new DefaultChatTransport({ api: "http://127.0.0.1:8000/api/chat" }) })
-Longer than a page, since it translates messages and events.
+In the page: useChat(), which posts to /api/chat of its own site. While you develop, rewrite that path of the page's
+server to this one (in Next.js: `rewrites`), and keep the Host.
+Longer than a page, since it translates messages and events, and refuses pages of other sites.
 """
 
 import json
+import logging
 import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import uvicorn
-from openai import APIError
+from openai import APIError, AuthenticationError, PermissionDeniedError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -19,6 +24,7 @@ from starlette.routing import Route
 from tensorloop_stream import SSE_HEADERS, AsyncChatStream, AsyncTensorloop
 
 client = AsyncTensorloop(max_retries=1)
+HOSTS = ["127.0.0.1", "localhost"]  # in production: the names of your site
 FINISH = {"content_filter": "content-filter", "tool_calls": "tool-calls", "function_call": "tool-calls"}
 
 
@@ -31,6 +37,15 @@ def as_messages(ui_messages: list[dict[str, Any]]) -> list[Any]:
         }
         for each in ui_messages[-20:]
     ]
+
+
+def error_text(error: APIError) -> str:
+    """Return the sentence for the page; that the gateway refused this server's key or budget is for the log."""
+    is_ours = isinstance(error, (AuthenticationError, PermissionDeniedError))
+    if is_ours or "budget_exceeded" in (error.type, error.code):
+        logging.getLogger("chat").error("the gateway refused this server: %s", error)
+        return "the service is not available: its operator can see the reason in the log"
+    return error.message
 
 
 async def parts(messages: list[Any]) -> AsyncIterator[dict[str, Any]]:
@@ -46,11 +61,23 @@ async def parts(messages: list[Any]) -> AsyncIterator[dict[str, Any]]:
         reason = str(stream.completion.choices[0].finish_reason)
         yield {"type": "finish", "finishReason": FINISH.get(reason, reason)}
     except APIError as error:  # `useChat` has it as `error`; the text so far stays
-        yield {"type": "error", "errorText": error.message}
+        yield {"type": "error", "errorText": error_text(error)}
+
+
+def require_own_page(request: Request) -> None:
+    """Raise for a request from another site's page, and for a body that such a page may send without asking."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    is_elsewhere = origin is not None and origin.partition("://")[2] != request.headers["host"]
+    if site == "cross-site" or (site is None and is_elsewhere):  # old browsers, and all on http://, send no site
+        raise HTTPException(403, "this is no page of this site")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise HTTPException(415, "the body must be application/json")
 
 
 async def chat(request: Request) -> Response:
     """Answer the page, or return a 422 for what is no message."""
+    require_own_page(request)
     try:
         messages = as_messages((await request.json())["messages"])
     except (ValueError, LookupError, TypeError):
@@ -67,7 +94,9 @@ async def with_end(events: AsyncIterator[str]) -> AsyncIterator[str]:
     yield "data: [DONE]\n\n"
 
 
-app = Starlette(routes=[Route("/api/chat", chat, methods=["POST"])], max_body_size=1_000_000)
+hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+routes = [Route("/api/chat", chat, methods=["POST"])]
+app = Starlette(routes=routes, middleware=[hosts], max_body_size=1_000_000)
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

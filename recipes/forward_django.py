@@ -1,4 +1,7 @@
-"""Stream answers to a page in the browser, from an async view of Django: python recipes/forward_django.py"""
+"""Stream answers to a page in the browser, from an async view of Django: python recipes/forward_django.py
+
+Longer than a page, since it refuses pages of other sites: each of them could send a question, and spend the key.
+"""
 
 import os
 from pathlib import Path
@@ -15,8 +18,21 @@ Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), con
 Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
+def refusal(request: http.HttpRequest) -> http.HttpResponse | None:
+    """Return a refusal of another site's page, and of a body that such a page may send without asking."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    is_elsewhere = origin is not None and origin.partition("://")[2] != request.get_host()
+    if site == "cross-site" or (site is None and is_elsewhere):  # old browsers, and all on http://, send no site
+        return http.HttpResponseForbidden("this is no page of this site")
+    if request.content_type != "application/json":
+        return http.HttpResponse("the body must be application/json", status=415)
+    return None
+
+
 async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
     """Forward an answer; the browser chooses the messages, the server the model, the limits and the key."""
+    if refused := refusal(request):
+        return refused
     try:
         chat_body = Chat.model_validate_json(request.body).model_dump()
     except ValidationError as error:
@@ -34,7 +50,9 @@ async def chat(request: http.HttpRequest) -> http.HttpResponseBase:
 
 PAGE = Path(__file__).with_name("chat.html").read_bytes()
 urlpatterns = [urls.path("", lambda _: http.HttpResponse(PAGE)), urls.path("chat", chat)]
-conf.settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1", "localhost"])
+HOSTS = ["127.0.0.1", "localhost"]  # in production: the names of your site; the middleware checks them
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+conf.settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=HOSTS, MIDDLEWARE=MIDDLEWARE)
 app = get_asgi_application()
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

@@ -1,4 +1,7 @@
-"""Stream answers to a page in the browser, with Starlette: python recipes/forward_starlette.py"""
+"""Stream answers to a page in the browser, with Starlette: python recipes/forward_starlette.py
+
+Longer than a page, since it refuses pages of other sites: each of them could send a question, and spend the key.
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +10,9 @@ import uvicorn
 from openai.types.chat import ChatCompletion
 from pydantic import ValidationError, conlist, constr, create_model
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import Route
@@ -14,6 +20,7 @@ from starlette.routing import Route
 from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
 
 client = AsyncTensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it
+HOSTS = ["127.0.0.1", "localhost"]  # in production: the names of your site
 saved: list[ChatCompletion] = []  # stands for your database; on_finish may be an async function
 
 # The browser chooses the messages; the server chooses the model, the limits and the key.
@@ -21,8 +28,20 @@ Message = create_model("Message", role=constr(pattern="^(user|assistant)$"), con
 Chat = create_model("Chat", __config__={"extra": "forbid"}, messages=conlist(Message, min_length=1, max_length=20))
 
 
+def require_own_page(request: Request) -> None:
+    """Raise for a request from another site's page, and for a body that such a page may send without asking."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    is_elsewhere = origin is not None and origin.partition("://")[2] != request.headers["host"]
+    if site == "cross-site" or (site is None and is_elsewhere):  # old browsers, and all on http://, send no site
+        raise HTTPException(403, "this is no page of this site")
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise HTTPException(415, "the body must be application/json")
+
+
 async def chat(request: Request) -> ForwardApp | JSONResponse:
     """Forward the gateway's answer, or return a 422 for other messages."""
+    require_own_page(request)
     try:
         chat_body = Chat.model_validate_json(await request.body()).model_dump()
     except ValidationError as error:
@@ -32,7 +51,9 @@ async def chat(request: Request) -> ForwardApp | JSONResponse:
 
 
 page = FileResponse(Path(__file__).with_name("chat.html"))
-app = Starlette(routes=[Route("/", page), Route("/chat", chat, methods=["POST"])], max_body_size=100_000)
+routes = [Route("/", page), Route("/chat", chat, methods=["POST"])]
+hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+app = Starlette(routes=routes, middleware=[hosts], max_body_size=100_000)
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

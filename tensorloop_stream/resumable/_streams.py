@@ -71,16 +71,18 @@ class ResumableStreams:
         *,
         first_chunk_timeout: float | None = None,
         idle_timeout: float | None = None,
+        hide_refusals: bool = False,
     ) -> bool:
         """Send `body` through `client`, in the background of this process, unless the id was started or cancelled.
 
         Returns whether this call started the stream. `read` returns its answer, or its error, until the stream expires;
-        a retry needs another id. Callbacks and timeouts are those of `aforward_chat`. The event loop's exception
-        handler gets what a callback raises.
+        a retry needs another id. Callbacks, timeouts and `hide_refusals` are those of `aforward_chat`. The event
+        loop's exception handler gets what a callback raises.
         """
         require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
-        forwarded = AsyncForwardedChat(callbacks, StreamSettings(first_chunk_timeout, idle_timeout), api=api_of(body))
+        settings = StreamSettings(first_chunk_timeout, idle_timeout)
+        forwarded = AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals, api=api_of(body))
         self._require_open()
         owner = f"{self._hub.process}:{next(self._numbers)}"
         log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)

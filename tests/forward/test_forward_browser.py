@@ -333,7 +333,8 @@ def test_a_page_that_does_not_close_its_eventsource_pays_once(
         page.goto(eventsource.url)
         closed = page.evaluate(
             """async (asked) => {
-                const response = await fetch("/chat", { method: "POST", body: JSON.stringify(asked) });
+                const headers = { "Content-Type": "application/json" };
+                const response = await fetch("/chat", { method: "POST", headers, body: JSON.stringify(asked) });
                 const source = new EventSource(`/chat/${(await response.json()).id}`);
                 while (source.readyState !== EventSource.CLOSED) await new Promise((done) => setTimeout(done, 20));
                 return true;

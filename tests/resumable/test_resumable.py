@@ -24,6 +24,7 @@ from sockets import NEVER, aeventually, async_client, sync_client
 from web import GATEWAY_REQUEST, HAIKU_BODY, TIMEOUT, EndlessGateway, answer_events, unused_port, write_cassette
 
 from tensorloop_stream import Callbacks, SSEDecoder, aforward_chat
+from tensorloop_stream._forward.headers import UNAVAILABLE
 from tensorloop_stream.replay import ReplayServer
 
 if TYPE_CHECKING:
@@ -291,6 +292,16 @@ async def test_every_reader_receives_what_aforward_chat_would_send(
     if rest:
         assert reads[0].body.endswith(b"\n\n" + rest.body)
         assert len(rest.ids) == len(reads[0].ids) - 3
+
+
+async def test_a_refusal_of_the_server_is_hidden_from_readers(redis: Redis, redis_port: int, name: str) -> None:
+    """With `hide_refusals`, a 401 is a 502 in the log of Redis already, for every reader."""
+    async with gateway(status=401) as (_, client), replicas(redis_port) as (one, two):
+        await one.start(name, client, GATEWAY_REQUEST, hide_refusals=True)
+        reads = [await read(streams, name) for streams in (one, two)]
+
+    assert [each.status for each in reads] == [502, 502]
+    assert {each.error["message"] for each in reads} == {UNAVAILABLE}
 
 
 async def test_a_stall_with_pings_ends_for_every_reader(redis: Redis, redis_port: int, name: str) -> None:

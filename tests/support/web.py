@@ -60,10 +60,13 @@ class Site:
 
     @property
     def extra(self) -> str:
-        return "starlette" if self.recipe == "forward_eventsource" else self.recipe.removeprefix("forward_")
+        name = self.recipe.removeprefix("forward_").replace("resumable", "redis")
+        return "starlette" if name in {"eventsource", "ai_sdk", "chat_websocket"} else name
 
     def command(self, port: int) -> list[str]:
         """Return the command of the recipe's first line, or that of another server."""
+        if self.recipe == "edge":
+            return [requirements.program("node"), str(ROOT / "tests/javascript/serve.mjs")]
         if not self.server:
             return [sys.executable, str(ROOT / f"recipes/{self.recipe}.py")]
         return [sys.executable, "-m", *(part.format(port=port, app=f"{self.recipe}:app") for part in self.server)]
@@ -82,14 +85,21 @@ SITES = {
     "flask": Site("forward_flask", ("flask", "gunicorn"), ("gunicorn", "--threads=8", "-b127.0.0.1:{port}", "{app}")),
     "eventsource": Site("forward_eventsource", ("starlette", "uvicorn")),
 }
+# Recipes that answer in another form, or are no Python.
+OTHER_SITES = {
+    "ai_sdk": Site("forward_ai_sdk", ("starlette", "uvicorn")),
+    "websocket": Site("chat_websocket", ("starlette", "uvicorn", "websockets")),
+    "resumable": Site("forward_resumable", ("starlette", "uvicorn", "redis")),
+    "edge": Site("edge", ()),
+}
 
 
 @contextmanager
 def serve_recipe(name: str, gateway_port: int) -> Iterator[RunningRecipe]:
     """Run a recipe unedited until the end of the block."""
-    site = SITES[name]
+    site = (SITES | OTHER_SITES)[name]
     for module in site.modules:
-        requirements.module(module, "web" if module in {"hypercorn", "granian"} else site.extra)
+        requirements.module(module, "web" if module in {"hypercorn", "granian", "websockets"} else site.extra)
     port = unused_port()
     environment = {
         **os.environ,
@@ -184,6 +194,10 @@ class RunningRecipe:
         """Post a chat request, and read the response to its end."""
         content = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
         return self._arrival("POST", "/chat", content=content, headers={"content-type": "application/json", **headers})
+
+    def post(self, path: str, content: bytes, **headers: str) -> BrowserResponse:
+        """Post a body with these headers, and read the response to its end."""
+        return self._arrival("POST", path, content=content, headers=headers)
 
     def _arrival(self, method: str, path: str, **request: Any) -> BrowserResponse:
         with self.client.stream(method, self.url + path, **request) as response:
