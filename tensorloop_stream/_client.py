@@ -27,6 +27,7 @@ from ._http.error_body import aread_error, read_error
 from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.redact import redactor_for
+from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 
@@ -131,6 +132,7 @@ class _GatewayClient(_SDKClient):
         pool = self._client
         if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
             self._client = type(pool)(base_url=pool.base_url, timeout=pool.timeout)
+            self._guard_redirects()
             self._home = (process, _reference(loop))
             # Its finalizer would close connections that another process or loop may still read.
             pool._state = type(pool._state)["CLOSED"]  # noqa: SLF001 - as the module says
@@ -139,6 +141,12 @@ class _GatewayClient(_SDKClient):
                 "this client was used before a fork, with an HTTP client that was passed in: its connections are the "
                 "parent process's. Make a client in each process, or leave out http_client="
             )
+
+    def _guard_redirects(self) -> None:
+        """Keep a prompt from another host, unless the caller's own HTTP client sends it there."""
+        pool = self._client
+        if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
+            guard(pool, is_async=isinstance(pool, AsyncHttpxClientWrapper))
 
     def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
@@ -204,6 +212,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
+        self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     if not TYPE_CHECKING:  # as above
@@ -268,6 +277,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
         _drop_openai_settings(self, default_headers, kwargs)
+        self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
     if not TYPE_CHECKING:  # as above

@@ -73,6 +73,9 @@ def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[
         message = UNEXPLAINED if error.message.startswith(UNEXPLAINED) else error.message
         return status, headers, error_json(redactor.text(message), status)
     status, response = error.status_code, error.response
+    if status < 400:
+        # A redirect that the client did not follow, which names a host that the browser need not know.
+        return 502, headers, error_json("the gateway sent no stream, but a redirect", 502)
     headers |= forwarded_headers(response.headers, redactor)
     content_type = response.headers.get("content-type", _JSON)
     if "json" in content_type:
