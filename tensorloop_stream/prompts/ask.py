@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import openai
@@ -15,7 +16,8 @@ from .jsonl import build_answer
 from .limits import LearningLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
 
     from openai.types.chat import ChatCompletion
 
@@ -45,7 +47,47 @@ async def ask(
     `ValueError` if `requests` is below 1.
     """
     _require_one(requests=requests)
-    client = _without_retries(client)
+    await _ask(_without_retries(client), prompt, limit, write, _Run(), requests=requests, idle_timeout=idle_timeout)
+
+
+class _Run:
+    """The tasks of a run that wait to send a request, and the error that ends the run."""
+
+    def __init__(self) -> None:
+        self.error: openai.APIError | None = None
+        self._waiting: set[asyncio.Task[object]] = set()
+
+    def stop(self, error: openai.APIError) -> None:
+        """Let no further request be sent; the streams that are open are read to their end."""
+        if self.error is None:
+            self.error = error
+            for task in self._waiting:
+                task.cancel()
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Mark this task as one that waits to send a request: it is cancelled when the run ends, or has ended."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self.error is not None:
+            raise asyncio.CancelledError
+        self._waiting.add(task)
+        try:
+            yield
+        finally:
+            self._waiting.discard(task)
+
+
+async def _ask(
+    client: openai.AsyncOpenAI,
+    prompt: Prompt,
+    limit: Limit,
+    write: Callable[[Answer], object],
+    run: _Run,
+    *,
+    requests: int,
+    idle_timeout: float,
+) -> None:
     timeout = with_read_timeout(client, idle_timeout)
     body = prompt.request
     stream: AsyncChatStream | None = None
@@ -53,7 +95,7 @@ async def ask(
     try:
         while True:
             try:
-                async with limit:
+                async with _Turn(limit, run):
                     source = await client.chat.completions.create(
                         model=body["model"], messages=body["messages"], stream=True, extra_body=body, timeout=timeout
                     )
@@ -74,14 +116,32 @@ async def ask(
             else:
                 write(build_answer(prompt, stream.completion))
                 return
-            if wait is not None or kind == "wait":
-                await limit.pause(wait or backoff(failures))
-            else:
-                await asyncio.sleep(backoff(failures))
+            with run.wait():
+                if wait is not None or kind == "wait":
+                    await limit.pause(wait or backoff(failures))
+                else:
+                    await asyncio.sleep(backoff(failures))
     except asyncio.CancelledError as error:
         if completion := partial_completion(stream):
             write(build_answer(prompt, completion, error))
         raise
+
+
+class _Turn:
+    """The limit of a run, at which a task waits for its turn."""
+
+    def __init__(self, limit: Limit, run: _Run) -> None:
+        self._limit = limit
+        self._run = run
+
+    async def __aenter__(self) -> None:
+        with self._run.wait():
+            await self._limit.__aenter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self._limit.__aexit__(exc_type, exc, exc_tb)
 
 
 async def ask_all(
@@ -96,16 +156,22 @@ async def ask_all(
 ) -> None:
     """Stream the answers to all prompts, `concurrency` of them at a time; each prompt is handled as by `ask`.
 
-    Raises the first exception of `ask` or `write`, after the other requests are cancelled and their partial answers
-    written. Raises `ValueError` if `concurrency` or `requests` is below 1.
+    Where the budget is spent or the key is refused, no further request is sent; the streams that are open are read to
+    their end, because they are paid for, and then the error is raised. Any other exception, of `write` or a Ctrl-C, is
+    raised after the other requests are cancelled and their partial answers written. Raises `ValueError` if
+    `concurrency` or `requests` is below 1.
     """
     _require_one(concurrency=concurrency, requests=requests)
     client = _without_retries(client)
     remaining = iter(prompts)
+    run = _Run()
 
     async def work() -> None:
-        for prompt in remaining:
-            await ask(client, prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
+        while run.error is None and (prompt := next(remaining, None)) is not None:
+            try:
+                await _ask(client, prompt, limit, write, run, requests=requests, idle_timeout=idle_timeout)
+            except openai.APIError as error:
+                run.stop(error)
 
     first: BaseException | None = None
     try:
@@ -114,7 +180,7 @@ async def ask_all(
                 group.create_task(work())
     except BaseExceptionGroup as errors:
         first = errors.exceptions[0]
-    if first is not None:
+    if first := first or run.error:
         raise first
 
 

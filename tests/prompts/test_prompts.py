@@ -22,7 +22,7 @@ import openai
 import pages
 import pytest
 import requirements
-from chunks import HELLO, event, finish, sse, text
+from chunks import DONE, HELLO, event, finish, sse, text
 from clients import CHAT, Body
 from hypothesis import given, strategies as st
 from sockets import eventually
@@ -620,32 +620,74 @@ def test_a_rate_limit_without_retry_after_uses_the_back_off() -> None:
     assert found["a"]["error"]["status"] == 429
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, "budget_exceeded"), (401, "authentication_error")])
-def test_an_exceeded_budget_stops_the_run(status: int, kind: str) -> None:
-    """The error is raised at once, partial answers are kept, and no request follows."""
-    parts = [*map(event, HELLO[:2])]
+STOPS = pytest.mark.parametrize(("status", "kind"), [(429, "budget_exceeded"), (401, "authentication_error")])
+
+
+@STOPS
+def test_an_exceeded_budget_lets_open_streams_finish(status: int, kind: str) -> None:
+    """What is paid for is kept, also from a stream that has sent nothing yet; then the error is raised."""
     gateway = Gateway(
-        b=[lambda: stream(*parts, *[b": ping\n\n"] * 99, every=2)],
+        b=[lambda: stream(*map(event, HELLO), DONE, every=2)],
         c=[lambda: refusal(status, kind)],
-        d=[lambda: stream(*[b": ping\n\n"] * 99, every=2)],
+        d=[lambda: stream(b": ping\n\n", *map(event, HELLO), DONE, every=4)],
     )
-    gateway.latency["c"] = 5
+    gateway.latency["c"] = 3
+
+    async def main() -> None:
+        with pytest.raises(openai.APIStatusError) as caught:
+            await gateway.ask("abcdef", concurrency=3)
+        assert caught.value.type == kind
+
+    run(main())
+
+    assert [name for name, _ in gateway.asked] == ["a", "b", "c", "d"]
+    assert {name: many.content_of(answer) for name, answer in gateway.found.items()} == dict.fromkeys("abd", "Hello")
+    assert not any("error" in answer for answer in gateway.found.values())
+
+
+@STOPS
+def test_an_exceeded_budget_ends_the_waits(status: int, kind: str) -> None:
+    """A task that waits for the limit or to retry sends nothing more; its partial answer is kept."""
+    gateway = Gateway(
+        a=[cut] * 9,
+        b=[lambda: refusal(500, "internal_server_error")] * 9,
+        c=[lambda: stream(*map(event, HELLO), DONE, every=1)],
+        d=[lambda: refusal(status, kind)],
+    )
+    gateway.latency["d"] = 0.3
 
     async def main() -> float:
         with pytest.raises(openai.APIStatusError) as caught:
-            await gateway.ask("abcdef", concurrency=3)
+            await gateway.ask("abcdefgh", RollingLimit(4, 60), concurrency=8)
         assert caught.value.type == kind
         return now()
 
     ended = run(main())
-    found = gateway.found
 
-    assert ended == 5
+    assert ended < 10
     assert [name for name, _ in gateway.asked] == ["a", "b", "c", "d"]
-    assert found.keys() == {"a", "b"}
-    assert "error" not in found["a"]
-    assert many.content_of(found["b"]) == "Hel"
-    assert found["b"]["error"] == {"type": "CancelledError", "message": "the run was stopped"}
+    assert gateway.found.keys() == {"a", "c"}
+    assert many.content_of(gateway.found["a"]) == "Hel"
+    assert gateway.found["a"]["error"] == {"type": "CancelledError", "message": "the run was stopped"}
+    assert "error" not in gateway.found["c"]
+
+
+def test_an_exceeded_budget_retries_no_open_stream() -> None:
+    """A stream that breaks after the end of the budget keeps its partial answer."""
+    gateway = Gateway(
+        a=[lambda: stream(*map(event, HELLO[:2]), httpx2.ReadError("reset"), every=2)],
+        b=[lambda: refusal(429, "budget_exceeded")],
+    )
+
+    async def main() -> None:
+        with pytest.raises(openai.APIStatusError):
+            await gateway.ask("ab", concurrency=2)
+
+    run(main())
+
+    assert [name for name, _ in gateway.asked] == ["a", "b"]
+    assert many.content_of(gateway.found["a"]) == "Hel"
+    assert "error" in gateway.found["a"]
 
 
 def test_a_budget_that_ends_in_mid_stream_keeps_the_partial_answer() -> None:
