@@ -9,7 +9,8 @@ process, follow the stream from any event on:
     answer = await streams.read(id, last_event_id)           # status_code, headers, and bytes when iterated
     await streams.cancel(id)                                 # a reader that leaves cancels nothing
 
-Every reader notices a dead producer within 5 seconds. Redis must be 6.2 or newer, and no cluster.
+Every reader notices a dead producer within 5 seconds. Redis must be 6.2 or newer, and no cluster. Its
+`maxmemory-policy` must be `noeviction`: a full Redis then refuses new streams, and evicts none that is being read.
 """
 
 try:

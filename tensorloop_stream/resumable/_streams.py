@@ -14,6 +14,7 @@ from tensorloop_stream._forward.responses import AsyncForwardedChat, require_asy
 from tensorloop_stream._stream.settings import StreamSettings
 
 from ._chat import FollowedChat, follow
+from ._eviction import warn_of_eviction
 from ._hub import Hub
 from ._log_format import CANCELLED, require_id
 from ._log_store import Log, Writer, end_commands, is_refused, log_key, message_commands, owner_to_cancel, release
@@ -38,6 +39,9 @@ class ResumableStreams:
     for example because its event loop was blocked. Its readers notice within a further eighth of `lease`. Redis, too,
     has `lease` seconds to answer a command. An answer of more than `max_size` bytes ends with an error.
 
+    Redis needs the `maxmemory-policy` `noeviction`: each key of a stream expires, so that every other policy may evict
+    it while it is read. The first `start` or `read` logs a warning under `tensorloop_stream` for another one.
+
     An id is 1 to 128 letters, digits, `-` and `_`; every method raises `ValueError` for another one. Everyone who knows
     an id may read and cancel its stream, so it should be as hard to guess as a UUID. `start` and `cancel` raise the
     errors of redis-py if Redis cannot be reached.
@@ -60,6 +64,7 @@ class ResumableStreams:
         self._producers = Producers(redis, lease)
         self._hub = Hub(redis, self._commands, self._producers, lease=lease, expires=self._expires)
         self._is_closed = False
+        self._has_asked_policy = False
         self._numbers = itertools.count(1)
 
     async def start(
@@ -85,6 +90,7 @@ class ResumableStreams:
         forwarded = AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals, api=api_of(body))
         self._require_open()
         owner = f"{self._hub.process}:{next(self._numbers)}"
+        self._ask_policy()
         log = await Log.claim(self._commands, self._writer, key, owner, expires=self._expires, lease=self._lease)
         if log is None:
             return False
@@ -101,7 +107,9 @@ class ResumableStreams:
         Waits until the gateway has answered. A mistake of the browser, or a Redis that cannot be reached, is an answer
         with an error status.
         """
-        return await follow(self._hub, self._commands, log_key(require_id(id)), last_event_id)
+        key = log_key(require_id(id))
+        self._ask_policy()
+        return await follow(self._hub, self._commands, key, last_event_id)
 
     async def cancel(self, id: str) -> bool:  # noqa: A002
         """End the stream for all readers, and its request to the gateway; return whether it was running.
@@ -138,6 +146,11 @@ class ResumableStreams:
         """
         async with self:
             yield
+
+    def _ask_policy(self) -> None:
+        if not self._has_asked_policy and not self._is_closed:
+            self._has_asked_policy = True
+            warn_of_eviction(self._commands)
 
     def _require_open(self) -> None:
         if self._is_closed:
