@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from contextlib import contextmanager
+import socket
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
@@ -40,6 +41,9 @@ __all__ = [
 _T = TypeVar("_T")
 _log = logging.getLogger("tensorloop_stream")
 _EMPTY = "the gateway ended its answer before the first byte"
+# The bytes of an answer that wait in the kernel for a browser that does not read. Without a limit the kernel lets them
+# grow to megabytes (tcp_rmem), which uvloop reads at once, up to 32 times 256 kB, whatever its reader can take.
+_RECEIVE_BUFFER = 256 * 1024
 _CUT = "the connection to the gateway was cut before the first byte"
 
 
@@ -221,6 +225,7 @@ class AsyncForwardedChat(_Forwarded):
                 client.post(self._api.path, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any])
             )
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
+            _bound_receive_buffer(response)
             self._observer.set_response(response)
             with _as_openai_errors(response):
                 first = await self._in_time(anext(self._source.reads, END))
@@ -386,6 +391,17 @@ def require_async(client: object) -> None:
     """Raise `TypeError` for a sync client, whose answers nobody can wait for."""
     if isinstance(client, openai.OpenAI):
         raise TypeError(f"{type(client).__name__} is a sync client: use an async one, such as AsyncTensorloop")
+
+
+def _bound_receive_buffer(response: Any) -> None:
+    """Let no more of an answer wait than a slow browser needs; of a connection that several answers share, nothing."""
+    network = response.extensions.get("network_stream")
+    if network is None or response.http_version == "HTTP/2":
+        return
+    raw = network.get_extra_info("socket")
+    if raw is not None:
+        with suppress(OSError):  # it is closed already
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
 
 @contextmanager
