@@ -625,7 +625,7 @@ STOPS = pytest.mark.parametrize(("status", "kind"), [(429, "budget_exceeded"), (
 
 @STOPS
 def test_an_exceeded_budget_lets_open_streams_finish(status: int, kind: str) -> None:
-    """What is paid for is kept, also from a stream that has sent nothing yet; then the error is raised."""
+    """The answers are paid for, also that of a stream that has sent nothing yet; then the error is raised."""
     gateway = Gateway(
         b=[lambda: stream(*map(event, HELLO), DONE, every=2)],
         c=[lambda: refusal(status, kind)],
