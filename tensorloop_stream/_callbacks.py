@@ -140,7 +140,8 @@ class CallbackPlan:
             callbacks.on_refusal,
             callbacks.on_tool_call,
         ))  # fmt: skip
-        self._called: set[str] = set() if before is None else before._called  # noqa: SLF001 - of the same class
+        # The calls that are made once, and were made.
+        self._called: dict[str, bool] = {} if before is None else before._called  # noqa: SLF001 - of the same class
 
     @property
     def is_finished(self) -> bool:
@@ -173,7 +174,7 @@ class CallbackPlan:
         on_unusable = self.callbacks.on_unusable_tool_call
         if not on_unusable or "unusable" in self._called:
             return []
-        self._called.add("unusable")
+        self._called["unusable"] = True
         return [(on_unusable, call) for call in accumulation.unusable_calls(ended=ended)]
 
     def for_end(self, accumulation: Accumulation, terminal: Any, argument: Any = None) -> list[Call]:
@@ -184,15 +185,16 @@ class CallbackPlan:
             calls.append((functools.partial(self._call, "usage", on_usage), usage))
         if terminal is None:
             # Nobody to call: a later end of the same stream is none.
-            self._called.add("terminal")
+            self._called["terminal"] = True
         elif not self.is_finished:
             argument = accumulation.result if argument is None else argument
             calls.append((functools.partial(self._call, "terminal", terminal), argument))
         return calls
 
     def _call(self, kind: str, callback: Any, argument: Any) -> object:
-        # Noted when it is called, not when it is planned: a callback before it may raise.
+        # Noted when it is called, not when it is planned: a callback before it may raise. And noted without a call:
+        # CPython raises the exception of a signal at a call, which would lose the callback.
         if kind in self._called:
             return None
-        self._called.add(kind)
+        self._called[kind] = True
         return callback(argument)

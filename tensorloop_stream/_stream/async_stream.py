@@ -35,6 +35,7 @@ from .sources import (
     is_patched,
     no_source,
     open_async_source,
+    run_at_once,
 )
 from .state import StreamState
 
@@ -81,32 +82,35 @@ class AsyncReader(Generic[ItemT]):
         state = self.state
         while not state.ended:
             try:
-                item = state.next(typed) if state.pending else None
-                while item is None and not state.done:
-                    item = await self._read(typed)
+                try:
+                    item = state.next(typed) if state.pending else None
+                    while item is None and not state.done:
+                        item = await self._read(typed)
+                    if item is None:
+                        await self._drain()
+                except BeingReadError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
+                    if state.ended:
+                        # Closed under the read, by another task.
+                        state.interrupted()
+                        break
+                    item = await self._recover(error, typed=typed)
+                    if item is None:
+                        continue
+                    return item
                 if item is None:
-                    await self._drain()
-            except BeingReadError:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
-                if state.ended:
-                    # Closed under the read, by another task.
-                    state.interrupted()
+                    await self._end()
                     break
-                item = await self._recover(error, typed=typed)
-                if item is None:
-                    continue
-                return item
-            except BaseException:
+                if state.has_item_callbacks:
+                    await self._run(state.calls(item))
+            except Exception:
+                raise
+            except BaseException as interrupt:
                 # A cancelled task: the connection must not stay open until the garbage is collected.
-                await self.close()
+                await self._leave(interrupt)
                 state.interrupted()
                 raise
-            if item is None:
-                await self._end()
-                break
-            if state.has_item_callbacks:
-                await self._run(state.calls(item))
             return item
         if self._closed_by not in {None, _current_task()}:
             # Its reader must not take this for the end of the answer, wherever it is.
@@ -118,13 +122,7 @@ class AsyncReader(Generic[ItemT]):
     async def _end(self) -> None:
         """End a stream that was read to its end."""
         await self._close_source()
-        try:
-            calls = self.state.finished()
-        except BaseException:
-            # Ctrl-C while the result is built.
-            await self.close()
-            raise
-        await self._run(calls)
+        await self._run(self.state.finished())
 
     async def finish(self, item: Any = None) -> Any:
         """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
@@ -165,22 +163,30 @@ class AsyncReader(Generic[ItemT]):
         if self._is_opening:
             raise BeingReadError(_IS_READ)
         self._is_opening = True
+        opened: Any = None
+        source = None
         try:
-            opened: Any = self.opens() if self.opens is not None else self.opening
+            opened = self.opens() if self.opens is not None else self.opening
             self.opening = None
             if inspect.isawaitable(opened):
                 opened = await self._opened(opened)
+            if issubclass(type(opened), AsyncStreamBase):
+                source = opened._hand_over()
+                # The timeouts of its client hold, too.
+                self.state.configure(None, self.state.settings.over(opened._state.settings))
+            source = source or open_async_source(opened, self.state.dialect)
+            if source is not None:
+                self.begin(source)
+        except Exception:
+            raise
+        except BaseException:
+            # Nobody else knows of what was opened.
+            await (source.close() if source is not None else aclose_foreign(opened))
+            raise
         finally:
             self._is_opening = False
-        source = None
-        if issubclass(type(opened), AsyncStreamBase):
-            source = opened._hand_over()
-            # The timeouts of its client hold, too.
-            self.state.configure(None, self.state.settings.over(opened._state.settings))
-        source = source or open_async_source(opened, self.state.dialect)
         if source is None:
             raise no_source(opened, self.state.dialect)
-        self.begin(source)
         return source
 
     async def _opened(self, opening: Awaitable[_T]) -> _T:
@@ -198,6 +204,16 @@ class AsyncReader(Generic[ItemT]):
 
     async def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
+        try:
+            await self._close()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            # An interrupt while it closes: the connection and the terminal callback come first.
+            await self._leave(interrupt)
+            raise
+
+    async def _close(self) -> None:
         state = self.state
         if not state.ended:
             self._closed_by = _current_task()
@@ -208,6 +224,23 @@ class AsyncReader(Generic[ItemT]):
             finally:
                 await self._close_source()
             await self._run(calls)
+
+    async def _leave(self, interrupt: BaseException) -> None:
+        """Close the stream after an interrupt, without waiting where the coroutine itself is closed."""
+        if not isinstance(interrupt, GeneratorExit):
+            await self._close()
+            return
+        # Python lets a coroutine that is closed not wait: the connection closes, and plain callbacks are called.
+        try:
+            calls = self.state.abandoned()
+        finally:
+            source, self.source = self.source, None
+            if source is not None:
+                source.close_at_once()
+        for function, argument in calls:
+            result = function(argument)
+            if inspect.isawaitable(result):
+                run_at_once(result)
 
     async def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again."""
@@ -243,11 +276,7 @@ class AsyncReader(Generic[ItemT]):
             if item is not None and typed:
                 return item
             raise error
-        try:
-            await anyio.sleep(delay)
-        except BaseException:
-            await self.close()
-            raise
+        await anyio.sleep(delay)
         self.opens = opens
         if continuing is None:
             state.reset()
@@ -264,9 +293,6 @@ class AsyncReader(Generic[ItemT]):
                 if self.state.ended:
                     raise
                 await self._recover(error, typed=False)
-            except BaseException:
-                await self.close()
-                raise
 
     async def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -278,20 +304,29 @@ class AsyncReader(Generic[ItemT]):
                 await self._close_source()
                 await self._run(self.state.failed_with(error))
                 raise
-            except BaseException:
-                await self.close()
-                raise
 
     async def _close_source(self) -> None:
-        source, self.source = self.source, None
         if self._opening_scope is not None:
             self._opening_scope.cancel()
         if inspect.iscoroutine(self.opening):
             self.opening.close()
         self.opening = None
-        if source is not None:
+        source, self.source = self.source, None
+        if source is None:
+            return
+        try:
             with anyio.CancelScope(shield=True):
                 await source.close()
+        except Exception:
+            raise
+        except GeneratorExit:
+            source.close_at_once()
+            raise
+        except BaseException:
+            # An interrupt while it closes.
+            with anyio.CancelScope(shield=True):
+                await source.close()
+            raise
 
     def __repr__(self) -> str:
         return describe(self.name, self.state)
@@ -444,15 +479,28 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         await self.close()
 
     async def __aenter__(self) -> Self:
-        await self._reader.enter()
-        if self._wrapper is not None and hasattr(self._wrapper, "__aenter__"):
-            await self._wrapper.__aenter__()
+        try:
+            await self._reader.enter()
+            if self._wrapper is not None and hasattr(self._wrapper, "__aenter__"):
+                await self._wrapper.__aenter__()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            # Without this, nobody closes it: `__aexit__` follows an `__aenter__` that returned.
+            await self._reader._leave(interrupt)
+            raise
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            await self._reader._leave(interrupt)
+            raise
         if self._wrapper is not None and hasattr(self._wrapper, "__aexit__"):
             await self._wrapper.__aexit__(exc_type, exc, exc_tb)
 
@@ -490,9 +538,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         source = reader.source
         if source is None or reader.state.has_started or self._is_watched or source.kind != "bytes":
             return None
-        self._use(_closed(self))
-        reader.source = None
-        reader.state.ended = True
+        closed = _closed(self)
+        # Without a call, at which an interrupt could lose the source.
+        reader.source, reader.state.ended = None, True
+        self._reader = self._iterator = closed
         return source
 
 

@@ -152,6 +152,17 @@ class AsyncSource:
         if self.kind == "sdk" and self.response is not None:
             await self.response.aclose()
 
+    def close_at_once(self) -> None:
+        """Release the connection without waiting, as far as that goes: a coroutine that is closed must not wait."""
+        if not self.waits:
+            close_foreign(self.stream)
+        elif self.kind != "bytes":
+            run_at_once(aclose_foreign(self.stream))
+        if self.response is not None:
+            # Without an event loop this fails, and the socket closes when it is collected.
+            with suppress(Exception):
+                run_at_once(self.response.aclose())
+
     async def _unwind(self) -> None:
         """End the generators of the HTTP library, the innermost first, by reading from the closed connection.
 
@@ -193,6 +204,15 @@ async def aclose_foreign(stream: Any) -> None:
         closing = close()
         if inspect.isawaitable(closing):
             await closing
+
+
+def run_at_once(waiting: Awaitable[Any]) -> None:
+    """Run an awaitable until it waits, and end it there."""
+    steps = waiting.__await__()
+    with suppress(StopIteration):
+        next(steps)
+        if (close := getattr(steps, "close", None)) is not None:
+            close()
 
 
 def open_source(source: object, dialect: Dialect) -> Source | None:

@@ -28,6 +28,7 @@ from .sources import (
     Source,
     alarm_of,
     can_drain,
+    close_foreign,
     complete,
     is_in_use,
     is_patched,
@@ -80,32 +81,35 @@ class SyncReader(Generic[ItemT]):
         state = self.state
         while not state.ended:
             try:
-                item = state.next(typed) if state.pending else None
-                while item is None and not state.done:
-                    item = self._read(typed)
+                try:
+                    item = state.next(typed) if state.pending else None
+                    while item is None and not state.done:
+                        item = self._read(typed)
+                    if item is None:
+                        self._drain()
+                except BeingReadError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
+                    if state.ended:
+                        # Closed under the read, by another thread.
+                        state.interrupted()
+                        break
+                    item = self._recover(error, typed=typed)
+                    if item is None:
+                        continue
+                    return item
                 if item is None:
-                    self._drain()
-            except BeingReadError:
-                raise
-            except Exception as error:  # noqa: BLE001 - raised again, if the stream is not opened again
-                if state.ended:
-                    # Closed under the read, by another thread.
-                    state.interrupted()
+                    self._end()
                     break
-                item = self._recover(error, typed=typed)
-                if item is None:
-                    continue
-                return item
-            except BaseException:
+                if state.has_item_callbacks:
+                    self._run(state.calls(item))
+            except Exception:
+                raise
+            except BaseException as interrupt:
                 # Ctrl-C while waiting: the connection must not stay open until the garbage is collected.
-                self.close()
+                self._leave(interrupt)
                 state.interrupted()
                 raise
-            if item is None:
-                self._end()
-                break
-            if state.has_item_callbacks:
-                self._run(state.calls(item))
             return item
         if self._closed_by not in {None, get_ident()}:
             # Its reader must not take this for the end of the answer, wherever it is.
@@ -117,13 +121,7 @@ class SyncReader(Generic[ItemT]):
     def _end(self) -> None:
         """End a stream that was read to its end."""
         self._close_source()
-        try:
-            calls = self.state.finished()
-        except BaseException:
-            # Ctrl-C while the result is built.
-            self.close()
-            raise
-        self._run(calls)
+        self._run(self.state.finished())
 
     def finish(self, item: Any = None) -> Any:
         """Return `item`; if it is `None`, read on to the end of the stream, which a tool may hide in part."""
@@ -167,16 +165,28 @@ class SyncReader(Generic[ItemT]):
         if self.opens is None:
             raise RuntimeError("the stream is closed")
         opened = self.opens()
-        # A continuation may be what the first source was: without a socket.
-        source, needs_alarm = None, self.state.has_timeout and not self.state.continued
-        if issubclass(type(opened), SyncStream):
-            source = opened._hand_over()
-            # The timeouts of its client hold, too.
-            self.state.configure(None, self.state.settings.over(opened._state.settings))
-        source = source or open_source(opened, self.state.dialect)
+        source = None
+        try:
+            # A continuation may be what the first source was: without a socket.
+            needs_alarm = self.state.has_timeout and not self.state.continued
+            if issubclass(type(opened), SyncStream):
+                source = opened._hand_over()
+                # The timeouts of its client hold, too.
+                self.state.configure(None, self.state.settings.over(opened._state.settings))
+            source = source or open_source(opened, self.state.dialect)
+            if source is not None:
+                self.begin(source, needs_alarm=needs_alarm)
+        except Exception:
+            raise
+        except BaseException:
+            # Nobody else knows of what was opened.
+            if source is not None:
+                source.close()
+            else:
+                close_foreign(opened)
+            raise
         if source is None:
             raise no_source(opened, self.state.dialect)
-        self.begin(source, needs_alarm=needs_alarm)
         if self.state.ended:
             # Closed meanwhile, by another thread, which had nothing to close yet.
             self._close_source()
@@ -196,6 +206,16 @@ class SyncReader(Generic[ItemT]):
 
     def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
+        try:
+            self._close()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            # An interrupt while it closes: the connection and the terminal callback come first.
+            self._leave(interrupt)
+            raise
+
+    def _close(self) -> None:
         state = self.state
         if not state.ended:
             self._closed_by = get_ident()
@@ -204,6 +224,10 @@ class SyncReader(Generic[ItemT]):
         finally:
             self._close_source()
         self._run(calls)
+
+    def _leave(self, _: BaseException) -> None:
+        """Close the stream after an interrupt."""
+        self._close()
 
     def _drain(self) -> None:
         """Read the end of the response, so that the connection can be used again (openai-python#3440)."""
@@ -241,11 +265,7 @@ class SyncReader(Generic[ItemT]):
             if item is not None and typed:
                 return item
             raise error
-        try:
-            time.sleep(delay)
-        except BaseException:
-            self.close()
-            raise
+        time.sleep(delay)
         self.opens = opens
         if continuing is None:
             state.reset()
@@ -262,9 +282,6 @@ class SyncReader(Generic[ItemT]):
                 if self.state.ended:
                     raise
                 self._recover(error, typed=False)
-            except BaseException:
-                self.close()
-                raise
 
     def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -274,16 +291,21 @@ class SyncReader(Generic[ItemT]):
                 self._close_source()
                 self._run(self.state.failed_with(error))
                 raise
-            except BaseException:
-                self.close()
-                raise
 
     def _close_source(self) -> None:
         source, self.source = self.source, None
-        if source is not None:
+        if source is None:
+            return
+        try:
             if self._alarm is not None:
                 self._alarm.drop()
             source.close()
+        except Exception:
+            raise
+        except BaseException:
+            # An interrupt while it closes.
+            source.close()
+            raise
 
     def __repr__(self) -> str:
         return describe(self.name, self.state)
@@ -435,15 +457,28 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
                     close()
 
     def __enter__(self) -> Self:
-        self._reader.enter()
-        if self._wrapper is not None and hasattr(self._wrapper, "__enter__"):
-            self._wrapper.__enter__()
+        try:
+            self._reader.enter()
+            if self._wrapper is not None and hasattr(self._wrapper, "__enter__"):
+                self._wrapper.__enter__()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            # Without this, nobody closes it: `__exit__` follows an `__enter__` that returned.
+            self._reader._leave(interrupt)
+            raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except Exception:
+            raise
+        except BaseException as interrupt:
+            self._reader._leave(interrupt)
+            raise
         if self._wrapper is not None and hasattr(self._wrapper, "__exit__"):
             self._wrapper.__exit__(exc_type, exc, exc_tb)
 
@@ -481,9 +516,10 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         source = reader.source
         if source is None or reader.state.has_started or self._is_watched or source.kind != "bytes":
             return None
-        self._use(_closed(self))
-        reader.source = None
-        reader.state.ended = True
+        closed = _closed(self)
+        # Without a call, at which an interrupt could lose the source.
+        reader.source, reader.state.ended = None, True
+        self._reader = self._iterator = closed
         return source
 
 
