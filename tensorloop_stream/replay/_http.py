@@ -14,6 +14,9 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSION = re.compile(r"HTTP/(\d)\.(\d)")
+_TARGET = re.compile(r"[!-~]+")
+# An attacker hides a header, or the end of one, behind these (RFC 9110, section 5.5).
+_INVALID_IN_VALUE = re.compile(r"[\x00\v\f\r]")
 
 
 class BadRequestError(Exception):
@@ -85,23 +88,28 @@ class RequestParser:
             head_size += len(line)
             if head_size > MAX_HEAD:
                 raise BadRequestError(431, f"the head is larger than {MAX_HEAD} bytes")
-            name, colon, value = line.partition(":")
-            if not colon or not _TOKEN.fullmatch(name):
-                raise BadRequestError(400, f"not a header line: {line[:60]!r}")
-            name, value = name.lower(), value.strip()
+            name, value = _header(line)
+            if name == "host" and name in headers:
+                raise BadRequestError(400, "a request has one Host header")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if not is_http_1_0 and "host" not in headers:
+            raise BadRequestError(400, "a request of HTTP/1.1 needs a Host header")
         length = _content_length(headers)
         if headers.get("expect", "").lower() == "100-continue" and length != 0 and not self._buffer:
             self._wants_continue = True
         body = yield from self._chunked() if length is None else self._exactly(length)
         return Request(method, path, headers, body, is_http_1_0, query)
 
-    def _line(self) -> Generator[None, None, str]:
+    def _line(self, *, is_framing: bool = False) -> Generator[None, None, str]:
+        # In a head, LF alone ends a line, too (RFC 9112, section 2.2).
         while (end := self._buffer.find(b"\n")) < 0:
             if len(self._buffer) > MAX_HEAD:
                 raise BadRequestError(431, f"a line is longer than {MAX_HEAD} bytes")
             yield
-        line = self._buffer[:end].decode("latin-1").removesuffix("\r")
+        line = self._buffer[:end].decode("latin-1")
+        if is_framing and not line.endswith("\r"):
+            raise BadRequestError(400, "a line between the chunks of a body ends with CRLF")
+        line = line.removesuffix("\r")
         del self._buffer[: end + 1]
         return line
 
@@ -114,15 +122,23 @@ class RequestParser:
 
     def _chunked(self) -> Generator[None, None, bytes]:
         body = bytearray()
-        while size := _chunk_size((yield from self._line())):
+        while size := _chunk_size((yield from self._line(is_framing=True))):
             if len(body) + size > MAX_BODY:
                 raise BadRequestError(413, f"the body is larger than {MAX_BODY} bytes")
             body += yield from self._exactly(size)
-            if (yield from self._line()):
+            if (yield from self._line(is_framing=True)):
                 raise BadRequestError(400, "a chunk of the body is longer than it says")
-        while (yield from self._line()):  # this server ignores trailers
-            pass
+        while line := (yield from self._line()):
+            _header(line)  # this server ignores trailers
         return bytes(body)
+
+
+def _header(line: str) -> tuple[str, str]:
+    """Return the name of a header, in lower case, and its value."""
+    name, colon, value = line.partition(":")
+    if not colon or not _TOKEN.fullmatch(name) or _INVALID_IN_VALUE.search(value):
+        raise BadRequestError(400, f"not a header line: {line[:60]!r}")
+    return name.lower(), value.strip(" \t")
 
 
 def _request_line(line: str) -> tuple[str, str, str, bool]:
@@ -136,6 +152,8 @@ def _request_line(line: str) -> tuple[str, str, str, bool]:
 
 
 def _path_and_query(target: str) -> tuple[str, str]:
+    if not _TARGET.fullmatch(target):
+        raise BadRequestError(400, f"not a request target: {target[:60]!r}")
     if target.startswith("/"):
         path, _, query = target.partition("?")
         return path, query
@@ -168,7 +186,7 @@ def _content_length(headers: dict[str, str]) -> int | None:
 
 
 def _chunk_size(line: str) -> int:
-    digits = line.partition(";")[0].strip()
+    digits = line.partition(";")[0].rstrip(" \t")
     if not re.fullmatch(r"[0-9A-Fa-f]{1,16}", digits):
         raise BadRequestError(400, f"not the size of a chunk: {line[:60]!r}")
     return int(digits, 16)

@@ -808,20 +808,27 @@ def test_a_head_request_has_no_body(server: ReplayServer) -> None:
     [
         (b"hello\r\n\r\n", 400),
         (b"GET /stats\r\n\r\n", 400),
-        (b"GET stats HTTP/1.1\r\n\r\n", 400),
-        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (b"GET stats HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"GET /stats HTTP/2.0\r\n\r\n", 505),
-        (b"GET /stats HTTP/1.1\r\nno header\r\n\r\n", 400),
-        (b"GET /stats HTTP/1.1\r\nA: 1\r\n folded\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
-        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
-        (b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
-        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
+        (b"GET /stats HTTP/1.1\r\nHost: a\r\nno header\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\nHost: a\r\nA: 1\r\n folded\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", 413),
+        (b"GET /\tstats HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\nHost: a\r\nA: 1\rB: 2\r\n\r\n", 400),
+        (b"GET /stats HTTP/1.1\r\nHost: a\r\nA: \0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\na\r\n0\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nno header\r\n\r\n", 400),
         (b"GET /" + b"x" * 70_000, 431),
         (b"GET / HTTP/1.1\r\n" + b"A: 12345678\r\n" * 7_000, 431),
     ],
@@ -840,7 +847,7 @@ def test_a_bad_request_is_answered_and_the_connection_closed(server: ReplayServe
 def test_requests_may_arrive_in_any_reads() -> None:
     """Single bytes and chunked bodies, as node sends them, are accepted."""
     sent = (
-        b"\r\nPOST http://host/v1/x?y=1 HTTP/1.1\r\nA: 1\r\na:2\r\nTransfer-Encoding: Chunked\r\n\r\n"
+        b"\r\nPOST http://host/v1/x?y=1 HTTP/1.1\r\nHost: a\r\nA: 1\r\na:2\r\nTransfer-Encoding: Chunked\r\n\r\n"
         b'3;name=value\r\n{"a\r\n4\r\n":1}\r\n0\r\nTrailer: 1\r\n\r\nGET / HTTP/1.0\r\n\r\n'
     )
     by_byte, in_one_read = RequestParser(), RequestParser()
@@ -850,7 +857,7 @@ def test_requests_may_arrive_in_any_reads() -> None:
         parsed += [request] if (request := by_byte.next_request()) else []
     in_one_read.feed(sent)
 
-    headers = {"a": "1, 2", "transfer-encoding": "Chunked"}
+    headers = {"host": "a", "a": "1, 2", "transfer-encoding": "Chunked"}
     assert parsed == [
         Request("POST", "/v1/x", headers, b'{"a":1}', is_http_1_0=False, query="y=1"),
         Request("GET", "/", {}, b"", is_http_1_0=True),
