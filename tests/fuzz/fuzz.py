@@ -34,6 +34,8 @@ with atheris.instrument_imports(include=["tensorloop_stream"]):
 from odd_streams import ODD_STREAMS  # noqa: E402 - beside the tests
 
 FOUND = ROOT / ".fuzz"
+# Inputs that are worth keeping, also for `differential.py`.
+KEPT = Path(__file__).parent / "corpus/sse"
 # The inputs that reached new code, in this run and earlier ones.
 CORPUS = FOUND / "corpus"
 # Long enough for a handful of chunks, short enough for thousands of inputs in a second.
@@ -71,6 +73,7 @@ def seeds() -> Iterator[bytes]:
     for path in sorted(ROOT.glob("cassettes/**/*.yaml")):
         interactions = yaml.safe_load(path.read_text("utf-8"))["interactions"]
         bodies += [interaction["response"]["body"]["string"].encode() for interaction in interactions]
+    bodies += [path.read_bytes() for path in sorted(KEPT.iterdir())]
     for body in bodies:
         events = [event + b"\n\n" for event in body.split(b"\n\n") if event]
         for every in (events, *([within(envelope, event) for event in events] for envelope in (ENVELOPE, {}))):
