@@ -88,7 +88,7 @@ async def async_stream(client: AsyncTensorloop, dice: random.Random) -> None:
                     break
 
 
-EXPECTED = (StreamError, LeftError, TimeoutError, openai.APIStatusError)
+EXPECTED = (StreamError, LeftError, TimeoutError, openai.APIStatusError, openai.APIConnectionError)
 
 
 def sync_round(count: int, seed: int) -> Counter[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tensorloop_stream import ServerSentEvent, SSEDecoder, StreamDecodeError
-from tensorloop_stream._sse import EventSplitter
+from tensorloop_stream._sse import MAX_EVENT_SIZE, EventSplitter, is_single_event
 
 
 def decode(*reads: bytes, **settings: int) -> list[ServerSentEvent]:
@@ -172,3 +172,101 @@ def test_the_blank_line_does_not_count_towards_the_maximum_size(end: bytes) -> N
             else:
                 with pytest.raises(StreamDecodeError):
                     decode(*reads, max_event_size=largest)
+
+
+@pytest.mark.parametrize(
+    ("read", "is_single"),
+    [
+        (b"data: a\n\n", True),
+        (b"a\n\n", True),
+        (b"data: a\ndata: b\n\n", True),
+        (b"a", False),
+        (b"\n\n", False),
+        (b"data: a\n", False),
+        (b"data: a\n\ndata: b\n\n", False),
+        (b"data: a\n\ndata: b", False),
+        (b"data: a\rdata: b\n\n", False),
+    ],
+)
+def test_a_read_is_a_single_event_if_it_holds_one_whole_event_with_lf(read: bytes, is_single: bool) -> None:
+    """Anything else needs the splitter."""
+    assert is_single_event(read) is is_single
+
+
+def test_the_default_bound_is_64_mib() -> None:
+    """The decoder and the splitter have the same bound."""
+    decoder = SSEDecoder()
+
+    assert MAX_EVENT_SIZE == 67_108_864
+    assert decoder._splitter._max == EventSplitter()._max == MAX_EVENT_SIZE
+
+
+def test_a_retry_has_at_most_18_digits_and_no_other_name() -> None:
+    """A longer wait is no wait, and digits of another field are none."""
+    events = decode(
+        b"retry: " + b"9" * 18 + b"\ndata: a\n\n", b"retry: " + b"9" * 19 + b"\ndata: b\n\nx: 5\ndata: c\n\n"
+    )
+
+    assert [event.retry for event in events] == [10**18 - 1, None, None]
+
+
+def after_a_plain_event(*reads: bytes, size: int = MAX_EVENT_SIZE) -> list[bytes]:
+    """Return the events of reads that follow a whole event, with which the fast path begins."""
+    splitter = EventSplitter(size)
+    assert splitter.feed(b"data: 0\n\n") == [b"data: 0"]
+    assert splitter.is_plain
+    return [event for read in reads for event in splitter.feed(read)]
+
+
+def test_a_cr_ends_a_line_also_in_a_read_that_looks_whole() -> None:
+    """A read that ends in a blank line may hold other line ends before it."""
+    assert after_a_plain_event(b"data: a\rdata: b\n\n", b"data: c\r\rdata: d\n\n") == [
+        b"data: a\ndata: b",
+        b"data: c",
+        b"data: d",
+    ]
+
+
+def test_the_bound_holds_for_a_read_that_is_a_whole_event() -> None:
+    """An event beyond the bound is an error, however it arrives."""
+    with pytest.raises(StreamDecodeError):
+        after_a_plain_event(b"data: 0123456789\n\n", size=8)
+
+
+def test_the_lf_of_a_crlf_is_no_line_end_after_an_empty_read() -> None:
+    """An empty read between CR and LF changes nothing, and an event goes on after the cut."""
+    assert after_a_plain_event(b"data: a\r", b"", b"\ndata: b\r\n\r\n") == [b"data: a\ndata: b"]
+
+
+def test_an_empty_read_does_not_hide_a_byte_order_mark() -> None:
+    """The mark is dropped where the bytes begin, not where the reads do."""
+    assert data(b"", b"\xef\xbb\xbfdata: a\n\n") == ["a"]
+
+
+def test_nothing_is_split_after_an_oversized_event() -> None:
+    """The events before it are returned; the next read raises, whatever it holds, and so does the end."""
+    splitter = EventSplitter(8)
+    splitter.feed(b"data: 0\n\n")
+
+    assert splitter.feed(b"data: 1\n\ndata: 0123456789\n\n") == [b"data: 1"]
+    for _ in range(2):
+        with pytest.raises(StreamDecodeError):
+            splitter.feed(b"data: 2\n\n")
+    with pytest.raises(StreamDecodeError):
+        splitter.finish()
+
+
+def test_an_oversized_event_is_an_error_at_each_later_read() -> None:
+    """The bytes of the event are freed, and a whole event after it is none."""
+    splitter = EventSplitter(8)
+    splitter.feed(b"data: 0\n\n")
+
+    for read in (b"data: 0123456789", b"data: 1\n\n", b"data: 2\n\n"):
+        with pytest.raises(StreamDecodeError):
+            splitter.feed(read)
+        assert splitter.pending == 0
+
+
+def test_a_name_that_begins_with_another_character_is_another_field() -> None:
+    """No character but LF is dropped before an event."""
+    assert data(b"?data: a\n\n?data: b\n\ndata: c\n\n") == ["c"]
