@@ -29,7 +29,7 @@ PACKAGE = "tensorloop_stream"
 # The tests near a module, the quickest first.
 NEAR = {
     "_sse": ["unit/test_sse.py"],
-    "_stream.state": ["stream/test_state.py", "stream/test_stream.py", "stream/test_retries.py"],
+    "_stream.state": ["unit/test_state.py", "stream/test_stream.py", "stream/test_retries.py"],
     "_chat.accumulator": ["unit/test_accumulator.py", "stream/test_odd_streams.py"],
     "_chat.choice": ["unit/test_accumulator.py", "unit/test_tool_calls.py", "stream/test_odd_streams.py"],
     "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "stream/test_odd_streams.py"],
