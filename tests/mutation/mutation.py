@@ -110,8 +110,8 @@ def outcomes(module: str, mutants: Sequence[Mutant], limit: float) -> Iterator[t
         time.sleep(0.02)
 
 
-def test_module(module: str, sample: int, seed: int) -> list[Mutant]:
-    """Print the score of a module and its survivors, and return these."""
+def score_of(module: str, sample: int, seed: int) -> float:
+    """Print the score of a module, in percent, and its survivors; return the score."""
     began = time.monotonic()
     _, status = os.waitpid(run_tests(module, None), 0)
     if status:
@@ -132,7 +132,7 @@ def test_module(module: str, sample: int, seed: int) -> list[Mutant]:
     )
     for mutant in sorted(survivors, key=lambda each: each.line):
         print(f"    {mutant.line}: {module} {mutant.name}", flush=True)
-    return survivors
+    return score
 
 
 def main() -> None:
@@ -148,8 +148,8 @@ def main() -> None:
     for name in ("pytest", "hypothesis", "openai", "openai.types.chat", "httpx2", "anyio", "trio", "yaml", "vcr"):
         importlib.import_module(name)
     assert PACKAGE not in sys.modules
-    for module in arguments.modules or NEAR:
-        test_module(module, arguments.sample, arguments.seed)
+    scores = [score_of(module, arguments.sample, arguments.seed) for module in arguments.modules or NEAR]
+    raise SystemExit(min(scores) < arguments.least)
 
 
 if __name__ == "__main__":

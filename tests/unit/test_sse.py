@@ -245,7 +245,7 @@ def test_an_empty_read_does_not_hide_a_byte_order_mark() -> None:
 
 def test_nothing_is_split_after_an_oversized_event() -> None:
     """The events before it are returned; the next read raises, whatever it holds, and so does the end."""
-    splitter = EventSplitter(8)
+    splitter = EventSplitter(12)
     splitter.feed(b"data: 0\n\n")
 
     assert splitter.feed(b"data: 1\n\ndata: 0123456789\n\n") == [b"data: 1"]
@@ -258,7 +258,7 @@ def test_nothing_is_split_after_an_oversized_event() -> None:
 
 def test_an_oversized_event_is_an_error_at_each_later_read() -> None:
     """The bytes of the event are freed, and a whole event after it is none."""
-    splitter = EventSplitter(8)
+    splitter = EventSplitter(12)
     splitter.feed(b"data: 0\n\n")
 
     for read in (b"data: 0123456789", b"data: 1\n\n", b"data: 2\n\n"):
