@@ -1,7 +1,7 @@
 """Change the core in small ways, and count what its near tests notice: python tests/mutation/mutation.py _sse
 
-Without a module, all are run, which takes half an hour; `--sample 50` runs so many mutants of each. It prints the score
-of each module and the survivors. `equivalent.txt` lists those that change no behaviour, with the reason.
+Without a module, all are run, which takes half an hour; `--sample 50` runs so many mutants of each. It prints the
+survivors and the score of each module. `equivalent.txt` lists those that change no behaviour, with the reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ PACKAGE = "tensorloop_stream"
 # The tests near a module, the quickest first.
 NEAR = {
     "_sse": ["unit/test_sse.py"],
-    "_stream.state": ["unit/test_state.py", "stream/test_stream.py", "stream/test_retries.py"],
+    "_stream.state": [
+        "unit/test_state.py",
+        "responses/test_response_stream.py",
+        "stream/test_stream.py",
+        "stream/test_retries.py",
+    ],
     "_chat.accumulator": ["unit/test_accumulator.py", "stream/test_odd_streams.py"],
     "_chat.choice": ["unit/test_accumulator.py", "unit/test_tool_calls.py", "stream/test_odd_streams.py"],
     "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "stream/test_odd_streams.py"],
@@ -111,7 +116,7 @@ def outcomes(module: str, mutants: Sequence[Mutant], limit: float) -> Iterator[t
 
 
 def score_of(module: str, sample: int, seed: int) -> float:
-    """Print the score of a module, in percent, and its survivors; return the score."""
+    """Print the survivors of a module as they are found, and return its score, in percent."""
     began = time.monotonic()
     _, status = os.waitpid(run_tests(module, None), 0)
     if status:
@@ -123,15 +128,17 @@ def score_of(module: str, sample: int, seed: int) -> float:
     chosen = counted
     if sample and sample < len(counted):
         chosen = sorted(random.Random(seed).sample(counted, sample), key=lambda each: each.line)
-    survivors = [mutant for mutant, killed in outcomes(module, chosen, limit) if not killed]
-    score = 100 * (1 - len(survivors) / max(len(chosen), 1))
+    survived = 0
+    for mutant, killed in outcomes(module, chosen, limit):
+        if not killed:
+            survived += 1
+            print(f"    {mutant.line}: {module} {mutant.name}", flush=True)
+    score = 100 * (1 - survived / max(len(chosen), 1))
     print(
         f"{module}: {score:.1f} % of {len(chosen)} mutants die, of {len(every)}, of which "
         f"{len(every) - len(counted)} are equivalent ({time.monotonic() - began:.0f} s)",
         flush=True,
     )
-    for mutant in sorted(survivors, key=lambda each: each.line):
-        print(f"    {mutant.line}: {module} {mutant.name}", flush=True)
     return score
 
 

@@ -10,8 +10,9 @@ import pytest
 from callback_log import CallbackLog
 from chunks import DONE, HELLO, event, finish, text
 
-from tensorloop_stream import StreamConnectionError, StreamTruncatedError
+from tensorloop_stream import StreamConnectionError, StreamDecodeError, StreamTruncatedError
 from tensorloop_stream._chat.dialect import CHAT
+from tensorloop_stream._sse import EventSplitter
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import GRACE_SECONDS, StreamState
 
@@ -329,3 +330,24 @@ def test_a_stream_has_started_with_its_first_byte() -> None:
     state, _ = new_state()
     state.receive(finish(), "items")
     assert state.has_started
+
+
+def test_the_end_raises_the_error_that_the_last_read_put_off() -> None:
+    """The events before an oversized one are read first; then the end of the source is no end of the answer."""
+    state = StreamState(CHAT, None, StreamSettings(), new_splitter=lambda: EventSplitter(64))
+    feed(state, b": ping\n\n: " + b"x" * 100)
+
+    with pytest.raises(StreamDecodeError, match="too many bytes in one event"):
+        state.receive_end()
+
+
+def test_a_failed_continuation_ends_with_the_break_that_it_was_for() -> None:
+    """The error of the new request is the cause; once an item has arrived, a later error stands for itself."""
+    state, _ = new_state()
+    cut, refused = StreamConnectionError("cut", partial=None), ConnectionError("refused")
+    state.broken = cut
+
+    assert state.final_error(refused) is cut
+    assert cut.__cause__ is refused
+    feed(state, ROLE)
+    assert state.final_error(refused) is refused
