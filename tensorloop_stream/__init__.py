@@ -8,6 +8,7 @@ A map of the package, from the edge to the core:
 - `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
 - `_sse`, `_errors`, `_callbacks`, `_timing`: server-sent events, the errors, the callbacks, the arrival times
 - `_retry`: which errors merit another request, and when; `_http/`: the HTTP library, errors, keys in answers
+- `_transport/`: the bodies of streams, read directly from their sockets
 - `_forward/`: to a browser; `_display/`, `notebook`: to terminals and notebooks
 - `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
 """
@@ -32,11 +33,13 @@ from ._responses.accumulator import ResponseAccumulator
 from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._sse import ServerSentEvent, SSEDecoder
 from ._timing import StreamTiming
+from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient
 
 __all__ = [
     "SSE_HEADERS",
     "AsyncChatStream",
     "AsyncResponseStream",
+    "AsyncStreamHttpxClient",
     "AsyncTensorloop",
     "Callbacks",
     "ChatAccumulator",
@@ -50,6 +53,7 @@ __all__ = [
     "StreamConnectionError",
     "StreamDecodeError",
     "StreamError",
+    "StreamHttpxClient",
     "StreamProviderError",
     "StreamTimeoutError",
     "StreamTiming",

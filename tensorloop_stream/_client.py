@@ -30,6 +30,7 @@ from ._http.redact import redactor_for
 from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
+from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient, reads_directly
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -83,6 +84,7 @@ class _GatewayClient(_SDKClient):
 
     _stream_timeouts: dict[str, float | None]
     _allow_http: bool = False
+    _direct_reads: bool = False
     # The process, and a reference to the event loop, that the connections belong to; `None` before the first request.
     _home: tuple[int, Callable[[], object]] | None = None
     _client: Any
@@ -92,7 +94,7 @@ class _GatewayClient(_SDKClient):
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
             """Return a copy of this client with other settings, as the SDK does."""
             self._leave_shared_connections()
-            ours = {**self._stream_timeouts, "allow_http": self._allow_http}
+            ours = {**self._stream_timeouts, "allow_http": self._allow_http, "direct_reads": self._direct_reads}
             return super().copy(_extra_kwargs={**ours, **(_extra_kwargs or {})}, **kwargs)
 
         with_options = copy
@@ -179,6 +181,19 @@ class _GatewayClient(_SDKClient):
         return super()._make_status_error(redactor.text(err_msg), body=redactor.value(body), response=response)
 
 
+class _OwnHttpClient(StreamHttpxClient, SyncHttpxClientWrapper):
+    """The HTTP client that `Tensorloop` makes for itself."""
+
+
+class _OwnAsyncHttpClient(AsyncStreamHttpxClient, AsyncHttpxClientWrapper):
+    """The HTTP client that `AsyncTensorloop` makes for itself."""
+
+
+def _http_client(given: Any, kind: Any, *, direct_reads: bool) -> Any:
+    """Return the HTTP client to give to the SDK: the caller's, else one of ours, else `None` for the SDK's own."""
+    return kind() if given is None and direct_reads and reads_directly() else given
+
+
 class Tensorloop(_GatewayClient, OpenAI):
     """`openai.OpenAI` with the defaults of Tensorloop: key, base URL and read timeout; every SDK argument wins.
 
@@ -188,7 +203,8 @@ class Tensorloop(_GatewayClient, OpenAI):
     `responses.create(..., stream=True)` a `ResponseStream`. `first_chunk_timeout`,
     `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own.
     `allow_http=True` permits a base URL that begins with `http://` and names another machine, inside of a private
-    network.
+    network. `direct_reads=True` reads streams past the HTTP library, unless `TENSORLOOP_DIRECT_READS=0` is in the
+    environment, or `http_client` is the caller's.
 
     Raises `openai.OpenAIError` if there is no key, or if the base URL would expose it; `ValueError` for a timeout that
     is not a number of seconds above 0.
@@ -205,12 +221,17 @@ class Tensorloop(_GatewayClient, OpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
+        direct_reads: bool = False,
         **kwargs: Unpack[_SyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
-        self._allow_http = allow_http
+        self._allow_http, self._direct_reads = allow_http, direct_reads
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
+        kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
+        if isinstance(self._client, _OwnHttpClient):
+            # As the SDK makes its own.
+            self._client.base_url, self._client.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
@@ -270,12 +291,17 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
+        direct_reads: bool = False,
         **kwargs: Unpack[_AsyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
-        self._allow_http = allow_http
+        self._allow_http, self._direct_reads = allow_http, direct_reads
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
+        kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnAsyncHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
+        if isinstance(self._client, _OwnAsyncHttpClient):
+            # As the SDK makes its own.
+            self._client.base_url, self._client.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import ipaddress
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import pages
 import pytest
 from cassette import Play
 from clients import SSL
+from direct_reads import read_directly
 
 from tensorloop_stream import AsyncTensorloop, Tensorloop
 
@@ -85,6 +87,15 @@ def _one_ssl_context() -> Iterator[None]:
     """Share one SSL context between clients that bring none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("httpcore2.default_ssl_context", lambda **_: SSL, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _direct_reads() -> Iterator[None]:
+    """Let every HTTP client of the suite read directly, where the environment asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("TENSORLOOP_STREAM_TEST_DIRECT_READS"):
+            read_directly(patch)
         yield
 
 

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "_forward": {"_chat", "_responses", "_http", "_retry"},
     "_display": {"_chat", "_responses"},
     "_stream_classes": {"_chat", "_responses"},
-    "_client": {"_stream_classes", "_http", "_retry"},
+    "_client": {"_stream_classes", "_http", "_retry", "_transport"},
     "check": {"_client", "_http"},
     "notebook": {"_display"},
     "prompts": {"_chat", "_retry"},
@@ -82,7 +82,8 @@ PURE = (
 # What others do not promise to keep, and the modules that may use it.
 PRIVATE_API = re.compile(
     r"_should_retry|_parse_retry_after|_make_status_error|_custom_headers|_prepare_options|_send_request|"
-    r"_make_sse_decoder|_iter_events|is_stream_consumed|gi_running|gi_code|__pydantic_\w+|_BaseModel__cls"
+    r"_make_sse_decoder|_iter_events|is_stream_consumed|gi_running|gi_code|__pydantic_\w+|_BaseModel__cls|"
+    r"_init_transport|_init_proxy_transport|self\._pool"
 )
 MAY_TOUCH_PRIVATE_API = {
     "_client",
@@ -91,6 +92,9 @@ MAY_TOUCH_PRIVATE_API = {
     "_stream.model_copy",
     "_stream.models",
     "_stream.sources",
+    "_transport.async_transport",
+    "_transport.http_clients",
+    "_transport.sync_transport",
 }
 
 

@@ -40,6 +40,8 @@ NOT_FOR_RECIPES = {
     "ResponseAccumulator": "a stream has one; for events that come in another way",
     "ResponseAccumulator.add": "a stream does it",
     "ResponseAccumulator.finished": "a stream raises if it is not",
+    "AsyncStreamHttpxClient": "for a client that is the SDK's own; AsyncTensorloop has one",
+    "StreamHttpxClient": "for a client that is the SDK's own; Tensorloop has one",
     "AsyncChatStream.aclose": "the same as close, for contextlib.aclosing",
     "Disconnect": "made by the replay",
     "Disconnect.events": "for tests of programs that leave early",
