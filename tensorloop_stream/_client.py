@@ -84,7 +84,7 @@ class _GatewayClient(_SDKClient):
 
     _stream_timeouts: dict[str, float | None]
     _allow_http: bool = False
-    _direct_reads: bool = False
+    _direct_reads: bool = True
     # The process, and a reference to the event loop, that the connections belong to; `None` before the first request.
     _home: tuple[int, Callable[[], object]] | None = None
     _client: Any
@@ -203,8 +203,8 @@ class Tensorloop(_GatewayClient, OpenAI):
     `responses.create(..., stream=True)` a `ResponseStream`. `first_chunk_timeout`,
     `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own.
     `allow_http=True` permits a base URL that begins with `http://` and names another machine, inside of a private
-    network. `direct_reads=True` reads streams past the HTTP library, unless `TENSORLOOP_DIRECT_READS=0` is in the
-    environment, or `http_client` is the caller's.
+    network. Streams are read directly from the socket; `direct_reads=False`, `TENSORLOOP_DIRECT_READS=0` in the
+    environment, or an `http_client` of the caller's leaves them to the HTTP library.
 
     Raises `openai.OpenAIError` if there is no key, or if the base URL would expose it; `ValueError` for a timeout that
     is not a number of seconds above 0.
@@ -221,7 +221,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
-        direct_reads: bool = False,
+        direct_reads: bool = True,
         **kwargs: Unpack[_SyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
@@ -291,7 +291,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         idle_timeout: float | None = None,
         total_timeout: float | None = None,
         allow_http: bool = False,
-        direct_reads: bool = False,
+        direct_reads: bool = True,
         **kwargs: Unpack[_AsyncOptions],
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)

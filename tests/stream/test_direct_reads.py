@@ -36,7 +36,7 @@ from tensorloop_stream import (
 )
 
 LIMIT = 0.15
-OURS: dict[str, Any] = {"api_key": "tl_none", "max_retries": 0, "direct_reads": True}
+OURS: dict[str, Any] = {"api_key": "tl_none", "max_retries": 0}
 SSE = b"content-type: text/event-stream\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\n" + SSE + b"transfer-encoding: chunked\r\n\r\n"
 BODY = chunked(*EVENTS) + b"0\r\n\r\n"
