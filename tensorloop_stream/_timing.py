@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from itertools import islice, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _timing_chart
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["StreamTiming"]
 
@@ -48,7 +51,7 @@ class StreamTiming:
     """The tokens of the answer from the usage, `None` before it arrives: chunks are not tokens."""
 
     @classmethod
-    def _of(cls, arrivals: list[float], started: float, **figures: Any) -> StreamTiming:
+    def _of(cls, arrivals: Sequence[float], started: float, **figures: Any) -> StreamTiming:
         """Return the timing of a stream whose `arrivals` may grow later."""
         timing = object.__new__(cls)
         vars(timing).update(figures, _arrivals=(arrivals, len(arrivals), started))
