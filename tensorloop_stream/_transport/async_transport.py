@@ -7,6 +7,7 @@ replaced by a pool with the network backend of this module.
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -94,7 +95,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         if not _is_asyncio():
-            return await httpcore.TrioBackend().connect_tcp(host, port, timeout, local_address, socket_options)
+            return await _librarys().connect_tcp(host, port, timeout, local_address, socket_options)
         try:
             with anyio.fail_after(timeout):
                 connection = await connect(host, port, local_address)
@@ -112,11 +113,15 @@ class _Backend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        backend = httpcore.AnyIOBackend() if _is_asyncio() else httpcore.TrioBackend()
-        return await backend.connect_unix_socket(path, timeout, socket_options)
+        return await _librarys().connect_unix_socket(path, timeout, socket_options)
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+
+
+def _librarys() -> httpcore.AsyncNetworkBackend:
+    """Return the backend that the library would choose."""
+    return httpcore.AnyIOBackend() if _is_asyncio() or "trio" not in sys.modules else httpcore.TrioBackend()
 
 
 def _is_asyncio() -> bool:

@@ -91,3 +91,23 @@ def test_every_exception_is_one() -> None:
     differ = {name.partition(".")[2] for name in SYNC.keys() & ASYNC.keys() if SYNC[name] != ASYNC[name]}
 
     assert differ == set(MAY_DIFFER)
+
+
+def test_the_transports_have_the_same_methods_in_the_same_order() -> None:
+    """The transport for asyncio does what the other one does; the decisions are in modules without I/O."""
+    found = []
+    for name in ("sync_transport", "async_transport"):
+        text = (ENGINE.parent / "_transport" / f"{name}.py").read_text("utf-8")
+        for pattern, replacement in (*SUBSTITUTIONS, (r"\b(handle_)async_", r"\1"), (r"\baclose\b", "close")):
+            text = re.sub(pattern, replacement, text)
+        classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+        found.append(
+            [
+                (each.name.replace("Async", ""), method.name)
+                for each in classes
+                for method in each.body
+                if isinstance(method, ast.FunctionDef) and method.name not in {"__init__", "__next__"}
+            ]
+        )
+
+    assert found[0] == found[1]
