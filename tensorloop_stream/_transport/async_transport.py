@@ -168,8 +168,8 @@ class _Body(httpx.AsyncByteStream):
             return None
         if not self._has_begun:
             self._has_begun = True
-            if data := self._network.held.take_body():
-                return decoder.feed(data)
+            if payload := decoder.feed(self._network.held.take_body()):
+                return payload
         while not decoder.done:
             try:
                 data = await self._network.connection.receive(self._timeout)

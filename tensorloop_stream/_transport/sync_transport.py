@@ -90,8 +90,8 @@ class _Body(httpx.SyncByteStream):
         socket = network.get_extra_info("socket")
         socket.settimeout(request.extensions.get("timeout", {}).get("read"))
         receive, feed = socket.recv, decoder.feed
-        if data := network.held.take_body():
-            yield feed(data)
+        if payload := feed(network.held.take_body()):
+            yield payload
         while not decoder.done:
             try:
                 data = receive(_READ_SIZE)

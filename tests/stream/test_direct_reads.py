@@ -33,6 +33,8 @@ from tensorloop_stream import (
     StreamHttpxClient,
     StreamTimeoutError,
     Tensorloop,
+    aforward_chat,
+    forward_chat,
 )
 
 LIMIT = 0.15
@@ -331,6 +333,25 @@ def test_reads_may_be_cut_anywhere(kind: str) -> None:
     with RawServer(answer) as server:
         assert bodies(kind, server.url, 40) == [(PLAIN, True)] * 40
         assert server.connections == 1
+
+
+@both
+@pytest.mark.parametrize("body", [b"", b"5", b"5\r\n", b"5;"], ids=repr)
+def test_a_cut_before_the_first_byte_is_an_error_for_a_browser(kind: str, body: bytes) -> None:
+    """A read without payload is not the beginning of an answer, whose status could not be taken back."""
+
+    def answer(connection: socket.socket, _: int) -> None:
+        connection.sendall(HEAD + body)
+        connection.shutdown(socket.SHUT_WR)
+
+    async def main() -> int:
+        async with AsyncTensorloop(**OURS, base_url=server.url) as client:
+            return (await aforward_chat(client, {"messages": []})).status_code
+
+    with RawServer(answer) as server, Tensorloop(**OURS, base_url=server.url) as client:
+        status = forward_chat(client, {"messages": []}).status_code if kind == "sync" else asyncio.run(main())
+
+        assert status == 502
 
 
 @both
