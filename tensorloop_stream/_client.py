@@ -1,9 +1,12 @@
 """Configure the SDK's clients for Tensorloop; their streams are this package's.
 
-This module alone touches private API of the SDK: it overrides `_should_retry`, `_parse_retry_after_header`,
-`_make_status_error`, `_prepare_options` and `_send_request`, sets `_custom_headers` and `_client`, reads
-`_enforce_credentials`, and takes types from `openai._base_client` and `openai._models`. Of an HTTP client that another
-process or event loop uses, it sets `_state`.
+Of the SDK's clients, this module alone touches private API. It overrides `_should_retry`, `_parse_retry_after_header`,
+`_make_status_error`, `_prepare_options` and `_send_request`. It sets `_custom_headers` and `_client`, calls
+`_build_headers`, reads `_enforce_credentials`, and takes types from `openai._base_client` and `openai._models`. Of an
+HTTP client that another process or event loop uses, it sets `_state`.
+
+With an SDK that has another name for one of these, a client does what the SDK does; but it refuses to send what the
+OPENAI_* variables hold. `tests/project/test_sdk_drift.py` makes such an SDK for each name.
 """
 
 from __future__ import annotations
@@ -15,17 +18,18 @@ import ipaddress
 import os
 import time
 import weakref
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import openai
-from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError
-from openai._base_client import AsyncHttpxClientWrapper, BaseClient, SyncHttpxClientWrapper
+from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError, _base_client
 
 from ._errors import error_message
 from ._http.error_body import aread_error, read_error
 from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
+from ._http.openai_headers import credential_headers, openai_headers
 from ._http.redact import redactor_for
 from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
@@ -33,9 +37,10 @@ from ._stream.settings import StreamSettings
 from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient, reads_directly
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from typing import TypedDict, Unpack
 
+    from openai._base_client import BaseClient
     from openai._models import FinalRequestOptions
     from openai.resources.chat import AsyncChat, Chat
     from openai.resources.responses import AsyncResponses, Responses
@@ -77,6 +82,8 @@ _BASE_URL = "https://litellm.tensorloop.tech/v1"
 _STREAM_TIMEOUT = httpx.Timeout(600, connect=5.0, read=60)
 # Arguments that name a service of OpenAI: with them a client is the SDK's.
 _OTHER_SERVICES = ("data_residency", "provider", "workload_identity")
+# HTTP clients of another process or event loop, which must not be finalized.
+_kept_pools: list[object] = []
 
 
 class _GatewayClient(_SDKClient):
@@ -131,13 +138,16 @@ class _GatewayClient(_SDKClient):
             if home is None:
                 self._home = (process, _reference(loop))
             return
-        pool = self._client
-        if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
+        pool: Any = getattr(self, "_client", None)
+        if isinstance(pool, _sdk_pools()):
             self._client = type(pool)(base_url=pool.base_url, timeout=pool.timeout)
             self._guard_redirects()
             self._home = (process, _reference(loop))
             # Its finalizer would close connections that another process or loop may still read.
-            pool._state = type(pool._state)["CLOSED"]  # noqa: SLF001 - as the module says
+            try:
+                pool._state = type(pool._state)["CLOSED"]  # noqa: SLF001 - as the module says
+            except (AttributeError, KeyError, TypeError):
+                _kept_pools.append(pool)
         elif home[0] != process:
             raise OpenAIError(
                 "this client was used before a fork, with an HTTP client that was passed in: its connections are the "
@@ -179,6 +189,14 @@ class _GatewayClient(_SDKClient):
         # A gateway that refuses a key may repeat it.
         redactor = redactor_for(response.request.headers)
         return super()._make_status_error(redactor.text(err_msg), body=redactor.value(body), response=response)
+
+
+if TYPE_CHECKING:
+    from openai._base_client import AsyncHttpxClientWrapper, SyncHttpxClientWrapper
+else:
+    # They close what a program forgets to close.
+    SyncHttpxClientWrapper = getattr(_base_client, "SyncHttpxClientWrapper", object)
+    AsyncHttpxClientWrapper = getattr(_base_client, "AsyncHttpxClientWrapper", object)
 
 
 class _OwnHttpClient(StreamHttpxClient, SyncHttpxClientWrapper):
@@ -232,7 +250,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         if isinstance(self._client, _OwnHttpClient):
             # As the SDK makes its own.
             self._client.base_url, self._client.timeout = self.base_url, self.timeout
-        _drop_openai_settings(self, default_headers, kwargs)
+        _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
@@ -302,7 +320,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         if isinstance(self._client, _OwnAsyncHttpClient):
             # As the SDK makes its own.
             self._client.base_url, self._client.timeout = self.base_url, self.timeout
-        _drop_openai_settings(self, default_headers, kwargs)
+        _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
 
@@ -354,6 +372,13 @@ def _our_stream_class(stream_cls: Any) -> Any:
     from ._stream_classes import stream_class  # noqa: PLC0415 - the SDK loads its resources late too
 
     return stream_class(stream_cls)
+
+
+def _sdk_pools() -> tuple[Any, ...]:
+    """Return the classes of the HTTP clients that a client makes by itself."""
+    names = ("SyncHttpxClientWrapper", "AsyncHttpxClientWrapper")
+    theirs = [kind for name in names if (kind := getattr(_base_client, name, None)) is not None]
+    return _OwnHttpClient, _OwnAsyncHttpClient, *theirs
 
 
 def _running_loop() -> object:
@@ -465,31 +490,61 @@ def _stays_here(host: str) -> bool:
 
 
 def _drop_openai_settings(
-    client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, given: Mapping[str, Any]
+    client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, api_key: object, given: Mapping[str, Any]
 ) -> None:
-    """Drop the settings that the SDK read from the OPENAI_* variables: they belong to another service."""
+    """Drop the settings that the SDK read from the OPENAI_* variables: they belong to another service.
+
+    Raises `OpenAIError` if the client would send one nevertheless, as with an SDK that keeps them elsewhere.
+    """
     client._custom_headers = dict(default_headers or {})  # noqa: SLF001 - OPENAI_CUSTOM_HEADERS may hold a key
     client.admin_api_key = given.get("admin_api_key")
     client.organization = given.get("organization")
     client.project = given.get("project")
+    if any(given.get(name) is not None for name in _OTHER_SERVICES):
+        return
+    foreign = openai_headers(os.environ)
+    if foreign:
+        credentials = (api_key, *map(given.get, ("admin_api_key", "organization", "project")))
+        for name, value in [*(default_headers or {}).items(), *credential_headers(*credentials)]:
+            foreign.pop((name.lower(), value), None)
+    if foreign and (sent := sorted({foreign[each] for each in _sent_of(foreign, client)})):
+        raise OpenAIError(
+            f"openai {openai.VERSION} would send {' and '.join(sent)} to {client.base_url.host}, another service: "
+            "unset the variable, or install a version of openai that tensorloop_stream was tested with"
+        )
+
+
+def _sent_of(headers: Collection[tuple[str, object]], client: OpenAI | AsyncOpenAI) -> set[tuple[str, object]]:
+    """Return which of these headers a client sends: in a request that it builds, else in what it shows."""
+    sent: list[tuple[str, object]] = []
+    with suppress(Exception):  # of private names; and a key that is a function is asked for true requests alone
+        from openai._models import FinalRequestOptions  # noqa: PLC0415 - another SDK may have none
+
+        sent += client._build_headers(FinalRequestOptions(method="post", url="/chat/completions")).items()  # noqa: SLF001 - as above
+    if not sent and hasattr(client, "default_headers") and hasattr(client, "auth_headers"):
+        sent += [*client.default_headers.items(), *client.auth_headers.items()]
+    # Without any header, nothing shows that these are not sent.
+    return {(name.lower(), value) for name, value in sent} & set(headers) if sent else set(headers)
 
 
 def _stream_timeout(given: object, current: Any) -> Any:
     """Return the client's timeout: this package's, unless the caller or the HTTP client set one."""
-    return _STREAM_TIMEOUT if isinstance(given, NotGiven) and current == openai.DEFAULT_TIMEOUT else current
+    is_default = isinstance(given, NotGiven) and current == openai.DEFAULT_TIMEOUT
+    # Without this hook, requests that are not streamed would be cut after a minute, too.
+    return _STREAM_TIMEOUT if is_default and hasattr(OpenAI, "_prepare_options") else current
 
 
 def _body_of(response: httpx.Response) -> object:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RuntimeError):  # no JSON; or not read yet
         return None
 
 
 def _unstreamed_timeout(options: FinalRequestOptions, timeout: object) -> FinalRequestOptions:
     """Give a request that is not streamed the SDK's own timeout: its first byte comes with the complete answer."""
-    body = options.json_data
+    body = getattr(options, "json_data", None)
     streamed = isinstance(body, dict) and body.get("stream")
-    if not streamed and isinstance(options.timeout, NotGiven) and timeout == _STREAM_TIMEOUT:
+    if not streamed and isinstance(getattr(options, "timeout", None), NotGiven) and timeout == _STREAM_TIMEOUT:
         options.timeout = openai.DEFAULT_TIMEOUT
     return options

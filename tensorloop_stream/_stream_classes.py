@@ -126,11 +126,18 @@ def stream_class(asked: Any) -> Any:
     return _OURS.get(asked, asked)
 
 
-class CreatesStreams:
+class _Resource:
+    """A resource that knows its client, whatever attribute the SDK keeps it in."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client)  # type: ignore[call-arg] # of the SDK's resource
+        self._gateway_client = client
+
+
+class CreatesStreams(_Resource):
     """A resource of the SDK whose `create(..., stream=True)` returns our stream, whatever tool is in between."""
 
     _kind: ClassVar[Any]
-    _client: Any
 
     # The SDK's overloads stay what type checkers see: ours is a Stream.
     if not TYPE_CHECKING:
@@ -138,24 +145,25 @@ class CreatesStreams:
         def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             with _noted(kwargs) as request:
                 result = function(*args, **kwargs)
-            return _returned(result, request, self._kind, self._client._stream_timeouts)  # noqa: SLF001 - of our client
+            timeouts = self._gateway_client._stream_timeouts  # noqa: SLF001 - of our client
+            return _returned(result, request, self._kind, timeouts)
 
         def __getattribute__(self, name: str) -> Any:
             return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
 
 
-class AsyncCreatesStreams:
+class AsyncCreatesStreams(_Resource):
     """A resource of the SDK whose `create(..., stream=True)` returns our stream, as `CreatesStreams`."""
 
     _kind: ClassVar[Any]
-    _client: Any
 
     if not TYPE_CHECKING:
 
         async def _create(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
             with _noted(kwargs) as request:
                 result = await function(*args, **kwargs)
-            return _returned(result, request, self._kind, self._client._stream_timeouts)  # noqa: SLF001 - as above
+            timeouts = self._gateway_client._stream_timeouts  # noqa: SLF001 - as above
+            return _returned(result, request, self._kind, timeouts)
 
         def __getattribute__(self, name: str) -> Any:
             return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
@@ -264,22 +272,22 @@ class AsyncTensorloopCompletions(AsyncCreatesStreams, AsyncCompletions):
             return await self._create(super().create, *args, **kwargs)
 
 
-class TensorloopChat(Chat):
+class TensorloopChat(_Resource, Chat):
     """The SDK's `chat`, with these completions."""
 
     @cached_property
     def completions(self) -> Completions:
         """Chat completions, streamed as `ChatStream`."""
-        return TensorloopCompletions(self._client)
+        return TensorloopCompletions(self._gateway_client)
 
 
-class AsyncTensorloopChat(AsyncChat):
+class AsyncTensorloopChat(_Resource, AsyncChat):
     """The SDK's `chat`, with these completions."""
 
     @cached_property
     def completions(self) -> AsyncCompletions:
         """Chat completions, streamed as `AsyncChatStream`."""
-        return AsyncTensorloopCompletions(self._client)
+        return AsyncTensorloopCompletions(self._gateway_client)
 
 
 class TensorloopResponses(CreatesStreams, Responses):

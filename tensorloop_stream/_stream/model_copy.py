@@ -13,21 +13,24 @@ import pydantic
 _IMMUTABLE = (str, int, float, type(None))
 _new = object.__new__
 # All that a model consists of. Its own `__setattr__` looks at every value, and its `__copy__` takes twice as long.
-_set_values, _set_fields_set, _set_extra, _set_private = (
-    vars(pydantic.BaseModel)[name].__set__
-    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
-)
+_SLOTS = ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+# Another pydantic may have other ones: then nothing is copied.
+_setters: list[Any] = [getattr(vars(pydantic.BaseModel).get(name), "__set__", None) for name in _SLOTS]
+_set_values, _set_fields_set, _set_extra, _set_private = _setters
 
 
 class ModelCopy:
     """A model, and what of it every copy gets a copy of.
 
-    Raises `TypeError` for a model whose copies would share a value that can be changed.
+    Raises `TypeError` for a model whose copies would share a value that can be changed, and if pydantic keeps models in
+    other slots than this module knows.
     """
 
     __slots__ = ("_extra", "_fields_set", "_kind", "_values")
 
     def __init__(self, model: Any, *own: str) -> None:
+        if None in _setters:
+            raise TypeError("pydantic keeps a model in other slots")
         self._kind = type(model)
         self._values = {name: None if name in own else value for name, value in vars(model).items()}
         self._fields_set = set(model.__pydantic_fields_set__)

@@ -271,10 +271,11 @@ def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     return AsyncSource("bytes", async_bytes_of(response), response, None, request=request_of(stream))
 
 
-def complete(stream: Any, *, cast_to: Any, client: Any, response: Any, options: Any = None) -> None:  # noqa: ARG001 - the SDK's
+def complete(stream: Any, *, cast_to: Any, client: Any, options: Any = None, **_: Any) -> None:
     """Give a stream what the SDK's constructor keeps: tools look at it, and the SDK's own methods need it."""
     stream._cast_to, stream._client, stream._options = cast_to, client, options  # noqa: SLF001 - of one of our streams
-    stream._decoder = client._make_sse_decoder()  # noqa: SLF001 - as the SDK does
+    if (make_decoder := getattr(client, "_make_sse_decoder", None)) is not None:
+        stream._decoder = make_decoder()  # noqa: SLF001 - as the SDK does
 
 
 def gives(stream: object, items: Any) -> bool:
@@ -285,7 +286,8 @@ def gives(stream: object, items: Any) -> bool:
 def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
     """Tell whether somebody replaced a method of the SDK's class: all that read, or those named."""
     every = names or (_READ_METHODS if kind is Stream else _ASYNC_READ_METHODS)
-    methods = (vars(kind).get(name) for name in every)
+    # An SDK that has no such method has none that could be replaced.
+    methods = (vars(kind)[name] for name in every if name in vars(kind))
     # By the file of the code: `functools.wraps` and wrapt copy names and signatures.
     return any(type(method) is not FunctionType or method.__code__.co_filename != _SDK_FILE for method in methods)
 
@@ -298,9 +300,9 @@ def is_fresh(stream: Stream[Any] | AsyncStream[Any]) -> bool:
         return False
     if is_patched(kind) or stream.response.is_stream_consumed or stream.response.is_closed:
         return False
-    iterator: Any = stream._iterator  # noqa: SLF001 - tracing tools replace it
+    iterator: Any = getattr(stream, "_iterator", None)  # tracing tools replace it
     code = getattr(iterator, "gi_code", None) or getattr(iterator, "ag_code", None)
-    return code is kind.__stream__.__code__
+    return code is not None and code is getattr(getattr(kind, "__stream__", None), "__code__", None)
 
 
 def _own(stream: Any, name: str) -> Any:

@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
 WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "httpx2"}
 PURE = (
     "_callbacks",
+    "_http.openai_headers",
     "_http.redact",
     "_retry",
     "_sse",
@@ -82,8 +83,8 @@ PURE = (
 # What others do not promise to keep, and the modules that may use it.
 PRIVATE_API = re.compile(
     r"_should_retry|_parse_retry_after|_make_status_error|_custom_headers|_prepare_options|_send_request|"
-    r"_make_sse_decoder|_iter_events|is_stream_consumed|gi_running|gi_code|__pydantic_\w+|_BaseModel__cls|"
-    r"_init_transport|_init_proxy_transport|self\._pool"
+    r"_build_headers|_make_sse_decoder|_iter_events|is_stream_consumed|gi_running|gi_code|__pydantic_\w+|"
+    r"_BaseModel__cls|_init_transport|_init_proxy_transport|self\._pool"
 )
 MAY_TOUCH_PRIVATE_API = {
     "_client",
