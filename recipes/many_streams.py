@@ -28,7 +28,7 @@ async def read(client: AsyncTensorloop, text: str) -> None:
 
 
 async def main() -> None:
-    """Read 300 at once; for more than 1,000, give the HTTP client limits=httpx2.Limits(max_connections=0)."""
+    """Read 300 at once; for more than 1,000, give the HTTP client limits with max_connections=0."""
     async with AsyncTensorloop(http_client=DefaultAioHttpClient(), timeout=60) as client:  # also to connect
         await gather(*[read(client, "Stream a haiku about caching.") for _ in range(300)])
 

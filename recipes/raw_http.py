@@ -6,7 +6,7 @@ Longer than a page, since it reads the events by itself.
 import json
 import os
 
-import httpx2
+from openai import DefaultHttpxClient  # of httpx with openai 2, of httpx2 with openai 3
 
 from tensorloop_stream import SSEDecoder
 
@@ -19,7 +19,8 @@ def print_answer(body: object) -> str:
     if not (key := os.environ.get("TENSORLOOP_KEY")):
         raise ValueError(f"Set TENSORLOOP_KEY, or: python -m tensorloop_stream.replay cassettes -- python {__file__}")
     decoder, answer, cut = SSEDecoder(), "", ""
-    with httpx2.stream("POST", URL, headers={"Authorization": f"Bearer {key}"}, json=body, timeout=60) as response:
+    http = DefaultHttpxClient(timeout=60, headers={"Authorization": f"Bearer {key}"})
+    with http, http.stream("POST", URL, json=body) as response:
         if not response.is_success:
             raise ValueError(f"{response.status_code}: {response.read().decode()}")
         for data in response.iter_bytes():
@@ -43,5 +44,5 @@ def print_answer(body: object) -> str:
 try:
     answer = print_answer(HAIKU | {"stream": True})
     print(f"\n--- final ({len(answer)} chars) ---")
-except (httpx2.HTTPError, ValueError) as error:
+except Exception as error:  # noqa: BLE001 - each HTTP library has its own
     raise SystemExit(f"{error}") from None

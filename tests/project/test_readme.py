@@ -135,8 +135,8 @@ def test_every_extra_is_in_the_table() -> None:
 
 
 def test_every_recipe_names_its_extra() -> None:
-    """The extra in a recipe's row installs every import beyond the package and its dependencies."""
-    brought = {*sys.stdlib_module_names, "tensorloop_stream", "openai", "httpx2", "pydantic", "jiter", "dotenv"}
+    """The extra in a recipe's row installs every import but those of the package; no recipe imports an HTTP library."""
+    brought = {*sys.stdlib_module_names, "tensorloop_stream", "openai", "pydantic", "jiter", "dotenv"}
     rows = dict(re.findall(r"\]\(recipes/(\w+\.py)\) \| ?(?:`([a-z,]+)` )?\|", README))
     for path in ROOT.glob("recipes/*.py"):
         imported = set(re.findall(r"(?m)^ *(?:from|import) (\w+)", path.read_text("utf-8"))) - brought
