@@ -312,6 +312,8 @@ def test_a_terminated_producer_ends_its_streams_at_once(
 
 def test_an_unreachable_redis_is_a_503(client: httpx2.Client, name: str) -> None:
     """Start, read and cancel give the same type of error, after which a browser may retry."""
+    requirements.module("starlette", "starlette")
+    requirements.module("uvicorn", "starlette")
     environment = {**ENVIRONMENT, "REDIS_URL": f"redis://127.0.0.1:{unused_port()}"}
     with gateway() as upstream, process(RECIPE, environment) as lonely, ThreadPoolExecutor(3) as pool:
         requests: list[tuple[str, Any]] = [("POST", BROWSER_REQUEST), ("GET", None), ("DELETE", None)]

@@ -355,6 +355,17 @@ def test_type_checkers_know_each_argument_of_the_sdk() -> None:
     assert set(inspect.signature(openai.OpenAI).parameters) <= known
 
 
+@pytest.mark.parametrize(("kind", "theirs"), [(Tensorloop, openai.OpenAI), (AsyncTensorloop, openai.AsyncOpenAI)])
+def test_the_signature_is_the_sdks_with_our_parameters(kind: Any, theirs: Any) -> None:
+    """A client has each parameter of its SDK's class, whatever release that is, and those of this package."""
+    import inspect
+
+    ours = {"first_chunk_timeout", "idle_timeout", "total_timeout", "allow_http"}
+
+    assert {*inspect.signature(kind).parameters} == {*inspect.signature(theirs).parameters} | ours
+    assert inspect.signature(kind.copy) == inspect.signature(theirs.copy)
+
+
 def test_create_has_the_sdks_signature() -> None:
     """Tools that inspect signatures find the SDK's."""
     import inspect
