@@ -30,6 +30,7 @@ TESTS = [
     *(f"tests/unit/test_{name}.py" for name in ("accumulator", "chunk_rules", "errors", "models", "retry", "sse")),
     *(f"tests/resumable/test_resumable{name}.py" for name in ("", "_pipeline", "_without_redis")),
     *("tests/forward/test_forward.py", "tests/replay/test_replay.py", "tests/prompts/test_prompts.py"),
+    *(f"tests/responses/test_response_{name}.py" for name in ("accumulator", "shown", "stream")),
     "tests/project/test_sdk_drift.py",
     *(
         f"tests/stream/test_{name}.py"
@@ -75,7 +76,7 @@ def install(sdk: str, environment: Path) -> Path:
     python, others = environment / "bin/python", SDKS.get(sdk, "").split()
     asked = ["-e", f"{ROOT}[test,redis]", *others, "openai" if sdk == "newest" else f"openai=={sdk}"]
     if sdk == LOWEST:
-        constraints = environment.with_suffix(".txt")
+        constraints = environment.parent / f"{environment.name}.txt"
         constraints.write_text("\n".join(lowest()) + "\n", encoding="utf-8")
         asked = ["-e", f"{ROOT}[test]", "redis>=8", "-c", str(constraints)]
     if uv := shutil.which("uv"):
