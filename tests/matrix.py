@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOWEST = "2.31.0"
 # What is installed beside the SDK: the HTTP library that it admits and does not bring. `newest` may be a release that
-# is not final.
+# is not final: a bound that names one admits them, of openai alone.
 SDKS = {LOWEST: "", "2.54.0": "httpx2", "3.0.0": "httpx", "newest": "httpx"}
 # What can differ with another SDK. Not run here: pages, recipes and notebooks, which need tools, and the longest ones.
 TESTS = [
@@ -74,18 +74,18 @@ def lowest() -> list[str]:
 def install(sdk: str, environment: Path) -> Path:
     """Make the environment of an SDK, and return its interpreter."""
     python, others = environment / "bin/python", SDKS.get(sdk, "").split()
-    asked = ["-e", f"{ROOT}[test,redis]", *others, "openai" if sdk == "newest" else f"openai=={sdk}"]
+    asked = ["-e", f"{ROOT}[test,redis]", *others, "openai>=3.0a0" if sdk == "newest" else f"openai=={sdk}"]
     if sdk == LOWEST:
         constraints = environment.parent / f"{environment.name}.txt"
         constraints.write_text("\n".join(lowest()) + "\n", encoding="utf-8")
         asked = ["-e", f"{ROOT}[test]", "redis>=8", "-c", str(constraints)]
     if uv := shutil.which("uv"):
         run(uv, "venv", "-q", "--clear", "--python", sys.executable, environment)
-        newest = ("-U", "--prerelease=allow") if sdk == "newest" else ()
+        newest = ("-U",) if sdk == "newest" else ()
         run(uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, *newest, *asked)
     else:
         run(sys.executable, "-m", "venv", "--clear", environment)
-        run(python, "-m", "pip", "install", "-qq", *(["-U", "--pre"] if sdk == "newest" else []), *asked)
+        run(python, "-m", "pip", "install", "-qq", *(["-U"] if sdk == "newest" else []), *asked)
     return python
 
 

@@ -13,11 +13,11 @@ messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello
 
 
 def drop_in(client: openai.OpenAI) -> None:
-    """A client of the package is one of the SDK, and takes the SDK's HTTP client and timeout."""
+    """A client of the package is one of the SDK."""
     stream = client.chat.completions.create(model="m", messages=messages, stream=True)
     assert_type(stream, openai.Stream[ChatCompletionChunk])
     assert_type(client.chat.completions.create(model="m", messages=messages), ChatCompletion)
-    drop_in(Tensorloop(api_key="k", max_retries=3, timeout=openai.Timeout(5), http_client=openai.DefaultHttpxClient()))
+    drop_in(Tensorloop(api_key="k", max_retries=3, timeout=5))
     drop_in(Tensorloop(api_key="k", organization="o", project=None, idle_timeout=5).with_options(timeout=3))
 
 
@@ -25,7 +25,7 @@ async def async_drop_in(client: openai.AsyncOpenAI) -> None:
     """The same of the async client."""
     stream = await client.chat.completions.create(model="m", messages=messages, stream=True)
     assert_type(stream, openai.AsyncStream[ChatCompletionChunk])
-    await async_drop_in(AsyncTensorloop(api_key="k", http_client=openai.DefaultAsyncHttpxClient()))
+    await async_drop_in(AsyncTensorloop(api_key="k", idle_timeout=5))
 
 
 def stream_sync(client: openai.OpenAI) -> None:
