@@ -156,7 +156,7 @@ class _GatewayClient(_SDKClient):
 
     def _guard_redirects(self) -> None:
         """Keep a prompt from another host, unless the caller's own HTTP client sends it there."""
-        pool = self._client
+        pool: Any = getattr(self, "_client", None)
         if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
             guard(pool, is_async=isinstance(pool, AsyncHttpxClientWrapper))
 
@@ -247,7 +247,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
-        if isinstance(self._client, _OwnHttpClient):
+        if isinstance(getattr(self, "_client", None), _OwnHttpClient):
             # As the SDK makes its own.
             self._client.base_url, self._client.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)
@@ -317,7 +317,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnAsyncHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
-        if isinstance(self._client, _OwnAsyncHttpClient):
+        if isinstance(getattr(self, "_client", None), _OwnAsyncHttpClient):
             # As the SDK makes its own.
             self._client.base_url, self._client.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)

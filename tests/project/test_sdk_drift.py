@@ -179,7 +179,7 @@ def test_the_sdk_keeps_its_http_client_as_expected(kind: Any) -> None:
     """A client has its pool in `_client`, of the SDK's own class, with the state that keeps it from its finalizer."""
     pool = kind(api_key=KEY)._client
 
-    assert type(pool) in {_base_client.SyncHttpxClientWrapper, _base_client.AsyncHttpxClientWrapper}
+    assert isinstance(pool, (_base_client.SyncHttpxClientWrapper, _base_client.AsyncHttpxClientWrapper))
     assert type(pool._state)["CLOSED"] is not pool._state
     pool._state = type(pool._state)["CLOSED"]
     assert pool.is_closed
@@ -329,7 +329,7 @@ def test_client_of_a_parent_process_is_refused_when_its_pool_is_unknown(
 ) -> None:
     """A pool that cannot be replaced would mix the answers of two processes."""
     rename(name, monkeypatch)
-    client = Tensorloop(api_key=KEY)
+    client = Tensorloop(api_key=KEY, direct_reads=False)
     client._home = (os.getpid() + 1, lambda: None)
 
     with pytest.raises(openai.OpenAIError, match="used before a fork"):

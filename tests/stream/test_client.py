@@ -360,7 +360,7 @@ def test_the_signature_is_the_sdks_with_our_parameters(kind: Any, theirs: Any) -
     """A client has each parameter of its SDK's class, whatever release that is, and those of this package."""
     import inspect
 
-    ours = {"first_chunk_timeout", "idle_timeout", "total_timeout", "allow_http"}
+    ours = {"first_chunk_timeout", "idle_timeout", "total_timeout", "allow_http", "direct_reads"}
 
     assert {*inspect.signature(kind).parameters} == {*inspect.signature(theirs).parameters} | ours
     assert inspect.signature(kind.copy) == inspect.signature(theirs.copy)
