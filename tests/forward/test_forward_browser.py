@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cassette
 import pytest
 import requirements
+from events import HELLO, ended as last_event, event, message, stream
 from sockets import SLACK, eventually
 from web import (
     BROWSER_REQUEST,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 GATEWAY = unused_port()
 RECONNECTS_AFTER = 50
+FAILED = event("failed", response={"status": "failed", "output": [], "error": {"message": "Boom."}})
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,31 @@ def test_awkward_bytes_are_read(page: Page, tmp_path: Path, recipe: str, request
 
     assert shown(page) == "".join(texts)
     assert page.locator(".note, #talk img").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("last", "noted"),
+    [
+        (last_event(message("Hello")), []),
+        (
+            last_event(status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+            ["Cut at the limit of tokens."],
+        ),
+        (FAILED, ["The answer broke off\nBoom.\nTry again"]),
+        ({"type": "error", "code": "server_error", "message": "Boom."}, ["The answer broke off\nBoom.\nTry again"]),
+    ],
+)
+def test_events_of_the_responses_api_are_read(
+    page: Page, site: RunningRecipe, tmp_path: Path, last: Any, noted: list[str]
+) -> None:
+    """The page needs no other code for the other API."""
+    path = write_cassette(tmp_path / "response.yaml", stream(*HELLO[:5], last))
+    with gateway(path):
+        send(page, site)
+        ended(page)
+
+    assert shown(page) == "Hello"
+    assert page.locator(".assistant .note").all_inner_texts() == noted
 
 
 def test_a_conversation_is_remembered(page: Page, site: RunningRecipe) -> None:
