@@ -1,9 +1,10 @@
 """Run the tests of the core with each release of the SDK that is promised, in environments of their own.
 
-    python tests/matrix.py [--sdks 2.31.0,3.0.0] [--environments FOLDER] [--processes N] [--types]
+    python tests/matrix.py [--sdks 2.31.0,3.0.0] [--environments FOLDER] [--processes N] [--types [2.54.0]]
 
 The environments hold the newest versions of everything else; the lowest SDK has the lowest versions of everything. A
-release that admits another HTTP library beside its own gets it too. `--types` checks the package's types with each SDK.
+release that admits another HTTP library beside its own gets it too. `--types` checks the package's types with each SDK,
+or with those that are named.
 """
 
 from __future__ import annotations
@@ -147,7 +148,9 @@ def main() -> int:
     parser.add_argument("--sdks", default=",".join(SDKS), help="releases of openai, with commas between; or newest")
     parser.add_argument("--environments", type=Path, help="keep the environments in this folder, and use them again")
     parser.add_argument("--processes", default="auto", help="how many processes run the tests")
-    parser.add_argument("--types", action="store_true", help="check the types with mypy and pyright, too")
+    parser.add_argument(
+        "--types", nargs="?", const="", help="check the types with mypy and pyright, too; with these releases alone"
+    )
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
@@ -158,7 +161,7 @@ def main() -> int:
             kept = environment / "bin/python"
             python = kept if options.environments and kept.exists() else install(sdk, environment)
             rows.append(test(sdk, python, options.processes))
-            if options.types:
+            if options.types is not None and sdk in (options.types or options.sdks).split(","):
                 rows.append(check_types(sdk, python))
     print(*rows, sep="\n")
     return 0 if all(row.is_green for row in rows) else 1
