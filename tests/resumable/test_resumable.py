@@ -827,3 +827,21 @@ async def test_redis_is_used_again_after_a_failure(name: str) -> None:
                 await both[0].start(name, other, GATEWAY_REQUEST)
 
                 assert (await read(both[1], name)).without_ids == HAIKU_BODY
+
+
+@pytest.mark.usefixtures("redis")
+async def test_a_response_is_resumed(redis_port: int) -> None:
+    """A body without messages goes to the Responses API, and a reader of its events may come back."""
+    body = {"model": "gpt-4o-mini", "input": "Think, then answer: why are caches fast?"}
+    path = cassette.FOLDER / "responses/reasoning.yaml"
+    async with replicas(redis_port) as (one, other), gateway(path=path) as (server, client):
+        name = f"{uuid.uuid4()}"
+        assert await one.start(name, client, body)
+        first = await read_some(other, name, 5)
+        rest = await read(one, name, first.ids[4])
+        whole = await read(other, name)
+        asked = [each.path for each in server.requests]
+
+    assert asked == ["/v1/responses"]
+    assert whole.ids == [*first.ids[:5], *rest.ids]
+    assert "event: response.completed" in rest.without_ids
