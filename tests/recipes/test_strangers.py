@@ -172,7 +172,12 @@ def test_a_refusal_of_the_server_is_hidden(name: str) -> None:
 
 def test_each_web_recipe_is_tested() -> None:
     """A recipe that serves pages stands in a list of this file."""
-    files = [path for path in (ROOT / "recipes").rglob("*.*") if "node_modules" not in path.parts]
+    files = [
+        path
+        for kind in ("*.py", "*.mjs", "*.ts")
+        for path in (ROOT / "recipes").rglob(kind)
+        if "node_modules" not in path.parts
+    ]
     pattern = r"(?m)^import (uvicorn|gradio|streamlit)|^from flask|^from starlette|^export "
     found = {path.name for path in files if re.search(pattern, path.read_text("utf-8"))}
 
