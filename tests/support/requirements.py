@@ -27,7 +27,11 @@ def program(*names: str) -> str:
 
 def module(name: str, extra: str) -> None:
     """Skip or fail the test if a module of an extra is not installed."""
-    if importlib.util.find_spec(name) is None:
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # of a module inside of another
+        found = None
+    if found is None:
         unmet(f'needs {name}: pip install "tensorloop_stream[{extra}]"')
 
 
