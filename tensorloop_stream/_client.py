@@ -157,8 +157,8 @@ class _GatewayClient(_SDKClient):
     def _guard_redirects(self) -> None:
         """Keep a prompt from another host, unless the caller's own HTTP client sends it there."""
         pool: Any = getattr(self, "_client", None)
-        if isinstance(pool, (SyncHttpxClientWrapper, AsyncHttpxClientWrapper)):
-            guard(pool, is_async=isinstance(pool, AsyncHttpxClientWrapper))
+        if isinstance(pool, _sdk_pools()):
+            guard(pool, is_async=isinstance(self, AsyncOpenAI))
 
     def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
@@ -245,11 +245,12 @@ class Tensorloop(_GatewayClient, OpenAI):
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http, self._direct_reads = allow_http, direct_reads
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
-        kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnHttpClient, direct_reads=direct_reads)
+        given = kwargs.get("http_client")
+        kwargs["http_client"] = pool = _http_client(given, _OwnHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
-        if isinstance(getattr(self, "_client", None), _OwnHttpClient):
-            # As the SDK makes its own.
-            self._client.base_url, self._client.timeout = self.base_url, self.timeout
+        if pool is not None and pool is not given:
+            # As the SDK makes its own; a copy of this client is given it.
+            pool.base_url, pool.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)
@@ -315,11 +316,12 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http, self._direct_reads = allow_http, direct_reads
         credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
-        kwargs["http_client"] = _http_client(kwargs.get("http_client"), _OwnAsyncHttpClient, direct_reads=direct_reads)
+        given = kwargs.get("http_client")
+        kwargs["http_client"] = pool = _http_client(given, _OwnAsyncHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
-        if isinstance(getattr(self, "_client", None), _OwnAsyncHttpClient):
-            # As the SDK makes its own.
-            self._client.base_url, self._client.timeout = self.base_url, self.timeout
+        if pool is not None and pool is not given:
+            # As the SDK makes its own; a copy of this client is given it.
+            pool.base_url, pool.timeout = self.base_url, self.timeout
         _drop_openai_settings(self, default_headers, credentials["api_key"], kwargs)
         self._guard_redirects()
         self.timeout: float | httpx.Timeout | None = _stream_timeout(timeout, self.timeout)

@@ -53,7 +53,6 @@ class ResponseAccumulation:
         "_items",
         "_last_told",
         "_open",
-        "changes",
         "ends",
         "has_result",
         "has_token",
@@ -73,7 +72,7 @@ class ResponseAccumulation:
         # The calls that may have become whole.
         self._changed_calls: list[Item] = []
         # The place of the text that was told last: what belongs before it comes too late.
-        self._last_told: tuple[tuple[int, int], int] = ((-1, -1), -1)
+        self._last_told: tuple[Item, int] | None = None
         self.request: Any = None
         # Whether the event came that ends a whole answer.
         self.has_result = False
@@ -193,34 +192,45 @@ class ResponseAccumulation:
     def _add_output(self, output: list[Any], kind_of_event: str) -> None:
         """Take the output of a response; the last of a whole one is the result, with texts that came longer."""
         is_last = kind_of_event in TERMINAL and kind_of_event not in FAILED
-        items: list[Item] = []
-        taken: set[int] = set()
-        left: dict[str, deque[Item]] = {}
-        for item in self._items:
-            left.setdefault(item.kind, deque()).append(item)
-        for index, value in enumerate(output):
-            if not isinstance(value, dict):
-                continue
-            kind = _kind_of(value)
-            found = self._same_item(value, kind)
-            if found is None or id(found) in taken:
-                found = self._found.get((kind, "index", index))
-            same = left.get(kind)
-            while (found is None or id(found) in taken) and same:
-                found = same.popleft()
-            if found is None or id(found) in taken:
-                found = self._new_item(kind, index)
-            taken.add(id(found))
-            found.index, found.order = index, (index, found.order[1])
-            items.append(found)
-            self._replace_item(found, value, is_last=is_last)
-            found.is_done = found.is_done or kind_of_event == "response.completed" or value.get("status") == "completed"
-            self._note(found)
+        values = [value for value in output if isinstance(value, dict)]
+        items = self._items_of(values)
+        # Before any text is told: what stands where.
+        for index, item in enumerate(items):
+            item.index, item.order = index, (index, item.order[1])
+        for item, value in zip(items, values, strict=True):
+            self._replace_item(item, value, is_last=is_last)
+            item.is_done = item.is_done or kind_of_event == "response.completed" or value.get("status") == "completed"
+            self._note(item)
             self.has_token = True
         if is_last:
             self._items = items
 
     # Items
+
+    def _items_of(self, values: list[dict[str, Any]]) -> list[Item]:
+        """Return the items of an output: by their ids, else at their places, else the next of their types, else new."""
+        # By ids first: no other may take the place of one that is known.
+        found: list[Item | None] = []
+        taken: set[int] = set()
+        for value in values:
+            same = self._same_item(value, _kind_of(value))
+            found.append(same if same is not None and id(same) not in taken else None)
+            taken.add(id(same))
+        left: dict[str, deque[Item]] = {}
+        for item in self._items:
+            left.setdefault(item.kind, deque()).append(item)
+        items = []
+        for index, value in enumerate(values):
+            kind, one = _kind_of(value), found[index]
+            if one is None:
+                one, same_kind = self._found.get((kind, "index", index)), left.get(kind)
+                while (one is None or id(one) in taken) and same_kind:
+                    one = same_kind.popleft()
+                if one is None or id(one) in taken:
+                    one = self._new_item(kind, index)
+                taken.add(id(one))
+            items.append(one)
+        return items
 
     def _item_of(self, event: Mapping[str, Any], kind: str) -> Item:
         """Return the item that an event extends: of this type, by its id, else its index, else the last not done."""
@@ -294,15 +304,24 @@ class ResponseAccumulation:
                 self.refusal_delta += text
             else:
                 self.reasoning_delta += text
-            self._last_told = max(self._last_told, (item.order, part.index if part is not None else 0))
+            index = part.index if part is not None else 0
+            if not self._is_late(item, index):
+                self._last_told = item, index
+
+    def _is_late(self, item: Item, index: int) -> bool:
+        """Tell whether a place stands before the text that was told last."""
+        if self._last_told is None:
+            return False
+        last, last_index = self._last_told
+        return (item.order, index) < (last.order, last_index)
 
     def _replace_part(self, item: Item, part: Part, replace: Callable[[], None]) -> None:
         """Take a whole value of a part, and tell the text that continues what was told of it."""
         known = str(part.text)
         replace()
         text, channel = str(part.text), item.channel(part.kind)
-        is_late = (item.order, part.index) < self._last_told
-        if channel and len(text) > len(known) and text.startswith(known) and not is_late:
+        is_late = self._is_late(item, part.index)
+        if channel and part.text.is_told and len(text) > len(known) and not is_late:
             self._tell(item, part, channel, text[len(known) :])
 
     def _replace_item(self, item: Item, value: Mapping[str, Any], *, is_last: bool = False) -> None:
@@ -313,8 +332,9 @@ class ResponseAccumulation:
         channels = ("reasoning",) if item.kind == "reasoning" else ("text", "refusal") if item.kind == "message" else ()
         before = [item.text(channel) for channel in channels]
         item.add(value, is_last=is_last)
-        if item.order < self._last_told[0]:
-            # Too late.
+        is_before = self._last_told is not None and item.order < self._last_told[0].order
+        if is_before or not item.is_told():
+            # Too late, or another text.
             return
         for channel, known in zip(channels, before, strict=True):
             text = item.text(channel)

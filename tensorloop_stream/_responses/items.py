@@ -191,6 +191,10 @@ class Item:
         """Return what of the item is text, a refusal or reasoning."""
         return "".join(str(part.text) for part in self._all_parts() if _CHANNELS.get((self.kind, part.kind)) == channel)
 
+    def is_told(self) -> bool:
+        """Tell whether all of its texts begin with what came of them before."""
+        return all(part.text.is_told for part in self._all_parts())
+
     def channel(self, kind: str) -> str:
         """Return the channel of a kind of parts; empty for one that is none of the text."""
         return _CHANNELS.get((self.kind, kind), "")

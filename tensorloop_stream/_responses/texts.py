@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._stream.text import TextBuffer, as_text
-
-from .json_text import is_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +19,7 @@ class Text:
     vercel/ai#13844). Else the later is.
     """
 
-    __slots__ = ("_matched", "_pieces", "_whole")
+    __slots__ = ("_matched", "_pieces", "_whole", "is_told")
 
     def __init__(self) -> None:
         self._pieces = TextBuffer()
@@ -28,6 +27,8 @@ class Text:
         self._whole: str | None = None
         # The characters of the pieces with which that whole begins; below 0 if the pieces are another text.
         self._matched = 0
+        # Whether the text still begins with all that came before: else its rest does not continue what was told.
+        self.is_told = True
 
     def __str__(self) -> str:
         return str(self._pieces) if self._whole is None else self._whole
@@ -35,14 +36,14 @@ class Text:
     @property
     def appending(self) -> Callable[[str], str]:
         """A function that appends pieces as long as no whole comes."""
-        return self._pieces.append if self._whole is None else self.append
+        return self._pieces.append if self._whole is None and self.is_told else self.append
 
     def append(self, piece: str) -> str:
-        """Take a piece and return the text that it adds."""
+        """Take a piece and return the text that it adds; nothing if the text is not that which was told."""
         shown = self._pieces.append(piece)
         whole = self._whole
         if whole is None:
-            return shown
+            return shown if self.is_told else ""
         if self._matched >= 0:
             if whole.startswith(piece, self._matched):
                 self._matched += len(piece)
@@ -50,8 +51,8 @@ class Text:
             rest = whole[self._matched :]
             if piece.startswith(rest):
                 self._whole = None
-                return piece[len(rest) :]
-        self._whole = None
+                return piece[len(rest) :] if self.is_told else ""
+        self._whole, self.is_told = None, False
         return ""
 
     def replace(self, whole: str) -> None:
@@ -60,6 +61,7 @@ class Text:
         if known.startswith(whole):
             return
         self._whole = whole
+        self.is_told = self.is_told and whole.startswith(known)
         pieces = str(self._pieces)
         self._matched = len(pieces) if whole.startswith(pieces) else -1
 
@@ -106,3 +108,12 @@ class Input:
     def is_valid(self) -> bool:
         """Tell whether the input is JSON, or empty."""
         return self._is_whole or not (text := str(self)).strip() or is_json(text)
+
+
+def is_json(text: str) -> bool:
+    """Tell whether a text is one JSON value."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -82,8 +82,6 @@ class StreamState:
         self.configure(None, settings)
         self._response: httpx2.Response | None = None
         self.error: Exception | None = None
-        # The item that says that the answer failed, until the caller has it: its error is raised at the next read.
-        self._failed_item: Any = None
         # Whether the stream has ended, in one of the three ways.
         self.ended = False
         # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
@@ -131,6 +129,8 @@ class StreamState:
         self.accumulation = self.dialect.new_accumulation()
         self.accumulation.request = self._request
         self._fast_path = self.dialect.new_fast_path(self.accumulation)
+        # The item that says that the answer failed, until the caller has it: its error is raised at the next read.
+        self._failed_item: Any = None
         # Whether the stream said that it is complete: `[DONE]`, or its end after a finish reason.
         self.done = False
         self._splitter = self._new_splitter()
@@ -520,7 +520,6 @@ class StreamState:
         if self.delivered or self.restarted >= settings.restarts or not may_restart(error, codes):
             return None
         self.restarted += 1
-        self._failed_item = None
         delay = backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing
         last = self._last_moment
         return delay if last is None or self._clock() + delay < last else None

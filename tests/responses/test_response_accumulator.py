@@ -99,6 +99,26 @@ def test_text_that_no_piece_brought_is_told_by_the_whole() -> None:
     assert told(created(), ended(message("Hel", "lo"), message(" you", id="msg_2"))) == "Hello you"
 
 
+def test_the_rest_of_another_text_is_not_told() -> None:
+    """A text that no longer begins with what was told is not gone on with; the result has it."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    pieces = [delta("Hel"), event("output_text.done", **place, text="Hello!"), delta("p"), delta(" me"), delta(".")]
+    wholes = [delta("Hello"), *(event("output_text.done", **place, text=text) for text in ("Help", "Help me"))]
+
+    assert (told(*pieces), accumulate(*pieces).text) == ("Hello!", "Help me.")
+    assert (told(*wholes, done(message("Help me."))), accumulate(*wholes).text) == ("Hello", "Help me")
+
+
+def test_an_item_before_those_that_were_streamed_takes_no_place_of_theirs() -> None:
+    """Items of the last output that are known by their ids are themselves, wherever they stand."""
+    last = ended(message("Intro. ", id="msg_0"), message("Hello"))
+    accumulated = accumulate(*HELLO[:-1], last)
+
+    assert [item.id for item in accumulated.snapshot.output] == ["msg_0", "msg_1"]
+    assert accumulated.text == "Intro. Hello"
+    assert told(*HELLO[:-1], last) == "Hello"
+
+
 def test_what_belongs_before_text_that_was_told_comes_too_late() -> None:
     """Told text is never taken back, nor told out of order; the result has it all."""
     late = [delta("B", item_id="msg_2", output_index=1), done(message("A"), 0)]

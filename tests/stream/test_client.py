@@ -396,3 +396,14 @@ def test_an_error_status_says_the_reason_of_any_body(body: bytes) -> None:
 
     assert raised.value.message.count("exhausted") == 1
     assert raised.value.body is not None
+
+
+@pytest.mark.parametrize("kind", [Tensorloop, AsyncTensorloop])
+def test_a_copy_changes_nothing_of_the_client_that_it_shares(kind: Any) -> None:
+    """The HTTP client of both keeps the address and the timeout of the first."""
+    client = kind(api_key="none", base_url="https://gateway.test/v1")
+    before = client._client.base_url, client._client.timeout
+    other = client.copy(base_url="https://other.test/v1", timeout=3)
+
+    assert other._client is client._client
+    assert (client._client.base_url, client._client.timeout) == before
