@@ -23,7 +23,7 @@ import openai
 from distributed import Semaphore, WorkerPlugin, as_completed, get_worker
 
 from ._client import AsyncTensorloop
-from .prompts.ask import ask
+from .prompts.ask import Run, ask_in
 from .prompts.jsonl import Answer, Prompt, build_answer
 from .prompts.limits import CLOCK_DRIFT, check_limit
 
@@ -40,7 +40,8 @@ _PAUSES_EXPIRE = 0.2
 _THREADS_EXPIRE = 1.0
 # Seconds for which the scheduler keeps a slot for a worker that may have died while it waited.
 _ACQUIRE_TIMEOUT = 1.0
-# After a stop: seconds without another answer until the caller waits no longer, and seconds between two looks.
+# After a stop: seconds without another answer, or without a worker, until the caller waits no longer, and seconds
+# between two looks.
 _DRAIN_TIMEOUT = 2.0
 _DRAIN_INTERVAL = 0.02
 _LEASE_TIMEOUT = "distributed.scheduler.locks.lease-timeout"
@@ -139,6 +140,7 @@ class _PromptWorker(WorkerPlugin):
         self.limit = limit
         self.client: AsyncTensorloop | None = None
         self.running: set[asyncio.Future[None]] = set()
+        self.run = Run()
         self.stopped: str | None = None
 
     def setup(self, worker: Worker) -> None:
@@ -151,6 +153,11 @@ class _PromptWorker(WorkerPlugin):
         # Another worker repeats the tasks of a worker that closes: their streams must not end here as if complete.
         if self.client is not None and not self.running:
             await self.client.close()
+
+    def finish(self, error: openai.OpenAIError) -> None:
+        """Start no other requests; the open streams are read to their end, because they are paid for."""
+        self.stopped = self.stopped or str(error)
+        self.run.stop(error)
 
     def stop(self, reason: str) -> None:
         """Cancel the running requests, which return their partial answers, and start no others."""
@@ -165,12 +172,12 @@ class _PromptWorker(WorkerPlugin):
             return answers, self.stopped
         try:
             self.client = self.client or AsyncTensorloop(max_retries=0)
-            running = asyncio.ensure_future(ask(self.client, prompt, self.limit, answers.append))
+            running = asyncio.ensure_future(ask_in(self.run, self.client, prompt, self.limit, answers.append))
             self.running.add(running)
             running.add_done_callback(self.running.discard)
             await running
         except openai.OpenAIError as error:
-            self.stop(str(error))
+            self.finish(error)
         except asyncio.CancelledError:
             if self.stopped is None:  # the worker closes, and another one repeats the task
                 raise
@@ -189,6 +196,10 @@ async def _ask(prompt: Prompt, plugin: str) -> tuple[list[Answer], str | None]:
     return await _plugin(get_worker(), plugin).ask(prompt)
 
 
+def _finish(plugin: str, reason: str, dask_worker: Worker) -> None:
+    _plugin(dask_worker, plugin).finish(openai.OpenAIError(reason))
+
+
 def _stop(plugin: str, dask_worker: Worker) -> None:
     _plugin(dask_worker, plugin).stop("the run was stopped")
 
@@ -204,16 +215,15 @@ class _Run:
         self._submitted: dict[object, Prompt] = {}
         self._finished = as_completed(with_results=True, raise_errors=False, loop=client.loop)
         self._stopped = False
+        self._threads = 0
         self._counted_at = -math.inf
 
     def fill(self) -> bool:
         """Submit enough prompts to keep all threads busy; return whether any prompt has no answer yet."""
-        if time.monotonic() - self._counted_at > _THREADS_EXPIRE:
-            self._threads = sum(self._client.nthreads().values()) or 1
-            self._counted_at = time.monotonic()
+        threads = self._count_threads() or 1
         # Few prompts wait on the workers, so that a stop cancels few.
-        if len(self._submitted) < 2 * self._threads:
-            batch = list(islice(self._remaining, 3 * self._threads - len(self._submitted)))
+        if len(self._submitted) < 2 * threads:
+            batch = list(islice(self._remaining, 3 * threads - len(self._submitted)))
             futures = self._client.map(_ask, batch, plugin=self._plugin, pure=False)
             self._submitted |= {future.key: prompt for future, prompt in zip(futures, batch, strict=True)}
             self._finished.update(futures)
@@ -238,19 +248,40 @@ class _Run:
             raise openai.OpenAIError(reasons[0])
         return bool(ended)
 
+    def finish(self, reason: str) -> None:
+        """Let the open streams on all workers end, and start no other request."""
+        self._stopped = True
+        # A worker that dies meanwhile has nothing left to return.
+        self._client.run(_finish, self._plugin, reason, on_error="ignore")
+
     def stop(self) -> None:
         """Stop the requests on all workers."""
         self._stopped = True
-        # A worker that dies meanwhile has nothing left to return.
         self._client.run(_stop, self._plugin, on_error="ignore")
 
-    def drain(self) -> None:
-        """Collect the answers of stopped requests, until all have arrived or none arrives any more."""
+    def drain(self, *, to_the_end: bool = False) -> Iterator[Answer]:
+        """Yield the answers of a stopped run until all have arrived, or none arrives any more.
+
+        `to_the_end` waits for as long as a worker is there: its streams are open.
+        """
         until = time.monotonic() + _DRAIN_TIMEOUT
         while self._submitted and time.monotonic() < until:
-            if self.collect(wait=False):
+            if self.collect(wait=False) or (to_the_end and self._count_threads()):
                 until = time.monotonic() + _DRAIN_TIMEOUT
+            yield from self.take()
             time.sleep(_DRAIN_INTERVAL)
+        yield from self.take()
+
+    def take(self) -> Iterator[Answer]:
+        """Yield the answers that were collected."""
+        while self.answers:
+            yield self.answers.popleft()
+
+    def _count_threads(self) -> int:
+        if time.monotonic() - self._counted_at > _THREADS_EXPIRE:
+            self._threads = sum(self._client.nthreads().values())
+            self._counted_at = time.monotonic()
+        return self._threads
 
 
 def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idle: float) -> Iterator[Answer]:
@@ -259,25 +290,28 @@ def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idl
     `idle` is the `AnswerFile`'s. A prompt whose workers die repeatedly yields an answer with Dask's error. A Ctrl-C
     raises `KeyboardInterrupt` after the partial answers were yielded.
 
-    Raises `OpenAIError` if the budget is spent or the key is refused, after the partial answers were yielded.
+    Raises `OpenAIError` if the budget is spent or the key is refused. No further request is sent then; the error is
+    raised when the open streams have ended, and their answers were yielded.
     """
     limit._register(client, idle)  # noqa: SLF001 - of this module
     plugin = _PromptWorker(limit)
     client.register_plugin(plugin)
     run = _Run(client, prompts, plugin.name)
     try:
-        while run.fill():
-            run.collect()
-            while run.answers:
-                yield run.answers.popleft()
+        try:
+            while run.fill():
+                run.collect()
+                yield from run.take()
+        except openai.OpenAIError as error:
+            run.finish(str(error))
+            yield from run.drain(to_the_end=True)
+            raise
     except GeneratorExit:  # the caller has stopped iterating
         run.stop()
         raise
     except BaseException:
         run.stop()
-        run.drain()
-        while run.answers:
-            yield run.answers.popleft()
+        yield from run.drain()
         raise
     finally:
         # A worker that joins or leaves meanwhile may not have it.

@@ -47,17 +47,17 @@ async def ask(
     `ValueError` if `requests` is below 1.
     """
     _require_one(requests=requests)
-    await _ask(_without_retries(client), prompt, limit, write, _Run(), requests=requests, idle_timeout=idle_timeout)
+    await ask_in(Run(), _without_retries(client), prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
 
 
-class _Run:
+class Run:
     """The tasks of a run that wait to send a request, and the error that ends the run."""
 
     def __init__(self) -> None:
-        self.error: openai.APIError | None = None
+        self.error: openai.OpenAIError | None = None
         self._waiting: set[asyncio.Task[object]] = set()
 
-    def stop(self, error: openai.APIError) -> None:
+    def stop(self, error: openai.OpenAIError) -> None:
         """Let no further request be sent; the streams that are open are read to their end."""
         if self.error is None:
             self.error = error
@@ -78,16 +78,17 @@ class _Run:
             self._waiting.discard(task)
 
 
-async def _ask(
+async def ask_in(
+    run: Run,
     client: openai.AsyncOpenAI,
     prompt: Prompt,
     limit: Limit,
     write: Callable[[Answer], object],
-    run: _Run,
     *,
-    requests: int,
-    idle_timeout: float,
+    requests: int = 5,
+    idle_timeout: float = 300,
 ) -> None:
+    """Do what `ask` does, as a part of a run; `client` makes no retries of its own."""
     timeout = with_read_timeout(client, idle_timeout)
     body = prompt.request
     stream: AsyncChatStream | None = None
@@ -130,7 +131,7 @@ async def _ask(
 class _Turn:
     """The limit of a run, at which a task waits for its turn."""
 
-    def __init__(self, limit: Limit, run: _Run) -> None:
+    def __init__(self, limit: Limit, run: Run) -> None:
         self._limit = limit
         self._run = run
 
@@ -164,12 +165,12 @@ async def ask_all(
     _require_one(concurrency=concurrency, requests=requests)
     client = _without_retries(client)
     remaining = iter(prompts)
-    run = _Run()
+    run = Run()
 
     async def work() -> None:
         while run.error is None and (prompt := next(remaining, None)) is not None:
             try:
-                await _ask(client, prompt, limit, write, run, requests=requests, idle_timeout=idle_timeout)
+                await ask_in(run, client, prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
             except openai.APIError as error:
                 run.stop(error)
 

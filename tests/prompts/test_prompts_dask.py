@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import json
 import math
@@ -9,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,18 +108,34 @@ def test_the_workers_wait_together(dask: Client, server: ReplayServer) -> None:
     assert min(waited) >= 3
 
 
-def test_an_exceeded_budget_stops_the_workers(dask: Client, server: ReplayServer) -> None:
-    """All workers stop, and partial answers are kept."""
+def test_an_exceeded_budget_lets_open_streams_on_workers_finish(dask: Client, server: ReplayServer) -> None:
+    """No worker sends another request; the answers that are paid for come whole, before the error."""
     numbers = range(40, 80)
-    spent = {"p44": f"first-delay=3&{SPENT}"}
-    stalled = {f"p{number}": STALLS for number in numbers}
+    spent = {"p44": f"first-delay=1&{SPENT}"}
+    slow = {f"p{number}": "delay=0.7" for number in numbers}
     found: list[Answer] = []
     with pytest.raises(openai.OpenAIError, match="The budget of this key is spent"):
-        found.extend(answers_to(dask, read_numbered(numbers, **stalled | spent)))
+        found.extend(answers_to(dask, read_numbered(numbers, **slow | spent)))
 
-    # Both workers streamed as many answers as they can, and all of them have ended.
-    assert eventually(lambda: len(server.disconnects) == len(times(server, numbers)) - 1, TIMEOUT)
-    assert len(times(server, numbers)) <= 16
+    assert 1 < len(times(server, numbers)) <= 16
+    assert len(found) == len(times(server, numbers)) - 1
+    assert {many.content_of(answer) for answer in found} == {"Hello"}
+    assert not any("error" in answer for answer in found)
+
+
+def test_an_interrupt_ends_the_wait_for_open_streams(dask: Client, server: ReplayServer) -> None:
+    """A stream that stalls after the budget is spent does not hold a Ctrl-C; partial answers are kept."""
+    numbers = range(170, 190)
+    spent = {"p174": f"first-delay=2&{SPENT}"}
+    stalled = {f"p{number}": STALLS for number in numbers}
+    found: list[Answer] = []
+    ctrl_c = threading.Timer(4, _thread.interrupt_main)
+    ctrl_c.start()
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(answers_to(dask, read_numbered(numbers, **stalled | spent)))
+    ctrl_c.cancel()
+
+    assert eventually(lambda: len(server.disconnects) >= len(times(server, numbers)) - 1, TIMEOUT)
     assert found
     assert {answer["error"]["message"] for answer in found} == {"the run was stopped"}
 
