@@ -1,10 +1,14 @@
-"""Chat on a Gradio page: python recipes/chat_gradio.py"""
+"""Chat on a Gradio page: python recipes/chat_gradio.py
 
+Longer than a page, since a refused key or a spent budget is for the log, and not for the page.
+"""
+
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
-from openai import OpenAIError
+from openai import APIError, AuthenticationError, OpenAIError, PermissionDeniedError
 
 from tensorloop_stream import ChatStream, Tensorloop
 
@@ -23,7 +27,16 @@ def answer(question: str, history: list[dict[str, Any]]) -> Iterator[str]:
         if note := NOTES.get(str(stream.completion.choices[0].finish_reason)):
             gr.Warning(note)
     except OpenAIError as error:
-        raise gr.Error(f"{error}") from None
+        raise gr.Error(error_text(error)) from None
+
+
+def error_text(error: OpenAIError) -> str:
+    """Return the sentence for the page; that the gateway refused this server's key or budget is for the log."""
+    is_ours = isinstance(error, (AuthenticationError, PermissionDeniedError))
+    if is_ours or (isinstance(error, APIError) and "budget_exceeded" in (error.type, error.code)):
+        logging.getLogger("chat").error("the gateway refused this server: %s", error)
+        return "the service is not available: its operator can see the reason in the log"
+    return f"{error}"
 
 
 def text_of(content: Any) -> str:
