@@ -8,7 +8,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from tensorloop_stream._chat.streams import AsyncChatStream, ChatStream
 from tensorloop_stream._responses.streams import AsyncResponseStream, ResponseStream
-from tensorloop_stream._stream.sources import gives
+from tensorloop_stream._stream.foreign import gives
 
 
 def as_stream(stream: Any) -> ChatStream | ResponseStream:

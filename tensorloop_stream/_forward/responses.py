@@ -16,7 +16,8 @@ from tensorloop_stream._callbacks import require_sync
 from tensorloop_stream._http.library import httpx, is_http_error, is_timeout
 from tensorloop_stream._http.redact import KeyFilter, redactor_for, redactor_of
 from tensorloop_stream._stream.settings import StreamSettings
-from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of, in_time
+from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of
+from tensorloop_stream._stream.waiting import in_time
 
 from .apis import CHAT_API, RESPONSES_API, Api
 from .headers import error_answer, is_refusal_of_server, request_body, stream_headers, unavailable_answer

@@ -18,6 +18,7 @@ from openai import AsyncStream
 from tensorloop_stream._errors import StreamError, StreamTimeoutError
 
 from .base import UNCLOSED, ItemT, ResultT, StreamView, describe
+from .foreign import aclose_foreign, complete, is_patched
 from .settings import StreamSettings
 from .sources import (
     DRAIN_SECONDS,
@@ -25,19 +26,14 @@ from .sources import (
     AsyncSource,
     BeingReadError,
     Request,
-    aclose_foreign,
     async_source_of_sdk,
     can_drain,
-    complete,
-    in_time,
-    in_time_or_closed,
     is_in_use,
-    is_patched,
     no_source,
     open_async_source,
-    run_at_once,
 )
 from .state import StreamState
+from .waiting import in_time, in_time_or_closed, run_at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping

@@ -1,7 +1,6 @@
 """Tell apart what a stream can be made of: an SDK stream, items of any origin, or a way to open one.
 
-Touches private API: the SDK's `Stream._iterator`, `_iter_events` and `_make_sse_decoder`, httpx's
-`is_stream_consumed`, and `gi_running` of generators.
+Touches private API: httpx's `is_stream_consumed`, and `gi_running` of generators.
 """
 
 from __future__ import annotations
@@ -9,27 +8,31 @@ from __future__ import annotations
 import copy
 import inspect
 import socket
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import anyio
 import pydantic
 from openai import AsyncStream, Stream
 
+from .foreign import (
+    EVENT_METHODS,
+    aclose_foreign,
+    close_foreign,
+    is_fresh,
+    is_patched,
+    is_wrapper,
+    response_of,
+)
+from .waiting import run_at_once
 from .watchdog import Alarm
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import httpx2
 
     from .dialect import Dialect
-
-_T = TypeVar("_T")
 
 # How long a server may take to end the response after [DONE], so that its connection can be used again.
 DRAIN_SECONDS = 0.1
@@ -38,14 +41,6 @@ END: Any = object()
 # bytes: of an SDK stream that nobody has read from; sdk: items of one that was begun, or is watched by a tool; items:
 # of the caller, whose errors are their own.
 Kind = Literal["bytes", "sdk", "items"]
-_SDK_FILE = Stream.close.__code__.co_filename
-_EVENT_METHODS = ("__stream__", "_iter_events")
-_READ_METHODS = ("__iter__", "__next__", "__stream__", "_iter_events")
-_ASYNC_READ_METHODS = ("__aiter__", "__anext__", "__stream__", "_iter_events")
-# Where wrappers of tracing tools keep the stream that they wrap.
-_WRAPPED_IN = ("__wrapped__", "_stream", "stream", "_wrapped", "wrapped", "_raw_stream", "_response", "_iterator")
-# A tool may wrap the wrapper of another.
-_MAX_WRAPPERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,41 +175,6 @@ class AsyncSource:
         return self.response is not None and not self.response.is_closed
 
 
-def close_foreign(stream: Any, *, is_left: bool = True) -> None:
-    """Close an iterable, or an object of another library around one, by the method that its class has for that.
-
-    A tool's object may end its span only where its `with` block is left (AgentOps). `close` may be that of the stream
-    inside, which the object passes on.
-    """
-    if is_left and _own(stream, "close") is None and _own(stream, "__exit__") is not None and is_wrapper(stream):
-        stream.__exit__(None, None, None)
-    if callable(close := getattr(stream, "close", None)):
-        close()
-
-
-async def aclose_foreign(stream: Any) -> None:
-    """Close an async generator, or an object of another library, as `close_foreign` does."""
-    close = _own(stream, "aclose") or _own(stream, "close")
-    if _own(stream, "__aexit__") is not None and not inspect.iscoroutinefunction(close):
-        # OpenTelemetry's `close` calls that of the stream inside, and does not await it.
-        await stream.__aexit__(None, None, None)
-        return
-    close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
-    if callable(close):
-        closing = close()
-        if inspect.isawaitable(closing):
-            await closing
-
-
-def run_at_once(waiting: Awaitable[Any]) -> None:
-    """Run an awaitable until it waits, and end it there."""
-    steps = waiting.__await__()
-    with suppress(StopIteration):
-        next(steps)
-        if (close := getattr(steps, "close", None)) is not None:
-            close()
-
-
 def open_source(source: object, dialect: Dialect) -> Source | None:
     """Return an iterable source opened, `None` if it is none; raises `TypeError` for one of the wrong kind."""
     if isinstance(source, Stream):
@@ -258,7 +218,7 @@ def open_async_source(source: object, dialect: Dialect) -> AsyncSource | None:
 def source_of_sdk(stream: Stream[Any]) -> Source:
     """Return the source of a stream that the SDK constructs: its bytes, or its items where a tool patched the class."""
     response = stream.response
-    if is_patched(Stream, *_EVENT_METHODS):
+    if is_patched(Stream, *EVENT_METHODS):
         return Source("sdk", Stream.__stream__(stream), response, response, request_of(stream))
     return Source("bytes", bytes_of(response), response, None, request_of(stream))
 
@@ -266,90 +226,9 @@ def source_of_sdk(stream: Stream[Any]) -> Source:
 def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     """Return the source of a stream that the SDK constructs, as `source_of_sdk` does."""
     response = stream.response
-    if is_patched(AsyncStream, *_EVENT_METHODS):
+    if is_patched(AsyncStream, *EVENT_METHODS):
         return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response, request=request_of(stream))
     return AsyncSource("bytes", async_bytes_of(response), response, None, request=request_of(stream))
-
-
-def complete(stream: Any, *, cast_to: Any, client: Any, options: Any = None, **_: Any) -> None:
-    """Give a stream what the SDK's constructor keeps: tools look at it, and the SDK's own methods need it."""
-    stream._cast_to, stream._client, stream._options = cast_to, client, options  # noqa: SLF001 - of one of our streams
-    if (make_decoder := getattr(client, "_make_sse_decoder", None)) is not None:
-        stream._decoder = make_decoder()  # noqa: SLF001 - as the SDK does
-
-
-def gives(stream: object, items: Any) -> bool:
-    """Tell whether a stream of the SDK gives items of this type."""
-    return isinstance(stream, (Stream, AsyncStream)) and getattr(stream, "_cast_to", None) == items
-
-
-def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
-    """Tell whether somebody replaced a method of the SDK's class: all that read, or those named."""
-    every = names or (_READ_METHODS if kind is Stream else _ASYNC_READ_METHODS)
-    # An SDK that has no such method has none that could be replaced.
-    methods = (vars(kind)[name] for name in every if name in vars(kind))
-    # By the file of the code: `functools.wraps` and wrapt copy names and signatures.
-    return any(type(method) is not FunctionType or method.__code__.co_filename != _SDK_FILE for method in methods)
-
-
-def is_fresh(stream: Stream[Any] | AsyncStream[Any]) -> bool:
-    """Tell whether a stream is the SDK's own, unread and unwatched, so that its bytes can be read past it."""
-    kind = type(stream)
-    if kind is not Stream and kind is not AsyncStream:
-        # A subclass or a wrapper of another library may do something of its own when it is iterated.
-        return False
-    if is_patched(kind) or stream.response.is_stream_consumed or stream.response.is_closed:
-        return False
-    iterator: Any = getattr(stream, "_iterator", None)  # tracing tools replace it
-    code = getattr(iterator, "gi_code", None) or getattr(iterator, "ag_code", None)
-    return code is not None and code is getattr(getattr(kind, "__stream__", None), "__code__", None)
-
-
-def _own(stream: Any, name: str) -> Any:
-    """Return a method of an object's class, and not of what the object wraps; `None` if there is none."""
-    return getattr(type(stream), name, None)
-
-
-def is_wrapper(source: object) -> bool:
-    """Tell whether an object wraps a stream of the SDK, as tracing tools do."""
-    return wrapped_stream(source) is not None
-
-
-def wrapped_stream(source: object) -> Stream[Any] | AsyncStream[Any] | None:
-    """Return the stream that an object of another library wraps, `None` if there is none to be seen."""
-    for _ in range(_MAX_WRAPPERS):
-        attributes = [_attribute(source, name) for name in _WRAPPED_IN]
-        for each in [*attributes, *_values(source)]:
-            # By its true type: a mock answers for the class that it mocks.
-            if issubclass(type(each), (Stream, AsyncStream)):
-                return cast("Stream[Any] | AsyncStream[Any]", each)
-        source = next((each for each in attributes if each is not None), None)
-        if source is None:
-            return None
-    return None
-
-
-def _values(source: object) -> list[Any]:
-    """Return what an object holds in attributes of its own, whatever their names."""
-    try:
-        return [*object.__getattribute__(source, "__dict__").values()]
-    except (AttributeError, TypeError):  # without attributes of its own; and wrapt's proxies have another layout
-        return []
-
-
-def _attribute(source: object, name: str) -> Any:
-    with suppress(Exception):  # an attribute of another library may do anything
-        return getattr(source, name, None)
-    return None
-
-
-def response_of(source: object) -> httpx2.Response | None:
-    """Return the HTTP response of a stream or of an object that wraps one; `None` if it has none."""
-    for each in (source, wrapped_stream(source)):
-        response = getattr(each, "response", None)
-        if hasattr(response, "is_stream_consumed") and hasattr(response, "extensions"):
-            return cast("httpx2.Response", response)
-    return None
 
 
 def bytes_of(response: httpx2.Response) -> Iterator[bytes]:
@@ -380,44 +259,6 @@ def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
             "use async code"
         )
     return None
-
-
-async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], Exception]) -> _T:
-    """Return the result of `waiting` before this moment of the monotonic clock, else raise what `timed_out` returns."""
-    with anyio.move_on_after(max(until - time.monotonic(), 0)):
-        return await waiting
-    raise timed_out()
-
-
-async def in_time_or_closed(
-    waiting: Awaitable[_T], until: float, response: httpx2.Response, timed_out: Callable[[], Exception]
-) -> _T:
-    """Return the result of `waiting` before this moment, as `in_time` does; else close the response and raise.
-
-    The tool that watches the stream sees a connection that breaks, and records an error. A cancellation would be none.
-    """
-    is_late = False
-    done: list[_T] = []
-    failed: list[Exception] = []
-
-    async def close_when_late() -> None:
-        nonlocal is_late
-        await anyio.sleep(max(until - time.monotonic(), 0))
-        is_late = True
-        await response.aclose()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(close_when_late)
-        try:
-            done.append(await waiting)
-        except Exception as error:  # noqa: BLE001 - raised below, not in a group
-            failed.append(error)
-        tasks.cancel_scope.cancel()
-    if is_late:
-        raise timed_out()
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 def can_drain(source: Source | AsyncSource) -> bool:

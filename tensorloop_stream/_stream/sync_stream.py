@@ -19,6 +19,7 @@ from tensorloop_stream._callbacks import require_sync
 from tensorloop_stream._errors import StreamError
 
 from .base import UNCLOSED, ItemT, ResultT, StreamView, describe
+from .foreign import close_foreign, complete, is_patched
 from .settings import StreamSettings
 from .sources import (
     DRAIN_SECONDS,
@@ -28,10 +29,7 @@ from .sources import (
     Source,
     alarm_of,
     can_drain,
-    close_foreign,
-    complete,
     is_in_use,
-    is_patched,
     no_source,
     open_source,
     source_of_sdk,

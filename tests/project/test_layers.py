@@ -90,6 +90,7 @@ MAY_TOUCH_PRIVATE_API = {
     "_client",
     "_chat.models",
     "_chat.fast_path.prototype",
+    "_stream.foreign",
     "_stream.model_copy",
     "_stream.models",
     "_stream.sources",

@@ -20,7 +20,7 @@ import tensorloop_stream._client
 import tensorloop_stream._stream_classes
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, Tensorloop, forward_chat
 from tensorloop_stream._stream import model_copy, models
-from tensorloop_stream._stream.sources import is_fresh
+from tensorloop_stream._stream.foreign import is_fresh
 
 KEY = "tl_test_1234567890"
 UNSTREAMED = {**CHAT, "stream": False}
