@@ -26,8 +26,13 @@ import pytest
 from cassette import Play
 from clients import SSL
 from direct_reads import read_directly
+from hypothesis import settings
 
 from tensorloop_stream import AsyncTensorloop, Tensorloop
+
+# No test asserts a duration: a busy machine would fail it.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 _PLAYED = pytest.StashKey[list[Any]]()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from openai.types.responses import Response, ResponseCustomToolCall, ResponseFunctionToolCall, ResponseUsage
@@ -11,14 +10,15 @@ from tensorloop_stream._callbacks import ResponseCalls, UnusableToolCall
 from tensorloop_stream._stream.models import build_model
 
 from .events import FAILED, TERMINAL, as_mapping, built_response
-from .items import INPUTS, Item
+from .item_index import ItemIndex, index_of, kind_of
+from .items import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from openai.types.responses import ResponseStreamEvent
 
-    from .items import Part
+    from .items import Item, Part
     from .texts import Input, Text
 
 __all__ = ["ResponseAccumulation", "ResponseAccumulator"]
@@ -49,10 +49,8 @@ class ResponseAccumulation:
     __slots__ = (
         "_changed_calls",
         "_envelope",
-        "_found",
         "_items",
         "_last_told",
-        "_open",
         "ends",
         "has_result",
         "has_token",
@@ -65,10 +63,7 @@ class ResponseAccumulation:
 
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}
-        self._items: list[Item] = []
-        # The items by type and id, call id or index, the last of each; and those that may not be done, by type.
-        self._found: dict[tuple[str, str, Any], Item] = {}
-        self._open: dict[str, list[Item]] = {}
+        self._items = ItemIndex()
         # The calls that may have become whole.
         self._changed_calls: list[Item] = []
         # The place of the text that was told last: what belongs before it comes too late.
@@ -117,8 +112,8 @@ class ResponseAccumulation:
         value = event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text")
         if not isinstance(value, str) or not value:
             return
-        item = self._item_of(event, owner)
-        part = item.part(field, kind, _index(event.get(index_field)))
+        item = self._items.item_of(event, owner)
+        part = item.part(field, kind, index_of(event.get(index_field)))
         self.has_token = True
         if phase == "delta":
             channel = item.channel(kind)
@@ -137,7 +132,7 @@ class ResponseAccumulation:
         value = event.get("delta" if phase == "delta" else INPUTS[owner])
         if value is None or value == "":
             return
-        item = self._item_of(event, owner)
+        item = self._items.item_of(event, owner)
         known = item.input
         assert known is not None
         self.has_token = True
@@ -154,8 +149,8 @@ class ResponseAccumulation:
         value = event.get("item")
         if not isinstance(value, dict):
             return
-        kind, index = _kind_of(value), _index(event.get("output_index"))
-        item = self._known_item(value, kind, index, is_done=is_done) or self._new_item(kind, index)
+        kind, index = kind_of(value), index_of(event.get("output_index"))
+        item = self._items.known_item(value, kind, index, is_done=is_done) or self._items.new_item(kind, index)
         if kind not in {"message", "reasoning"}:
             self.has_token = True
         self._replace_item(item, value)
@@ -169,14 +164,15 @@ class ResponseAccumulation:
         value = event.get("part")
         if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
             return
-        item = self._item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
-        index = _index(event.get("summary_index" if field == "summary" else "content_index"))
+        item = self._items.item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
+        index = index_of(event.get("summary_index" if field == "summary" else "content_index"))
         part = item.part(field, kind, index)
         self._replace_part(item, part, lambda: part.replace(value))
 
     def _add_annotation(self, event: Mapping[str, Any]) -> None:
         if annotation := event.get("annotation"):
-            part = self._item_of(event, "message").part("content", "output_text", _index(event.get("content_index")))
+            item = self._items.item_of(event, "message")
+            part = item.part("content", "output_text", index_of(event.get("content_index")))
             part.extend("annotations", [annotation])
 
     def _add_response(self, response: Mapping[str, Any], kind: str) -> None:
@@ -193,7 +189,7 @@ class ResponseAccumulation:
         """Take the output of a response; the last of a whole one is the result, with texts that came longer."""
         is_last = kind_of_event in TERMINAL and kind_of_event not in FAILED
         values = [value for value in output if isinstance(value, dict)]
-        items = self._items_of(values)
+        items = self._items.items_of(values)
         # Before any text is told: what stands where.
         for index, item in enumerate(items):
             item.index, item.order = index, (index, item.order[1])
@@ -203,95 +199,13 @@ class ResponseAccumulation:
             self._note(item)
             self.has_token = True
         if is_last:
-            self._items = items
-
-    # Items
-
-    def _items_of(self, values: list[dict[str, Any]]) -> list[Item]:
-        """Return the items of an output: by their ids, else at their places, else the next of their types, else new."""
-        # By ids first: no other may take the place of one that is known.
-        found: list[Item | None] = []
-        taken: set[int] = set()
-        for value in values:
-            same = self._same_item(value, _kind_of(value))
-            found.append(same if same is not None and id(same) not in taken else None)
-            taken.add(id(same))
-        left: dict[str, deque[Item]] = {}
-        for item in self._items:
-            left.setdefault(item.kind, deque()).append(item)
-        items = []
-        for index, value in enumerate(values):
-            kind, one = _kind_of(value), found[index]
-            if one is None:
-                one, same_kind = self._found.get((kind, "index", index)), left.get(kind)
-                while (one is None or id(one) in taken) and same_kind:
-                    one = same_kind.popleft()
-                if one is None or id(one) in taken:
-                    one = self._new_item(kind, index)
-                taken.add(id(one))
-            items.append(one)
-        return items
-
-    def _item_of(self, event: Mapping[str, Any], kind: str) -> Item:
-        """Return the item that an event extends: of this type, by its id, else its index, else the last not done."""
-        item_id, index = event.get("item_id"), _index(event.get("output_index"))
-        found = self._found.get((kind, "id", item_id)) if isinstance(item_id, str) and item_id else None
-        if found is None:
-            found = self._last_open(kind) if index is None else self._found.get((kind, "index", index))
-        if found is None:
-            found = self._new_item(kind, index)
-            if item_id:
-                found.fields["id"] = item_id
-                self._note(found)
-        return found
-
-    def _known_item(self, value: Mapping[str, Any], kind: str, index: int | None, *, is_done: bool) -> Item | None:
-        """Return the item that has come before: of the same type and id, call id, or index if it is not done."""
-        if (same := self._same_item(value, kind)) is not None:
-            return same
-        found = self._found.get((kind, "index", index)) if index is not None else None
-        if index is None and is_done:
-            found = self._last_open(kind)
-        if found is None or found.is_done:
-            return None
-        call_id = value.get("call_id")
-        return None if call_id and found.call_id and found.call_id != call_id else found
-
-    def _same_item(self, value: Mapping[str, Any], kind: str) -> Item | None:
-        for name in ("id", "call_id"):
-            wanted = value.get(name)
-            if isinstance(wanted, str) and wanted and (found := self._found.get((kind, name, wanted))) is not None:
-                return found
-        return None
-
-    def _last_open(self, kind: str) -> Item | None:
-        """Return the last item of a type that is not done."""
-        items = self._open.get(kind, [])
-        while items and items[-1].is_done:
-            items.pop()
-        return items[-1] if items else None
-
-    def _new_item(self, kind: str, index: int | None) -> Item:
-        items = self._items
-        place = index if index is not None else items[-1].order[0] if items else 0
-        item = Item(kind, index, (place, len(items)))
-        items.append(item)
-        self._open.setdefault(kind, []).append(item)
-        if index is not None:
-            self._found[kind, "index", index] = item
-        return item
+            self._items.items = items
 
     def _note(self, item: Item) -> None:
-        """Note the names by which an item is found."""
-        for name, value in (("id", item.id), ("call_id", item.call_id)):
-            if isinstance(value, str) and value:
-                self._found[item.kind, name, value] = item
+        """Note that a complete item came, which may be a call that can be run."""
+        self._items.note(item)
         if item.is_call:
             self._changed_calls.append(item)
-
-    def _ordered(self) -> list[Item]:
-        """Return the items by index, then by arrival; one without an index stands behind the one before it."""
-        return sorted(self._items, key=lambda item: item.order)
 
     # Text
 
@@ -346,7 +260,7 @@ class ResponseAccumulation:
     @property
     def result(self) -> Response:
         """The response so far; never raises, not even with nothing added."""
-        return built_response({**self._envelope, "output": [item.to_dict() for item in self._ordered()]})
+        return built_response({**self._envelope, "output": [item.to_dict() for item in self._items.ordered()]})
 
     @property
     def text(self) -> str:
@@ -364,12 +278,12 @@ class ResponseAccumulation:
         return self._joined("refusal")
 
     def _joined(self, channel: str) -> str:
-        return "".join([item.text(channel) for item in self._ordered()])
+        return "".join([item.text(channel) for item in self._items.ordered()])
 
     @property
     def tool_calls(self) -> list[ResponseCalls]:
         """The calls that the caller is to run; the last may be incomplete."""
-        return [_call(item) for item in self._ordered() if item.is_call]
+        return [_call(item) for item in self._items.ordered() if item.is_call]
 
     @property
     def status(self) -> str | None:
@@ -404,7 +318,7 @@ class ResponseAccumulation:
 
     def newly_whole_calls(self, *, ended: bool) -> list[ResponseCalls]:
         """Return the calls that became whole, once each: their item is done, or the answer `ended`."""
-        asked, self._changed_calls = self._items if ended else self._changed_calls, []
+        asked, self._changed_calls = self._items.items if ended else self._changed_calls, []
         whole = []
         for item in asked:
             if item.is_call and not item.is_announced and self._may_run(item, ended=ended):
@@ -416,7 +330,7 @@ class ResponseAccumulation:
         """Return the calls that must not be run, and why; none before the end."""
         if not (ended or self.has_result):
             return []
-        calls = [item for item in self._ordered() if item.is_call and not item.is_announced]
+        calls = [item for item in self._items.ordered() if item.is_call and not item.is_announced]
         left = [item for item in calls if not self._may_run(item, ended=True)]
         return [UnusableToolCall(_call(item), self._reason(item)) for item in left]
 
@@ -494,17 +408,6 @@ class ResponseAccumulator:
     def finished(self) -> bool:
         """Whether the event came that ends a whole answer: `response.completed` or `response.incomplete`."""
         return self._accumulation.is_whole
-
-
-def _index(value: object) -> int | None:
-    return value if type(value) is int and value >= 0 else None
-
-
-def _kind_of(item: Mapping[str, Any]) -> str:
-    kind = item.get("type")
-    if isinstance(kind, str) and kind:
-        return kind
-    return "function_call" if "arguments" in item else "message"
 
 
 def _call(item: Item, *, runnable: bool = False) -> Any:
