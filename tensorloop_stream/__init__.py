@@ -2,7 +2,7 @@
 
 A map of the package, from the edge to the core:
 
-- `_client`: the SDK's clients for Tensorloop; `_stream_classes`: the streams that the SDK makes for them
+- `_client`: the SDK's clients for Tensorloop; `_credentials`: their key and base URL; `_stream_classes`: their streams
 - `_responses/`: the Responses API: events to a `Response`
 - `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
 - `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
@@ -10,7 +10,8 @@ A map of the package, from the edge to the core:
 - `_retry`: which errors merit another request, and when; `_http/`: the HTTP library, errors, keys in answers
 - `_transport/`: the bodies of streams, read directly from their sockets
 - `_forward/`: to a browser; `_display/`, `notebook`: to terminals and notebooks
-- `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis; `replay/`: recorded streams
+- `prompts/`, `prompts_dask`: many prompts under one limit; `resumable/`: streams in Redis
+- `replay/`: recorded streams; `check/`: what a gateway makes of a stream; `recipes/`: pages to copy
 """
 
 from ._callbacks import Callbacks, ResponseCallbacks, UnusableToolCall

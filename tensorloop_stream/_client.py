@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import ipaddress
 import os
 import time
 import weakref
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError, _base_client
 
+from ._credentials import OTHER_SERVICES, require_safe, resolve_credentials
 from ._errors import error_message
 from ._http.error_body import aread_error, read_error
 from ._http.error_texts import explain_connection_error, explain_status
@@ -77,11 +77,8 @@ else:
 
 __all__ = ["AsyncTensorloop", "Tensorloop"]
 
-_BASE_URL = "https://litellm.tensorloop.tech/v1"
 # The SDK waits 600 s for the next byte. Between the chunks of a stream, a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx.Timeout(600, connect=5.0, read=60)
-# Arguments that name a service of OpenAI: with them a client is the SDK's.
-_OTHER_SERVICES = ("data_residency", "provider", "workload_identity")
 # HTTP clients of another process or event loop, which must not be finalized.
 _kept_pools: list[object] = []
 
@@ -113,7 +110,7 @@ class _GatewayClient(_SDKClient):
 
         @base_url.setter
         def base_url(self, url: httpx.URL | str) -> None:
-            _require_safe(url, allow_http=self._allow_http)
+            require_safe(url, allow_http=self._allow_http)
             # By the SDK's own class, which has rules of its own for some clients.
             super(_GatewayClient, type(self)).base_url.__set__(self, url)
 
@@ -244,7 +241,7 @@ class Tensorloop(_GatewayClient, OpenAI):
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http, self._direct_reads = allow_http, direct_reads
-        credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
+        credentials = resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         given = kwargs.get("http_client")
         kwargs["http_client"] = pool = _http_client(given, _OwnHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
@@ -315,7 +312,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
     ) -> None:
         self._stream_timeouts = _checked_timeouts(first_chunk_timeout, idle_timeout, total_timeout)
         self._allow_http, self._direct_reads = allow_http, direct_reads
-        credentials = _resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
+        credentials = resolve_credentials(api_key, base_url, kwargs, allow_http=allow_http)
         given = kwargs.get("http_client")
         kwargs["http_client"] = pool = _http_client(given, _OwnAsyncHttpClient, direct_reads=direct_reads)
         super().__init__(timeout=timeout, default_headers=default_headers, **credentials, **kwargs)
@@ -426,71 +423,6 @@ def _checked_timeouts(
     }
 
 
-def _require_safe(base_url: Any, *, allow_http: bool) -> None:
-    """Raise `OpenAIError` for a base URL that cannot be called, or would send the key in the clear."""
-    url = httpx.URL(str(base_url))
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise OpenAIError(f"The base URL is {base_url}: it must begin with https://, or with http:// for this machine")
-    if url.scheme == "http" and not allow_http and not _stays_here(url.host):
-        raise OpenAIError(
-            f"The base URL is http://{url.host}, which would send the key in the clear: use https://, or http:// for "
-            "this machine alone. Inside of a private network, allow_http=True permits it."
-        )
-
-
-def _resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any], *, allow_http: bool) -> dict[str, Any]:
-    """Return the key and the base URL: the arguments, else the settings, else the default."""
-    if any(given.get(name) is not None for name in _OTHER_SERVICES):
-        return {"api_key": api_key, "base_url": base_url}
-    if not base_url:
-        base_url = _read_setting("TENSORLOOP_BASE_URL") or _BASE_URL
-    if api_key is None:
-        api_key = _read_setting("TENSORLOOP_KEY")
-    if not api_key and given.get("_enforce_credentials", True):
-        raise OpenAIError(
-            "No Tensorloop key: set TENSORLOOP_KEY in the environment or in a .env file, or pass api_key=. "
-            "Without a key, replay recorded streams, such as those in the repository: "
-            "python -m tensorloop_stream.replay cassettes -- python your_program.py"
-        )
-    if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
-        # Reject it here: the HTTP library's error would print the key.
-        raise OpenAIError(
-            "The Tensorloop key holds a character that no header can hold, or a blank at its beginning or end: "
-            "copy it again"
-        )
-    _require_safe(base_url, allow_http=allow_http)
-    # The key is empty here, and not None: for None, the SDK would send OPENAI_API_KEY.
-    return {"api_key": api_key or "", "base_url": base_url}
-
-
-def _read_setting(name: str) -> str | None:
-    """Return a setting from the environment, else from the nearest `.env` file, without blanks around it."""
-    value = os.environ.get(name, "").strip()
-    if not value:
-        from dotenv import dotenv_values, find_dotenv  # noqa: PLC0415 - costs milliseconds, which only this case needs
-
-        path = find_dotenv(usecwd=True)
-        try:
-            # Editors on Windows may write a byte order mark.
-            value = (dotenv_values(path, encoding="utf-8-sig").get(name) or "").strip() if path else ""
-        except UnicodeDecodeError:
-            raise OpenAIError(f"{path} is not UTF-8: save it as UTF-8, or set {name} in the environment") from None
-    return value or None
-
-
-def _stays_here(host: str) -> bool:
-    """Tell whether nothing that is sent to a host leaves this machine: loopback, and names that are no host's.
-
-    Test suites use the latter (RFC 6761).
-    """
-    if host.rpartition(".")[2] in {"localhost", "test", "invalid"}:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _drop_openai_settings(
     client: OpenAI | AsyncOpenAI, default_headers: Mapping[str, str] | None, api_key: object, given: Mapping[str, Any]
 ) -> None:
@@ -502,7 +434,7 @@ def _drop_openai_settings(
     client.admin_api_key = given.get("admin_api_key")
     client.organization = given.get("organization")
     client.project = given.get("project")
-    if any(given.get(name) is not None for name in _OTHER_SERVICES):
+    if any(given.get(name) is not None for name in OTHER_SERVICES):
         return
     foreign = openai_headers(os.environ)
     if foreign:

@@ -30,10 +30,10 @@ IGNORED = ("tests/api_resources", "tests/compat", "tests/test_uv_workflows.py", 
 PLUGIN = """
 import openai
 import tensorloop_stream
-import tensorloop_stream._client
+import tensorloop_stream._credentials
 
 # Many tests use http:// to hosts that a mock answers for.
-tensorloop_stream._client._stays_here = lambda host: True
+tensorloop_stream._credentials._stays_here = lambda host: True
 openai.OpenAI = openai.Client = tensorloop_stream.Tensorloop
 openai.AsyncOpenAI = openai.AsyncClient = tensorloop_stream.AsyncTensorloop
 """
