@@ -1,4 +1,4 @@
-"""Build the API reference from the docstrings, with `python -m sphinx -W .docs DIRECTORY`."""  # noqa: INP001
+"""Build the documentation, with `python -m sphinx -W .docs DIRECTORY`."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 project = "tensorloop_stream"
 release = metadata.version(project)
-html_title = "API reference"
+html_title = f"{project} {release}"
 html_theme = "furo"
 html_show_copyright = False
 html_copy_source = False
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "myst_parser"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+# Of links to other sites, by hand: `python -m sphinx -b linkcheck .docs DIRECTORY`.
+linkcheck_anchors = False
+linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1|litellm\.tensorloop\.tech)\b"]
 nitpicky = True
 nitpick_ignore_regex = [("py:class", ".*")]  # the types of the SDK and of Python, which have references of their own
 add_module_names = False
