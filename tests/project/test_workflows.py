@@ -32,12 +32,12 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
 
 @each_workflow
 def test_a_workflow_may_only_read(path: Path) -> None:
-    """Further rights stand at the job that needs them, and no job but that of a release has any."""
+    """Further rights stand at the job that needs them, and no job but those of a release and of the pages has any."""
     workflow = loaded(path)
     jobs = workflow["jobs"].values()
 
     assert workflow["permissions"] == {"contents": "read"}
-    assert path.name == "release.yml" or not [job for job in jobs if "permissions" in job]
+    assert path.name in {"release.yml", "docs.yml"} or not [job for job in jobs if "permissions" in job]
 
 
 @each_workflow
@@ -59,6 +59,17 @@ def test_the_release_publishes_what_was_attested() -> None:
     assert jobs["build"]["needs"] == "test"
     assert (publish["needs"], publish["environment"]) == ("build", "pypi")
     assert publish["permissions"] == {"id-token": "write"}
+    assert not [step for step in publish["steps"] if "run" in step or "checkout" in step["uses"]]
+
+
+def test_the_pages_are_published_by_a_job_that_runs_no_code() -> None:
+    """Only the job that publishes has rights, and it takes what another job built."""
+    jobs = loaded(ROOT / ".github/workflows/docs.yml")["jobs"]
+    publish = jobs.pop("publish")
+
+    assert not [job for job in jobs.values() if "permissions" in job]
+    assert publish["needs"] == "build"
+    assert publish["permissions"] == {"id-token": "write", "pages": "write"}
     assert not [step for step in publish["steps"] if "run" in step or "checkout" in step["uses"]]
 
 
