@@ -34,7 +34,16 @@ CallT = TypeVar("CallT", default=ChatCompletionMessageToolCallUnion)
 
 @dataclass(frozen=True, slots=True)
 class UnusableToolCall(Generic[CallT]):
-    """A tool call of a stream that ended, which must not be run."""
+    """A tool call of a stream that ended, which must not be run.
+
+    For example:
+
+        def explain(call: UnusableToolCall) -> None:
+            print(f"not run: {call.reason}")
+
+        callbacks = Callbacks(on_tool_call=print, on_unusable_tool_call=explain)
+        ChatStream(client.chat.completions.create(**request, stream=True), callbacks).until_done()
+    """
 
     tool_call: CallT
     """The call as it arrived."""
@@ -86,6 +95,16 @@ class Callbacks(AnyCallbacks[ChatCompletionChunk, CompletionUsage, ChatCompletio
     `on_text`, `on_reasoning`, `on_refusal` and the callbacks for tool calls get the deltas and calls of choice 0.
 
     Raises `TypeError` for a value that cannot be called.
+
+    For example:
+
+        callbacks = Callbacks(
+            on_text=lambda delta: print(delta, end=""),
+            on_finish=lambda completion: print("whole:", completion.choices[0].finish_reason),
+            on_error=lambda error: print("broken:", error),
+            on_abort=lambda completion: print("left early"),
+        )
+        ChatStream(client.chat.completions.create(**request, stream=True), callbacks).until_done()
     """
 
     __slots__ = ()
@@ -95,7 +114,14 @@ ResponseCalls: TypeAlias = ResponseFunctionToolCall | ResponseCustomToolCall
 
 
 class ResponseCallbacks(AnyCallbacks[ResponseStreamEvent, ResponseUsage, Response, ResponseCalls]):
-    """`Callbacks` with the types of the Responses API, for type checkers; a stream of either API takes both."""
+    """`Callbacks` with the types of the Responses API, for type checkers; a stream of either API takes both.
+
+    For example:
+
+        callbacks = ResponseCallbacks(on_finish=lambda response: print(response.status, response.output_text))
+        answer = client.responses.create(model="gpt-4o-mini", input="Stream a haiku about caching.", stream=True)
+        ResponseStream(answer, callbacks).until_done()
+    """
 
     __slots__ = ()
 

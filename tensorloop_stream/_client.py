@@ -223,6 +223,13 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     Raises `openai.OpenAIError` if there is no key, or if the base URL would expose it; `ValueError` for a timeout that
     is not a number of seconds above 0.
+
+    For example:
+
+        client = Tensorloop(idle_timeout=30)
+        with client.chat.completions.create(**request, stream=True) as stream:
+            for chunk in stream:
+                print(chunk.choices[0].delta.content or "", end="")
     """
 
     def __init__(
@@ -294,7 +301,14 @@ class Tensorloop(_GatewayClient, OpenAI):
 
 
 class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
-    """`openai.AsyncOpenAI` with the defaults of `Tensorloop`; its streams are the async ones."""
+    """`openai.AsyncOpenAI` with the defaults of `Tensorloop`; its streams are the async ones.
+
+    For example:
+
+        async with AsyncTensorloop(idle_timeout=30) as client:
+            async for chunk in await client.chat.completions.create(**request, stream=True):
+                print(chunk.choices[0].delta.content or "", end="")
+    """
 
     def __init__(
         self,

@@ -54,6 +54,13 @@ class StreamError(openai.APIError):
     Message and body are the gateway's words without the key; the headers of `request` hold it.
 
     `request` is a placeholder with the address `about:blank` where the chunks did not come from a request.
+
+    For example:
+
+        try:
+            ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        except StreamError as error:
+            print(f"{error}, request {error.request_id}; what had arrived: {error.text}")
     """
 
     request_id: str | None
@@ -176,21 +183,53 @@ def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> 
 
 
 class StreamTruncatedError(StreamError):
-    """The stream ended cleanly but unfinished: no finish reason and no `[DONE]`, or no choice at all."""
+    """The stream ended cleanly but unfinished: no finish reason and no `[DONE]`, or no choice at all.
+
+    For example:
+
+        try:
+            ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        except StreamTruncatedError as error:
+            print(f"the end is missing: {error.text} ...")
+    """
 
 
 class StreamConnectionError(StreamError, openai.APIConnectionError):
-    """The connection was cut before the end of the stream."""
+    """The connection was cut before the end of the stream.
+
+    For example:
+
+        stream = ChatStream(lambda: client.chat.completions.create(**request, stream=True), restarts=2)
+        try:
+            stream.until_done()
+        except StreamConnectionError as error:
+            print(f"cut three times, the last time after {len(error.text)} characters")
+    """
 
 
 class StreamTimeoutError(StreamError, openai.APITimeoutError):
-    """No chunk arrived in time: `first_chunk_timeout`, `idle_timeout` or the client's read timeout expired."""
+    """No chunk arrived in time: `first_chunk_timeout`, `idle_timeout` or the client's read timeout expired.
+
+    For example:
+
+        try:
+            ChatStream(client.chat.completions.create(**request, stream=True), idle_timeout=30).until_done()
+        except StreamTimeoutError as error:
+            print(f"silent for too long: {error.text} ...")
+    """
 
 
 class StreamDecodeError(StreamError, ValueError):
     """The data are not JSON, not UTF-8, not a chunk, or an event beyond the size bound.
 
     Where the compression of the response is broken, it is an `openai.APIConnectionError`, too, as with the SDK.
+
+    For example:
+
+        try:
+            ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        except StreamDecodeError as error:
+            print(f"something in between is broken: {error}, caused by {error.__cause__!r}")
     """
 
 
@@ -204,6 +243,13 @@ class StreamProviderError(StreamError):
     `body` is the inner error object; `code` and `type` are its fields, also where a service calls the code
     `status_code` or `error_code`. `status_code` is the code, if the code is an HTTP status (LiteLLM sends it as a
     string).
+
+    For example:
+
+        try:
+            ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        except StreamProviderError as error:
+            print("wait" if error.status_code == 429 else f"the gateway gave up: {error.body}")
     """
 
     def __init__(self, message: str, **context: Any) -> None:

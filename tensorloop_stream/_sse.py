@@ -18,7 +18,13 @@ _MAX_RETRY_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class ServerSentEvent:
-    """An event as the standard dispatches it (WHATWG HTML, section 9.2.6)."""
+    r"""An event as the standard dispatches it (WHATWG HTML, section 9.2.6).
+
+    For example:
+
+        [event] = SSEDecoder().feed(b"id: 7\ndata: one\ndata: two\n\n")
+        print(event.id, event.data.splitlines())
+    """
 
     data: str
     """The `data` lines of the event, joined by LF."""
@@ -188,11 +194,19 @@ class EventParser:
 
 
 class SSEDecoder:
-    """Decode an event stream, in reads of any size, by the rules of WHATWG HTML, section 9.2.6.
+    r"""Decode an event stream, in reads of any size, by the rules of WHATWG HTML, section 9.2.6.
 
     Two deviations keep errors from passing silently. Bytes that are not UTF-8 raise `StreamDecodeError` instead
     of becoming U+FFFD. An event larger than `max_event_size` bytes raises it too. Events completed before the
     bad one are returned first; the next call raises.
+
+    For example:
+
+        decoder = SSEDecoder()
+        for read in (b"data: Hel", b"lo\n\nevent: ping\n", b"data: 1\n\n"):
+            for event in decoder.feed(read):
+                print(event.event, event.data)
+        decoder.finish()
     """
 
     __slots__ = ("_error", "_parser", "_splitter")

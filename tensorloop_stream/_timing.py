@@ -39,6 +39,11 @@ class StreamTiming:
 
     Its text is a line with a bar for each fortieth of the time. A notebook shows a picture: the wait for the first
     token, a tick per chunk, the stalls.
+
+    For example:
+
+        stream = ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        print(stream.timing.time_to_first_token, stream.timing.gap(0.99), stream.timing.tokens_per_second)
     """
 
     chunk_times: tuple[float, ...] = _Times()  # type: ignore[assignment] # its default is ()

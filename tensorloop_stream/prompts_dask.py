@@ -55,6 +55,15 @@ class SharedLimit:
     time: a pause is as exact as their clocks agree.
 
     Raises `ValueError` for a limit that permits no request.
+
+    For example:
+
+        limit = SharedLimit(requests=300, seconds=60)
+        prompts = read_prompts(["Stream a haiku about caching."], model="gpt-4o-mini")
+
+        def run(cluster: distributed.Client) -> None:
+            for answer in ask_on(cluster, prompts, limit, idle=0):
+                print(answer["id"])
     """
 
     def __init__(self, requests: int = 30, seconds: float = 60) -> None:

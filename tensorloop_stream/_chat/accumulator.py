@@ -301,6 +301,13 @@ class ChatAccumulator:
     """Accumulate the chunks of one stream, however odd, into a `ChatCompletion`.
 
     Nothing is invented: no id, usage or finish reason that did not come. Linear in the number of chunks.
+
+    For example:
+
+        accumulator = ChatAccumulator()
+        for chunk in client.chat.completions.create(**request, stream=True):
+            accumulator.add(chunk)
+        print(accumulator.completion, accumulator.finished)
     """
 
     __slots__ = ("_accumulation",)

@@ -82,6 +82,13 @@ class ChatStream(ChatView, SyncStream[ChatCompletionChunk, ChatCompletion]):  # 
     Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts` without a
     function, `continue_broken` without a request and timeouts on a source without a connection; while read, the
     `StreamError`s.
+
+    For example:
+
+        with ChatStream(client.chat.completions.create(**request, stream=True), idle_timeout=30) as stream:
+            for text in stream.text_stream:
+                print(text, end="", flush=True)
+        print(stream.finish_reason, stream.usage)
     """
 
     def get_final_completion(self) -> ChatCompletion:
@@ -101,6 +108,13 @@ class AsyncChatStream(ChatView, AsyncStreamBase[ChatCompletionChunk, ChatComplet
     `source` may also be the un-awaited `create(..., stream=True)`, an async iterable of chunks, or a function
     that returns any of these. Callbacks may be `async def`. Timeouts work on every source, and for one that is
     opened here they count from before the request.
+
+    For example:
+
+        async with AsyncChatStream(async_client.chat.completions.create(**request, stream=True)) as stream:
+            async for text in stream.text_stream:
+                print(text, end="", flush=True)
+        print(stream.finish_reason, stream.usage)
     """
 
     async def get_final_completion(self) -> ChatCompletion:

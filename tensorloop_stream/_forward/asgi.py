@@ -32,6 +32,11 @@ class ForwardApp:
     model is silent and while the SDK waits to retry (litellm#13774). Where the gateway refuses the key of this server,
     the browser gets a 502, and the reason is logged. `headers` of your own go beside those of the
     stream; the rest is as in `aforward_chat`. A body without messages but with an input goes to the Responses API.
+
+    For example:
+
+        async def chat(request):  # a view of Starlette
+            return ForwardApp(async_client, {"model": "gpt-4o-mini", **await request.json()})
     """
 
     # Any, so that a subclass of this and of Starlette's response has no two types for it.

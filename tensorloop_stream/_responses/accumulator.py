@@ -350,6 +350,12 @@ class ResponseAccumulator:
 
     The events may come from `responses.create(..., stream=True)`, from a websocket, or from a file. Nothing is
     invented: no id, status or usage that did not come. Linear in the number of events.
+
+    For example:
+
+        accumulator = ResponseAccumulator()
+        accumulator.add({"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": "Hello"})
+        print(accumulator.text)
     """
 
     __slots__ = ("_accumulation",)

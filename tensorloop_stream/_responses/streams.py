@@ -89,6 +89,14 @@ class ResponseStream(ResponseView, SyncStream[ResponseStreamEvent, Response]):  
 
     Raises `TypeError` for a source of the wrong kind or an async callback, `ValueError` for `restarts` without a
     function and timeouts on a source without a connection; while read, the `StreamError`s.
+
+    For example:
+
+        answer = client.responses.create(model="gpt-4o-mini", input="Stream a haiku about caching.", stream=True)
+        with ResponseStream(answer) as stream:
+            for text in stream.text_stream:
+                print(text, end="", flush=True)
+        print(stream.status, stream.snapshot.id)
     """
 
     def __init__(
@@ -123,6 +131,15 @@ class AsyncResponseStream(ResponseView, AsyncStreamBase[ResponseStreamEvent, Res
 
     `source` may also be the un-awaited `responses.create(..., stream=True)`, an async iterable of events, or a
     function that returns any of these. Callbacks may be `async def`.
+
+    For example:
+
+        create = async_client.responses.create
+        answer = create(model="gpt-4o-mini", input="Stream a haiku about caching.", stream=True)
+        async with AsyncResponseStream(answer) as stream:
+            async for text in stream.text_stream:
+                print(text, end="", flush=True)
+        print(stream.status)
     """
 
     def __init__(

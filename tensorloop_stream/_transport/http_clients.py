@@ -34,6 +34,12 @@ class StreamHttpxClient(DefaultHttpxClient):
 
     It takes the arguments of `httpx2.Client` (of `httpx.Client` with openai 2). HTTP/2, proxies, compressed bodies, and
     responses that are not chunked are read by the HTTP library, as are all with `TENSORLOOP_DIRECT_READS=0`.
+
+    For example:
+
+        client = OpenAI(http_client=StreamHttpxClient())
+        stream = ChatStream(client.chat.completions.create(**request, stream=True))
+        print(stream.get_final_text())
     """
 
     if not TYPE_CHECKING:  # the arguments are the library's, and may change with it
@@ -53,6 +59,11 @@ class AsyncStreamHttpxClient(DefaultAsyncHttpxClient):
     """`openai.DefaultAsyncHttpxClient`, which reads streams directly: `AsyncOpenAI(http_client=...)`.
 
     It is `StreamHttpxClient` for asyncio. Under trio all is read by the HTTP library.
+
+    For example:
+
+        async with AsyncOpenAI(http_client=AsyncStreamHttpxClient()) as client:
+            print(await AsyncChatStream(client.chat.completions.create(**request, stream=True)).get_final_text())
     """
 
     if not TYPE_CHECKING:  # as above

@@ -31,6 +31,14 @@ class AnswerFile:
 
     Raises `ValueError` if the file holds something else, and `BlockingIOError` if another run writes to it (not on
     Windows). Raises `OSError` when the disk fails, at the next `write` or at the end of the block.
+
+    For example:
+
+        prompts = read_prompts(["Stream a haiku about caching."], model="gpt-4o-mini")
+        with AnswerFile("answers.jsonl") as answers:
+            missing = [prompt for prompt in prompts if prompt.id not in answers.answered]
+            await ask_all(async_client, missing, LearningLimit(), answers.write)
+            print(answers.failed)
     """
 
     answered: set[str]

@@ -22,7 +22,13 @@ _LINE_START = b'{"id": "'
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A request, and the id of its answer."""
+    """A request, and the id of its answer.
+
+    For example:
+
+        [prompt] = read_prompts(['{"id": "a", "prompt": "Why are caches fast?"}'], model="gpt-4o-mini")
+        print(prompt.id, prompt.request["messages"])
+    """
 
     id: str
     """The id that the line names, else a hash of the request."""

@@ -20,7 +20,20 @@ CLOCK_DRIFT = 1.001
 
 
 class Limit(Protocol):
-    """The interface of a limit: `ask` sends each request in an `async with` block, and `pause`s all requests."""
+    """The interface of a limit: `ask` sends each request in an `async with` block, and `pause`s all requests.
+
+    For example:
+
+        class NoLimit:
+            async def __aenter__(self): ...
+
+            async def __aexit__(self, *exc_info): ...
+
+            async def pause(self, seconds): ...
+
+        prompts = read_prompts(["Stream a haiku about caching."], model="gpt-4o-mini")
+        await ask_all(async_client, prompts, NoLimit(), print)
+    """
 
     async def __aenter__(self) -> object:
         """Wait until a request may be sent."""
@@ -52,6 +65,11 @@ class RollingLimit:
     permit twice the limit around the edge of a window.
 
     Raises `ValueError` for a limit that permits no request.
+
+    For example:
+
+        prompts = read_prompts(["Stream a haiku about caching."], model="gpt-4o-mini")
+        await ask_all(async_client, prompts, RollingLimit(requests=300, seconds=60), print)
     """
 
     requests: int
@@ -99,6 +117,13 @@ class LearningLimit:
     At first nothing is held back. At a 429, the number of requests that the gateway admitted in the last `seconds` is
     taken for its limit, and doubled after each such time without a 429; `pause` holds back all requests meanwhile.
     `observe` reads the limit and the rest of it from the headers of a response, where the gateway sends them.
+
+    For example:
+
+        limit = LearningLimit()
+        prompts = read_prompts(["Stream a haiku about caching."], model="gpt-4o-mini")
+        await ask_all(async_client, prompts, limit, print)
+        print(limit.requests, limit.waits_for)
     """
 
     requests: int | None

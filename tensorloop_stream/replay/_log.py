@@ -14,7 +14,16 @@ _SECRET = frozenset(["api-key", "authorization", "cookie", "proxy-authorization"
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRequest:
-    """A request that a replay received."""
+    """A request that a replay received.
+
+    For example:
+
+        with ReplayServer("cassettes") as server:
+            client = Tensorloop(base_url=server.base_url, api_key="none")
+            ChatStream(client.chat.completions.create(**request, stream=True)).until_done()
+        [received] = server.requests
+        print(received.method, received.path, received.body["model"])
+    """
 
     method: str
     """The HTTP method, such as `POST`."""
@@ -30,7 +39,17 @@ class ReceivedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """A client that disconnected before its answer was complete."""
+    """A client that disconnected before its answer was complete.
+
+    For example:
+
+        with ReplayServer("cassettes", stall_after=7) as server:
+            client = Tensorloop(base_url=server.base_url, api_key="none")
+            with ChatStream(client.chat.completions.create(**request, stream=True)) as stream:
+                next(stream.text_stream)  # and leave
+            server.wait_until_idle()
+        print([disconnect.events for disconnect in server.disconnects])
+    """
 
     request: ReceivedRequest
     """The request."""

@@ -38,6 +38,15 @@ class ReplayServer:
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
+
+    For example:
+
+        with ReplayServer("cassettes/chat/haiku.yaml", cut_after=7) as server:
+            client = Tensorloop(base_url=server.base_url, api_key="none")
+            stream = ChatStream(client.chat.completions.create(**request, stream=True))
+            with suppress(StreamError):
+                stream.until_done()
+        print(stream.text, server.unmatched)
     """
 
     def __init__(

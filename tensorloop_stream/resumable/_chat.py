@@ -26,6 +26,15 @@ class FollowedChat:
     error is an event. A stream that does not exist is a 404, and a last event id of another stream a 400. A stream
     with nothing left to read is a 204, which stops an `EventSource`. Leaving cancels nothing, with `aclose()` or
     without.
+
+    For example:
+
+        streams = ResumableStreams(redis)
+        await streams.start("c7a2", async_client, request)
+        async with await streams.read("c7a2", last_event_id=None) as answer:
+            print(answer.status_code, answer.headers["Content-Type"])
+            print(b"".join([data async for data in answer]).decode())
+        await streams.aclose()
     """
 
     status_code: int

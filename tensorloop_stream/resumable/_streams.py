@@ -45,6 +45,15 @@ class ResumableStreams:
     An id is 1 to 128 letters, digits, `-` and `_`; every method raises `ValueError` for another one. Everyone who knows
     an id may read and cancel its stream, so it should be as hard to guess as a UUID. `start` and `cancel` raise the
     errors of redis-py if Redis cannot be reached.
+
+    For example:
+
+        streams = ResumableStreams(redis)
+        await streams.start("b5f1", async_client, request)
+        async with await streams.read("b5f1") as answer:
+            async for data in answer:
+                print(data.decode(), end="")
+        await streams.aclose()
     """
 
     def __init__(
