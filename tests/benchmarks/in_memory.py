@@ -16,11 +16,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,6 +31,7 @@ from typing import Any
 import httpx2
 import jiter
 import openai
+from machine import machine
 from openai.types.chat import ChatCompletionChunk
 from pydantic import TypeAdapter
 from response_streams import KINDS as RESPONSE_KINDS, Bench as ResponseBench, Body as ResponseBody
@@ -43,7 +42,6 @@ from tensorloop_stream import AsyncChatStream, ChatAccumulator, ChatStream
 RUNS = 7
 # The seconds that another library may take to accumulate 2,000 chunks a few times; some are quadratic.
 PATIENCE = 100
-BASE = "The SDK's documented loop"
 # Made by compare_peers.py.
 ENVIRONMENTS = Path(__file__).parents[2] / ".recording/peers"
 # The ratio of the SDK loop's CPU on text: the README's claim, not the best measured value.
@@ -168,8 +166,8 @@ class Bench:
         ]
 
 
-def measure(bench: Bench | ResponseBench, ways: list[Callable[[], None]]) -> dict[str, float]:
-    """Return the median CPU of each way, in microseconds per chunk."""
+def measure(bench: Bench | ResponseBench, ways: list[Callable[[], None]]) -> dict[str, list[float]]:
+    """Return the CPU of each way in each run, in microseconds per chunk."""
     # The benchmark's own objects are no part of the cost.
     gc.collect()
     gc.freeze()
@@ -181,11 +179,20 @@ def measure(bench: Bench | ResponseBench, ways: list[Callable[[], None]]) -> dic
             # The first run warms up.
             if run:
                 spent[way.__name__].append((time.process_time() - before) / len(bench.body.chunks) * 1e6)
-    return {name: statistics.median(times) for name, times in spent.items()}
+    return spent
 
 
 def base_of(way: str) -> str:
     return "async_sdk_loop" if way.startswith("async") else "sdk_loop"
+
+
+def times_less(spent: dict[str, list[float]], way: str) -> list[float]:
+    """Return the ratio of each run: the CPU of the SDK's loop to that of a way."""
+    return [base / own for base, own in zip(spent[base_of(way)], spent[way], strict=True)]
+
+
+def ratio_cells(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.1f} | {min(ratios):.1f} to {max(ratios):.1f}"
 
 
 def peers(kind: str, size: int) -> dict[str, float]:
@@ -211,50 +218,53 @@ def peers(kind: str, size: int) -> dict[str, float]:
     return found
 
 
-def print_text(medians: dict[str, float], bench: Bench) -> None:
-    print("| way of reading | us CPU per chunk | times less than the SDK's loop |")
-    print("|---|---:|---:|")
-    rows = [(way.__doc__, way.__name__, medians[way.__name__]) for way in bench.ways]
-    rows += [(label, "", figure) for label, figure in peers("text", 2000).items()]
-    for label, name, figure in rows:
-        print(f"| {label} | {figure:.1f} | {medians[base_of(name)] / figure:.1f} |")
+def print_text(spent: dict[str, list[float]], bench: Bench) -> None:
+    print("| way of reading | us CPU per chunk | times less than the SDK's loop | range |")
+    print("|---|---:|---:|---|")
+    for way in bench.ways:
+        name = way.__name__
+        print(f"| {way.__doc__} | {statistics.median(spent[name]):.1f} | {ratio_cells(times_less(spent, name))} |")
+    for label, figure in peers("text", 2000).items():
+        print(f"| {label} | {figure:.1f} | {ratio_cells([base / figure for base in spent['sdk_loop']])} |")
 
 
 def print_kinds() -> None:
     sizes = (500, 2000, 8000)
     for kind in KINDS:
-        print(f"\n### {kind}\n\n| way of reading | {' | '.join(map(str, sizes))} chunks | times less, at 2000 |")
-        print(f"|---|{'---:|' * (len(sizes) + 1)}")
+        print(
+            f"\n### {kind}\n\n| way of reading | {' | '.join(map(str, sizes))} chunks | times less, at 2000 | range |"
+        )
+        print(f"|---|{'---:|' * (len(sizes) + 1)}---|")
         columns = []
         for size in sizes:
             bench = Bench(Body(kind, size))
             # The helper is quadratic with logprobs: minutes at 8,000.
             slow = kind.startswith("logprobs") and size > 2001
             ways = [way for way in bench.ways if not (slow and way.__name__ == "sdk_helper")]
-            medians = measure(bench, ways)
-            base = {way.__doc__ or "": medians[base_of(way.__name__)] for way in ways}
-            column = {way.__doc__ or "": medians[way.__name__] for way in ways}
+            spent = measure(bench, ways)
+            column = {way.__doc__ or "": statistics.median(spent[way.__name__]) for way in ways}
+            ratios = {way.__doc__ or "": times_less(spent, way.__name__) for way in ways}
             # Adding chunks one to another is quadratic too.
-            column |= peers(kind, size) if size < 2001 else {}
-            columns.append((column, base))
-        for label in columns[1][0]:
+            others = peers(kind, size) if size < 2001 else {}
+            column |= others
+            ratios |= {label: [base / figure for base in spent["sdk_loop"]] for label, figure in others.items()}
+            columns.append((column, ratios))
+        for label, in_runs in columns[1][1].items():
             figures = " | ".join(f"{column[label]:.1f}" if label in column else "-" for column, _ in columns)
-            column, base = columns[1]
-            print(f"| {label} | {figures} | {base.get(label, base[BASE]) / column[label]:.1f} |", flush=True)
+            print(f"| {label} | {figures} | {ratio_cells(in_runs)} |", flush=True)
 
 
 def print_responses() -> None:
     for kind in RESPONSE_KINDS:
-        print(f"\n### {kind}\n\n| way of reading | 500 | 2000 | 8000 events | times less, at 2000 |")
-        print("|---|---:|---:|---:|---:|")
+        print(f"\n### {kind}\n\n| way of reading | 500 | 2000 | 8000 events | times less, at 2000 | range |")
+        print("|---|---:|---:|---:|---:|---|")
         columns = []
         for size in (500, 2000, 8000):
             bench = ResponseBench(ResponseBody(kind, size))
             columns.append(measure(bench, bench.ways))
         for way in bench.ways:
-            figures = " | ".join(f"{column[way.__name__]:.1f}" for column in columns)
-            times = columns[1][base_of(way.__name__)] / columns[1][way.__name__]
-            print(f"| {way.__doc__} | {figures} | {times:.1f} |", flush=True)
+            figures = " | ".join(f"{statistics.median(column[way.__name__]):.1f}" for column in columns)
+            print(f"| {way.__doc__} | {figures} | {ratio_cells(times_less(columns[1], way.__name__))} |", flush=True)
 
 
 def draw(medians: dict[str, float], bench: Bench) -> str:
@@ -290,10 +300,10 @@ def draw(medians: dict[str, float], bench: Bench) -> str:
 def guard(bench: Bench | ResponseBench, claims: dict[str, int]) -> None:
     """Fail if a way costs more than twice the claimed time."""
     ways = [way for way in bench.ways if way.__name__ in {*claims, *map(base_of, claims)}]
-    medians = measure(bench, ways)
+    spent = measure(bench, ways)
     slow = []
     for name, claimed in claims.items():
-        times = medians[base_of(name)] / medians[name]
+        times = statistics.median(times_less(spent, name))
         print(f"{name}: {times:.1f} times less CPU than the SDK's loop; claimed {claimed}, at least {claimed / 2:g}")
         if times < claimed / 2:
             slow.append(name)
@@ -308,8 +318,7 @@ def main() -> None:
     parser.add_argument("--guard", action="store_true")
     parser.add_argument("--api", choices=["chat", "responses"], default="chat")
     arguments = parser.parse_args()
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("openai", "pydantic", "httpx2"))
-    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores, {RUNS} interleaved runs\n")
+    print(f"{machine('openai', 'pydantic', 'httpx2')}; {RUNS} interleaved runs\n")
     bench = Bench(Body("text", 2000))
     if arguments.guard:
         guard(bench, CLAIMED)
@@ -319,9 +328,10 @@ def main() -> None:
     if arguments.api == "responses":
         print_responses()
         return
-    medians = measure(bench, bench.ways)
-    print_text(medians, bench)
+    spent = measure(bench, bench.ways)
+    print_text(spent, bench)
     if arguments.svg:
+        medians = {name: statistics.median(times) for name, times in spent.items()}
         arguments.svg.write_text(draw(medians, bench), "utf-8")
     if arguments.kinds:
         print_kinds()

@@ -16,11 +16,7 @@ Run `pip install "tensorloop_stream[aiohttp]" uvloop` before. `--streams 20` mea
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
-import re
 import resource
 import subprocess
 import sys
@@ -35,6 +31,7 @@ from statistics import median, quantiles
 from loopback_clients import LIMITS, THREADED, WAYS, Way, text_stream
 from loopback_run import SLOW_CHUNKS, Figures, Run
 from loopback_server import Board
+from machine import machine
 
 SIZES, MANY = (1, 20, 200, 1000), 1000
 BURST = 10
@@ -141,14 +138,6 @@ def draw(found: dict[Way, Figures]) -> str:
     )
 
 
-def machine() -> str:
-    path = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", path.read_text()) if path.exists() else None
-    names = ("openai", "httpx2", "aiohttp", "uvloop")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    return f"Python {platform.python_version()}, {versions}; {os.cpu_count()} cores of {model[1] if model else '?'}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--streams", type=int, action="append", help="only so many at once; may be repeated")
@@ -161,7 +150,7 @@ def main() -> None:
     if arguments.alone:
         alone(*arguments.alone)
         return
-    print(f"{machine()}; {arguments.runs} interleaved runs of 20 streams")
+    print(f"{machine('openai', 'httpx2', 'aiohttp', 'uvloop')}; {arguments.runs} interleaved runs of 20 streams")
     with serving() as server:
         tables(server, arguments.streams or SIZES, arguments.runs, arguments.svg)
 
