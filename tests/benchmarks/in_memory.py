@@ -28,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import bars
 import httpx2
 import jiter
 import openai
@@ -275,26 +276,16 @@ def draw(medians: dict[str, float], bench: Bench) -> str:
         if way.__name__ in {"sdk_helper", "sdk_loop", "iterating", "text_stream", "json_loads"}
     ]
     ways.sort(key=lambda way: -medians[way.__name__])
-    longest = max(medians.values())
-    rows = []
-    for number, way in enumerate(ways):
-        value, y = medians[way.__name__], 48 + 34 * number
-        colour = "#8a94a6" if way.__name__.startswith(("sdk", "json")) else "#1f7a6b"
-        label = (way.__doc__ or "").replace("`", "").removeprefix("the floor: ")
-        rows.append(
-            f'<text x="345" y="{y + 16}" text-anchor="end">{label}</text>'
-            f'<rect x="355" y="{y}" width="{max(value / longest * 315, 2):.1f}" height="22" rx="3" fill="{colour}"/>'
-            f'<text x="{363 + value / longest * 315:.1f}" y="{y + 16}" font-weight="600">{value:.1f}</text>'
+    rows = [
+        (
+            (way.__doc__ or "").replace("`", "").removeprefix("the floor: "),
+            medians[way.__name__],
+            f"{medians[way.__name__]:.1f}",
+            not way.__name__.startswith(("sdk", "json")),
         )
-    height = 48 + 34 * len(ways) + 12
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 740 {height}" width="740" height="{height}" '
-        'font-family="system-ui, sans-serif" font-size="13" fill="#1d2433">'
-        f'<rect width="740" height="{height}" rx="8" fill="#fbfcfe"/>'
-        '<text x="16" y="28" font-size="15" font-weight="600">CPU per chunk, in microseconds (less is better)</text>'
-        + "".join(rows)
-        + "</svg>\n"
-    )
+        for way in ways
+    ]
+    return bars.draw("CPU per chunk, in microseconds (less is better)", rows, labels=345)
 
 
 def guard(bench: Bench | ResponseBench, claims: dict[str, int]) -> None:

@@ -1,10 +1,11 @@
-"""CPU per chunk over sockets, also on a busy machine: python tests/benchmarks/in_process_feed.py [--peers] [--guard]
+"""CPU per chunk over sockets, also on a busy machine: python tests/benchmarks/in_process_feed.py [--summary]
 
 The server's end of each connection is in the measured process (`feed.py`), and the ways take turns there. Each run is
 compared with the run of the SDK's documented loop next to it, and the median and the range of these ratios are
 printed.
 
-"Paced" is one event for each read, "bursts" are ten. `--guard` measures a few ways, and fails at half of the claims.
+"Paced" is one event for each read, "bursts" are ten. `--summary` prints the table of the README, without TLS, and
+draws it into the file of `--svg`. `--guard` measures a few ways, and fails at half of the claims.
 `--peers` measures other libraries in place of ours, those that are installed: `pip install -e .[aiohttp,peers]`.
 """
 
@@ -24,7 +25,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-import feed_peers  # noqa: E402 - beside the package
+import bars  # noqa: E402 - beside the package
+import feed_peers  # noqa: E402
 import openai  # noqa: E402
 from feed import BURST, MESSAGES, STREAMS, Run, Server, Way, certificate, compare, print_table  # noqa: E402
 from machine import machine  # noqa: E402
@@ -132,6 +134,28 @@ def guard() -> None:
         raise SystemExit(f"below half of what is claimed: {', '.join(failed)}")
 
 
+def print_summary(runs: int, svg: Path | None) -> None:
+    """Print the times less CPU of four ways, and draw those of paced chunks."""
+    print(f"{machine('openai', 'httpx2')}; {runs} interleaved runs\n")
+    print(f"| reading | one event a read | {BURST} events a read |\n|---|---:|---:|")
+    server = Server(None)
+    rows = [("the SDK's loop", 1.0, "1", False)]
+    for ways, labels in (
+        (SYNC[:3], ("`for chunk in stream`", "`stream.text_stream`")),
+        (ASYNC[:3], (f"`async for`, {STREAMS} streams", f"async `text_stream`, {STREAMS} streams")),
+    ):
+        paced, bursts = (compare(ways, server, burst, runs) for burst in (1, BURST))
+        for way, label in zip(ways[1:], labels, strict=True):
+            found = [ratios for _, ratios in (paced[way.name], bursts[way.name])]
+            cells = [f"{median(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in found]
+            print(f"| {label} | {' | '.join(cells)} |", flush=True)
+            rows.append((label.replace("`", ""), median(found[0]), f"{median(found[0]):.1f}", True))
+    if svg is not None:
+        svg.write_text(
+            bars.draw("Chunks for the same CPU over sockets, one event a read (more is better)", rows), "utf-8"
+        )
+
+
 def print_peers(runs: int) -> None:
     print(machine(*feed_peers.DISTRIBUTIONS))
     for peer in feed_peers.missing():
@@ -149,9 +173,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--guard", action="store_true")
+    parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--svg", type=Path, help="draw the summary into this file")
     arguments = parser.parse_args()
     if arguments.guard:
         guard()
+        return
+    if arguments.summary:
+        print_summary(arguments.runs, arguments.svg)
         return
     if arguments.peers:
         print_peers(arguments.runs)

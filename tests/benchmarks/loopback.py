@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
+import bars
 from loopback_clients import LIMITS, THREADED, WAYS, Way, text_stream
 from loopback_run import SLOW_CHUNKS, Figures, Run
 from loopback_server import Board
@@ -119,23 +120,11 @@ BARS = {
 def draw(found: dict[Way, Figures]) -> str:
     """Return the important rows as a plain SVG of bars."""
     values = {way.name: 1e6 / median(each["chunk"]) for way, each in found.items()}
-    longest, height = max(values.values()), 48 + 34 * len(BARS) + 12
-    rows = []
-    for number, (name, label) in enumerate(BARS.items()):
-        y, width = 48 + 34 * number, max(values[name] / longest * 345, 2)
-        colour = "#8a94a6" if name.startswith(("sdk", "bare")) else "#1f7a6b"
-        rows.append(
-            f'<text x="290" y="{y + 16}" text-anchor="end">{label}</text>'
-            f'<rect x="300" y="{y}" width="{width:.1f}" height="22" rx="3" fill="{colour}"/>'
-            f'<text x="{308 + width:.1f}" y="{y + 16}" font-weight="600">{values[name]:,.0f}</text>'
-        )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 740 {height}" width="740" height="{height}" '
-        'font-family="system-ui, sans-serif" font-size="13" fill="#1d2433">'
-        f'<rect width="740" height="{height}" rx="8" fill="#fbfcfe"/>'
-        '<text x="16" y="28" font-size="15" font-weight="600">Chunks per second and core, 20 streams at once over '
-        f"sockets (more is better)</text>{''.join(rows)}</svg>\n"
-    )
+    rows = [
+        (label, values[name], f"{values[name]:,.0f}", not name.startswith(("sdk", "bare")))
+        for name, label in BARS.items()
+    ]
+    return bars.draw("Chunks per second and core, 20 streams at once over sockets (more is better)", rows)
 
 
 def main() -> None:
