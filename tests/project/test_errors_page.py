@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
@@ -17,9 +19,35 @@ ERRORS = {
     if isinstance(kind := getattr(tensorloop_stream, name), type) and issubclass(kind, Exception)
 }
 
+SETUP = PAGE[PAGE.index("## When something is set up wrongly") :]
+KINDS = {"BlockingIOError", "OpenAIError", "RuntimeError", "TypeError", "ValueError"}
+# Data of a gateway that are no chunk become a StreamDecodeError, and errors of a prompt begin with its line. The
+# commands print what is wrong.
+ELSEWHERE = ("_chat/", "_transport/", "_stream/model_copy.py", "check/", "prompts/jsonl.py", "recipes/", "replay/")
+
 
 def cells(row: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+TEXTS = [
+    text
+    for row in re.findall(r"(?m)^\| `.*$", SETUP)
+    for text in re.findall(r"`([^`]+)`", row.strip("|").split("|")[0])
+]
+
+
+def texts_raised() -> Iterator[tuple[str, str]]:
+    """Yield each module and the texts of the errors that it makes for a wrong call."""
+    package = ROOT / "tensorloop_stream"
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
+                text = node.args[0]
+                parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+                constants = [str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts]
+                if any(constant != "{}" for constant in constants):
+                    yield path.relative_to(package).as_posix(), "".join(constants)
 
 
 def test_every_error_has_a_row() -> None:
@@ -43,11 +71,16 @@ def test_every_text_is_one_of_the_package() -> None:
     """Texts stand in the tables as the package words them."""
     source = "".join(path.read_text("utf-8") for path in sorted((ROOT / "tensorloop_stream").rglob("*.py")))
     joined = re.sub(r"\"\s*\n\s*f?\"", "", source)
-    setup = PAGE[PAGE.index("## When something is set up wrongly") :]
-    texts = [cells(row)[0].strip("`") for row in re.findall(r"(?m)^\| `.*$", setup)]
+    assert len(TEXTS) > 30
+    assert [text for text in TEXTS if text not in joined] == []
 
-    assert len(texts) > 30
-    assert [text for text in texts if text not in joined] == []
+
+def test_every_text_of_the_package_is_on_the_page() -> None:
+    """A reader finds what an error of a wrong call says, and the remedy."""
+    raised = {(name, text) for name, text in texts_raised() if not name.startswith(ELSEWHERE)}
+
+    assert len(raised) > 30
+    assert {(name, text) for name, text in raised if not any(each in text for each in TEXTS)} == set()
 
 
 def test_every_error_of_the_sdk_exists() -> None:
