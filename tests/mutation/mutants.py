@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,41 +20,74 @@ _OPAQUE = (ast.JoinedStr, ast.AnnAssign, ast.arg)
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed module; `name` says where and what, without line numbers, which other changes move."""
+    """A change of a tree; `name` says where and what, without line numbers, which other changes move."""
 
-    line: int
     name: str
-    source: str
+    # Of the statement that is changed, without the statements inside it.
+    lines: range
+    parent: ast.AST
+    field: str
+    number: int | None
+    changed: ast.AST
+
+    def apply(self) -> None:
+        """Change the tree, for good."""
+        if self.number is None:
+            setattr(self.parent, self.field, self.changed)
+        else:
+            getattr(self.parent, self.field)[self.number] = self.changed
 
 
-def mutants_of(source: str) -> list[Mutant]:
-    """Return each mutant of a module's source, in the order of its lines."""
-    tree = ast.parse(source)
-    found = []
-    for node, parent, field, place in _places(tree, ""):
-        for change, before, after in _changes(node, parent, field):
-            mutated = copy.deepcopy(tree)
-            _replace(mutated, _path_of(tree, node), change)
-            text = ast.unparse(ast.fix_missing_locations(mutated))
-            found.append(Mutant(node.lineno, f"{place}: {_one_line(before)} => {after}", text))
-    return sorted(found, key=lambda each: each.line)
+@dataclass(frozen=True)
+class _Place:
+    """A node that may change, and where it stands."""
+
+    node: Any
+    parent: ast.AST
+    field: str
+    number: int | None
+    function: str
+    lines: range
+
+
+def mutants_of(tree: ast.Module) -> list[Mutant]:
+    """Return each mutant of a module, in the order of its lines."""
+    found, names = [], Counter[str]()
+    for at in _places(tree, "", range(0)):
+        for change, before, after in _changes(at.node, at.parent, at.field):
+            name = f"{at.function}: {_one_line(before)} => {after}"
+            names[name] += 1
+            if names[name] > 1:
+                name += f" ({names[name]})"
+            found.append((at.node.lineno, Mutant(name, at.lines, at.parent, at.field, at.number, change)))
+    return [mutant for _, mutant in sorted(found, key=lambda each: each[0])]
 
 
 def _one_line(node: ast.AST) -> str:
     return " ".join(ast.unparse(node).split())[:100]
 
 
-def _places(node: ast.AST, place: str) -> Iterator[tuple[Any, ast.AST, str, str]]:
-    """Yield the nodes that may change, each with its parent, the field of the parent, and its function."""
+def _places(node: ast.AST, function: str, lines: range) -> Iterator[_Place]:
     for field, value in ast.iter_fields(node):
-        for each in value if isinstance(value, list) else [value]:
+        for number, each in enumerate(value if isinstance(value, list) else [value]):
             if not isinstance(each, ast.AST) or _is_opaque(each, node, field):
                 continue
-            inner = place
+            inner, own = function, lines
             if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                inner = f"{place}.{each.name}".lstrip(".")
-            yield each, node, field, inner or "module"
-            yield from _places(each, inner)
+                inner = f"{function}.{each.name}".lstrip(".")
+            if isinstance(each, ast.stmt):
+                own = _own_lines(each)
+            yield _Place(each, node, field, number if isinstance(value, list) else None, inner or "module", own)
+            yield from _places(each, inner, own)
+
+
+def _own_lines(statement: ast.stmt) -> range:
+    """Return the lines of a statement, without the statements inside it, but with its decorators."""
+    decorators = [each.lineno for each in getattr(statement, "decorator_list", [])]
+    inside = [getattr(statement, name)[0].lineno for name in ("body", "handlers") if getattr(statement, name, None)]
+    end = min(inside, default=(statement.end_lineno or statement.lineno) + 1)
+    first = min([statement.lineno, *decorators])
+    return range(first, max(end, first + 1))
 
 
 def _is_opaque(node: ast.AST, parent: ast.AST, field: str) -> bool:
@@ -75,11 +109,11 @@ def _changes(node: Any, parent: ast.AST, field: str) -> Iterator[tuple[Any, ast.
     if isinstance(node, ast.Compare):
         for number, operator in enumerate(node.ops):
             if type(operator) in _FLIPPED:
-                changed = copy.deepcopy(node)
-                changed.ops[number] = _FLIPPED[type(operator)]()
+                changed = copy.copy(node)
+                changed.ops = [*node.ops[:number], _FLIPPED[type(operator)](), *node.ops[number + 1 :]]
                 yield changed, node, _one_line(changed)
     elif isinstance(node, ast.BoolOp):
-        changed = copy.deepcopy(node)
+        changed = copy.copy(node)
         changed.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         yield changed, node, _one_line(changed)
         for number in range(len(node.values)):
@@ -89,14 +123,14 @@ def _changes(node: Any, parent: ast.AST, field: str) -> Iterator[tuple[Any, ast.
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node.operand, node, _one_line(node.operand)
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        changed = copy.deepcopy(node)
+        changed = copy.copy(node)
         changed.op = _OPERATORS[type(node.op)]()
         yield changed, node, _one_line(changed)
     elif isinstance(node, ast.Constant) and not isinstance(parent, (ast.FormattedValue, ast.JoinedStr)):
         for value in _other_values(node.value):
             yield ast.Constant(value), parent, f"{value!r} for {node.value!r}"
     elif isinstance(node, (ast.If, ast.IfExp, ast.While)):
-        changed = copy.deepcopy(node)
+        changed = copy.copy(node)
         changed.test = ast.UnaryOp(ast.Not(), node.test)
         if not isinstance(node.test, (ast.Compare, ast.UnaryOp)):
             yield changed, node.test, f"not, in its {type(node).__name__.lower()}"
@@ -135,24 +169,3 @@ def _other_values(value: Any) -> list[Any]:
     if isinstance(value, bytes):
         return [value + b"?"]
     return []
-
-
-def _path_of(tree: ast.AST, wanted: ast.AST) -> list[tuple[str, int | None]]:
-    """Return the fields that lead from the tree to a node."""
-    for field, value in ast.iter_fields(tree):
-        for number, each in enumerate(value if isinstance(value, list) else [value]):
-            if each is wanted:
-                return [(field, number if isinstance(value, list) else None)]
-            if isinstance(each, ast.AST) and (path := _path_of(each, wanted)):
-                return [(field, number if isinstance(value, list) else None), *path]
-    return []
-
-
-def _replace(tree: Any, path: list[tuple[str, int | None]], node: ast.AST) -> None:
-    for field, number in path[:-1]:
-        tree = getattr(tree, field) if number is None else getattr(tree, field)[number]
-    field, number = path[-1]
-    if number is None:
-        setattr(tree, field, node)
-    else:
-        getattr(tree, field)[number] = node

@@ -1,63 +1,68 @@
 """Change the core in small ways, and count what its near tests notice: python tests/mutation/mutation.py _sse
 
-Without a module, all are run, which takes half an hour; `--sample 50` runs so many mutants of each. It prints the
-survivors and the score of each module. `equivalent.txt` lists those that change no behaviour, with the reason.
+Without a module, all are run. It prints the survivors and the score of each module; `--sample 50` runs so many
+mutants of each. `equivalent.txt` lists those that change no behaviour, with the reason.
+
+The tests are imported and run once, with a note of the lines that each runs. Each mutant has a process of its own,
+a fork of this one, which swaps the code and runs the tests of the changed line, the quickest first.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.abc
-import importlib.util
+import ast
+import importlib
 import os
 import random
+import resource
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "tests/support"), str(ROOT)]
 
-from mutants import Mutant, mutants_of  # noqa: E402 - beside this file
+import pytest  # noqa: E402 - the path comes first
+from mutants import Mutant, mutants_of  # noqa: E402
+from swap import swap  # noqa: E402
+from touched import TestMap  # noqa: E402
 
 PACKAGE = "tensorloop_stream"
-# The tests near a module, the quickest first.
+_CHAT = [
+    "unit/test_accumulator.py",
+    "unit/test_chunk_rules.py",
+    "unit/test_tool_calls.py",
+    "unit/test_callbacks.py",
+    "unit/test_logprobs.py",
+    "unit/test_template.py",
+    "unit/test_properties.py",
+    "stream/test_odd_streams.py",
+    "stream/test_continuation.py",
+]
+# The tests near a module.
 NEAR = {
     "_sse": ["unit/test_sse.py"],
     "_stream.state": [
         "unit/test_state.py",
-        "responses/test_response_stream.py",
+        "unit/test_callbacks.py",
         "stream/test_stream.py",
         "stream/test_retries.py",
+        "stream/test_continuation.py",
+        "stream/test_error_texts.py",
+        "stream/test_odd_streams.py",
+        "responses/test_response_stream.py",
     ],
-    "_chat.accumulator": ["unit/test_accumulator.py", "stream/test_odd_streams.py"],
-    "_chat.choice": ["unit/test_accumulator.py", "unit/test_tool_calls.py", "stream/test_odd_streams.py"],
-    "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "stream/test_odd_streams.py"],
-    "_chat.merge": ["unit/test_accumulator.py", "unit/test_chunk_rules.py", "stream/test_odd_streams.py"],
+    "_chat.accumulator": _CHAT,
+    "_chat.choice": _CHAT,
+    "_chat.tool_calls": _CHAT,
+    "_chat.merge": _CHAT,
 }
-WORKERS = 2
 EQUIVALENT = HERE / "equivalent.txt"
-
-
-class MutantFinder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
-    """Import one module from other source."""
-
-    def __init__(self, module: str, source: str) -> None:
-        self.module = module
-        self.source = source
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
-        if name != self.module:
-            return None
-        return importlib.util.spec_from_file_location(name, path_of(name.removeprefix(f"{PACKAGE}.")), loader=self)
-
-    def get_source(self, fullname: str) -> str:
-        return self.source
+# A mutant that never ends must not take all memory first.
+MEMORY = 4 << 30
 
 
 def path_of(module: str) -> Path:
@@ -70,93 +75,140 @@ def equivalents() -> dict[str, str]:
     return {name.strip(): reason.strip() for name, reason in pairs}
 
 
-def run_tests(module: str, source: str | None) -> int:
-    """Run the near tests in a child of this process, and return its id."""
-    child = os.fork()
-    if child:
-        return child
-    os.setsid()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
-    status = 3
-    try:
-        import pytest
+class Runner:
+    """A plugin of pytest: it runs the mutants in place of the tests."""
 
-        if source is not None:
-            sys.meta_path.insert(0, MutantFinder(f"{PACKAGE}.{module}", source))
-        os.chdir(ROOT)
-        tests = [f"tests/{path}" for path in NEAR[module]]
-        # Its plugin was imported before.
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--tb=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        status = pytest.main([*options, *tests])
-    finally:
-        os._exit(status)
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.modules: list[str] = arguments.modules or list(NEAR)
+        self.scores: list[float] = []
+        self.failed: list[str] = []
+        self._is_child = False
+        # The output of tests is captured, and ours is not.
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
 
+    def pytest_sessionstart(self) -> None:
+        # Before the tests are imported, but after pytest has begun, which rewrites the plugin of hypothesis.
+        import hypothesis
 
-def outcomes(module: str, mutants: Sequence[Mutant], limit: float) -> Iterator[tuple[Mutant, bool]]:
-    """Yield each mutant, and whether the tests failed, or took too long."""
-    left = list(reversed(mutants))
-    running: dict[int, tuple[Mutant, float]] = {}
-    while left or running:
-        while left and len(running) < WORKERS:
-            mutant = left.pop()
-            running[run_tests(module, mutant.source)] = mutant, time.monotonic() + limit
-        child, status = os.waitpid(-1, os.WNOHANG)
+        # One failure is enough: to look for the smallest one takes long.
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        hypothesis.settings.register_profile("mutation", phases=phases, derandomize=True, database=None, deadline=None)
+        hypothesis.settings.load_profile("mutation")
+        for module in self.modules:
+            importlib.import_module(f"{PACKAGE}.{module}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            if self._is_child:
+                os._exit(1)
+            self.failed.append(f"{report.nodeid}\n{report.longreprtext}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.failed.append(f"{report.nodeid}\n{report.longreprtext}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.touched = TestMap(str(path_of(module)) for module in self.modules)
+        began = time.monotonic()
+        if not self.failed:
+            self.touched.run(session.items)
+        if self.failed:
+            raise SystemExit("without a mutant, these fail:\n" + "\n".join(self.failed))
+        print(f"{len(session.items)} tests ({time.monotonic() - began:.0f} s)", file=self._out)
+        self.scores = [self.score_of(module) for module in self.modules]
+        return True
+
+    def score_of(self, module: str) -> float:
+        """Print the survivors of a module as they are found, and return its score, in percent."""
+        began, late, survivors = time.monotonic(), 0, 0
+        tree = ast.parse(path_of(module).read_text("utf-8"))
+        every, accepted = mutants_of(tree), equivalents()
+        chosen = counted = [each for each in every if f"{module} {each.name}" not in accepted]
+        if 0 < self.arguments.sample < len(counted):
+            chosen = random.Random(self.arguments.seed).sample(counted, self.arguments.sample)
+        for mutant, status in self.outcomes(module, tree, chosen):
+            late += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+            if status == 0:
+                survivors += 1
+                print(f"    {mutant.lines.start}: {module} {mutant.name}", file=self._out)
+        score = 100 * (1 - survivors / max(len(chosen), 1))
+        print(
+            f"{module}: {score:.1f} % of {len(chosen)} mutants die ({late} by time); of all {len(every)}, "
+            f"{len(every) - len(counted)} are equivalent ({time.monotonic() - began:.0f} s)",
+            file=self._out,
+        )
+        return score
+
+    def outcomes(self, module: str, tree: ast.Module, mutants: Sequence[Mutant]) -> Iterator[tuple[Mutant, int]]:
+        """Yield each mutant with the status of its process: 0 if all its tests passed."""
+        left, running = list(reversed(mutants)), dict[int, Mutant]()
+        while left or running:
+            while left and len(running) < self.arguments.jobs:
+                mutant = left.pop()
+                tests = self.tests_of(module, mutant)
+                if tests:
+                    running[self.start(module, tree, mutant, tests)] = mutant
+                else:
+                    yield mutant, 0
+            if running:
+                child, status = os.wait()
+                yield running.pop(child), status
+
+    def tests_of(self, module: str, mutant: Mutant) -> list[pytest.Item]:
+        """Return the tests of a mutant, a file after the other, the quickest files and tests first."""
+        near = {ROOT / "tests" / path for path in NEAR[module]}
+        seconds = self.touched.seconds
+        # What runs at import, every test may need.
+        chosen = self.touched.tests_of(str(path_of(module)), mutant.lines) or set(seconds)
+        files: dict[Path, list[pytest.Item]] = {}
+        for item in sorted(chosen, key=seconds.__getitem__):
+            if item.path in near:
+                files.setdefault(item.path, []).append(item)
+        slowest_last = sorted(files.values(), key=lambda items: sum(map(seconds.__getitem__, items)))
+        return [item for items in slowest_last for item in items]
+
+    def start(self, module: str, tree: ast.Module, mutant: Mutant, tests: list[pytest.Item]) -> int:
+        """Run tests with a mutant in a child of this process, and return its id."""
+        child = os.fork()
         if child:
-            yield running.pop(child)[0], status != 0
-            continue
-        for each, (mutant, until) in list(running.items()):
-            if time.monotonic() > until:
-                os.killpg(each, signal.SIGKILL)
-                os.waitpid(each, 0)
-                del running[each]
-                yield mutant, True
-        time.sleep(0.02)
-
-
-def score_of(module: str, sample: int, seed: int) -> float:
-    """Print the survivors of a module as they are found, and return its score, in percent."""
-    began = time.monotonic()
-    _, status = os.waitpid(run_tests(module, None), 0)
-    if status:
-        raise SystemExit(f"{module}: the tests fail without a mutant: run pytest {' '.join(NEAR[module])}")
-    limit = 3 * (time.monotonic() - began) + 10
-    every = mutants_of(path_of(module).read_text("utf-8"))
-    accepted = equivalents()
-    counted = [each for each in every if f"{module} {each.name}" not in accepted]
-    chosen = counted
-    if sample and sample < len(counted):
-        chosen = sorted(random.Random(seed).sample(counted, sample), key=lambda each: each.line)
-    survived = 0
-    for mutant, killed in outcomes(module, chosen, limit):
-        if not killed:
-            survived += 1
-            print(f"    {mutant.line}: {module} {mutant.name}", flush=True)
-    score = 100 * (1 - survived / max(len(chosen), 1))
-    print(
-        f"{module}: {score:.1f} % of {len(chosen)} mutants die, of {len(every)}, of which "
-        f"{len(every) - len(counted)} are equivalent ({time.monotonic() - began:.0f} s)",
-        flush=True,
-    )
-    return score
+            return child
+        status = 1
+        try:
+            self._is_child = True
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in (1, 2):
+                os.dup2(nowhere, descriptor)
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            mutant.apply()
+            swap(sys.modules[f"{PACKAGE}.{module}"], tree)
+            for item, following in zip(tests, [*tests[1:], None], strict=True):
+                signal.alarm(int(2 * self.touched.seconds[item]) + 2)
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            status = 0
+        finally:
+            os._exit(status)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(NEAR))
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--sample", type=int, default=0, help="the number of mutants of each module; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--least", type=float, default=0, help="fail below this score, in percent")
     arguments = parser.parse_args()
     if unknown := set(arguments.modules) - set(NEAR):
         parser.error(f"no such module: {', '.join(sorted(unknown))}")
-    # Loaded once, here: every child begins with them. The package itself is not.
-    for name in ("pytest", "hypothesis", "openai", "openai.types.chat", "httpx2", "anyio", "trio", "yaml", "vcr"):
-        importlib.import_module(name)
-    assert PACKAGE not in sys.modules
-    scores = [score_of(module, arguments.sample, arguments.seed) for module in arguments.modules or NEAR]
-    raise SystemExit(min(scores) < arguments.least)
+    os.chdir(ROOT)
+    runner = Runner(arguments)
+    files = dict.fromkeys(f"tests/{path}" for module in runner.modules for path in NEAR[module])
+    options = ["--capture=sys", "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    status = pytest.main([*options, *files], plugins=[runner])
+    if status or not runner.scores:
+        raise SystemExit(f"pytest failed: {status}")
+    raise SystemExit(min(runner.scores) < arguments.least)
 
 
 if __name__ == "__main__":
