@@ -68,10 +68,6 @@ class ToolCall:
         """Tell whether any argument text has come."""
         return bool(self.input)
 
-    def is_named(self, name: str) -> bool:
-        """Tell whether a piece with this name, or none, may be of this call."""
-        return not name or name == self.name
-
     def is_whole(self) -> bool:
         """Tell whether the arguments end with a closed object, which need not be valid."""
         self.input.look()
@@ -100,7 +96,7 @@ class ToolCall:
 
     def is_repeat(self) -> bool:
         """Tell whether the call is none: the arguments of the one before again, or `{}` behind them."""
-        return self.before is not None and self.is_whole() and self.before.is_followed_by(str(self.input))
+        return self.before is not None and self.before.is_followed_by(str(self.input))
 
     def is_followed_by(self, text: str) -> bool:
         """Tell whether a whole object behind these arguments adds nothing to them."""
@@ -255,7 +251,7 @@ class ToolCalls:
 
     def _begins(self, call: ToolCall, piece: dict[str, Any], name: str, text: str) -> bool:
         """Tell whether the name of a piece, which has no other id than a call, begins another one."""
-        if call.is_named(name) or name.startswith(call.name) or call.type == "custom":
+        if not name or name.startswith(call.name) or call.type == "custom":
             return False
         call_id = _call_id(piece)
         if not call.has_input():
@@ -330,7 +326,7 @@ def _name_and_text(piece: dict[str, Any]) -> tuple[str, str]:
         inner = piece.get(key)
         if isinstance(inner, dict) and inner:
             name, text = inner.get("name"), inner.get(text_field)
-            return name if isinstance(name, str) else "", "" if text is None or text == "" else as_text(text)
+            return name if isinstance(name, str) else "", "" if text is None else as_text(text)
     return "", ""
 
 

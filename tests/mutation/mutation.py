@@ -14,6 +14,7 @@ import ast
 import importlib
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -31,38 +32,26 @@ from swap import swap  # noqa: E402
 from touched import TestMap  # noqa: E402
 
 PACKAGE = "tensorloop_stream"
-_CHAT = [
-    "unit/test_accumulator.py",
-    "unit/test_chunk_rules.py",
-    "unit/test_tool_calls.py",
-    "unit/test_callbacks.py",
-    "unit/test_logprobs.py",
-    "unit/test_template.py",
-    "unit/test_properties.py",
-    "stream/test_odd_streams.py",
-    "stream/test_continuation.py",
-]
-# The tests near a module.
+_CHAT = ["unit/test_choice.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py", "unit/test_tool_calls.py"]
+# The tests near a module, which must be quick: a mutant that survives runs all of them.
 NEAR = {
     "_sse": ["unit/test_sse.py"],
     "_stream.state": [
         "unit/test_state.py",
         "unit/test_callbacks.py",
         "stream/test_stream.py",
-        "stream/test_retries.py",
         "stream/test_continuation.py",
-        "stream/test_error_texts.py",
-        "stream/test_odd_streams.py",
-        "responses/test_response_stream.py",
     ],
     "_chat.accumulator": _CHAT,
     "_chat.choice": _CHAT,
-    "_chat.tool_calls": _CHAT,
-    "_chat.merge": _CHAT,
+    "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "unit/test_choice.py"],
+    "_chat.merge": ["unit/test_merge.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py"],
 }
 EQUIVALENT = HERE / "equivalent.txt"
 # A mutant that never ends must not take all memory first.
 MEMORY = 4 << 30
+# What ends a test that takes too long.
+LIMITS = (signal.SIGPROF, signal.SIGALRM)
 
 
 def path_of(module: str) -> Path:
@@ -125,10 +114,12 @@ class Runner:
         tree = ast.parse(path_of(module).read_text("utf-8"))
         every, accepted = mutants_of(tree), equivalents()
         chosen = counted = [each for each in every if f"{module} {each.name}" not in accepted]
+        if self.arguments.match:
+            chosen = counted = [each for each in counted if re.search(self.arguments.match, each.name)]
         if 0 < self.arguments.sample < len(counted):
             chosen = random.Random(self.arguments.seed).sample(counted, self.arguments.sample)
         for mutant, status in self.outcomes(module, tree, chosen):
-            late += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM
+            late += os.WIFSIGNALED(status) and os.WTERMSIG(status) in LIMITS
             if status == 0:
                 survivors += 1
                 print(f"    {mutant.lines.start}: {module} {mutant.name}", file=self._out)
@@ -180,11 +171,14 @@ class Runner:
             for descriptor in (1, 2):
                 os.dup2(nowhere, descriptor)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            for number in LIMITS:
+                signal.signal(number, signal.SIG_DFL)
             mutant.apply()
             swap(sys.modules[f"{PACKAGE}.{module}"], tree)
             for item, following in zip(tests, [*tests[1:], None], strict=True):
-                signal.alarm(int(2 * self.touched.seconds[item]) + 2)
+                # Of computing, which does not depend on what else this machine does, and of waiting.
+                signal.setitimer(signal.ITIMER_PROF, 2 * self.touched.seconds[item] + 1)
+                signal.setitimer(signal.ITIMER_REAL, 5 * self.touched.seconds[item] + 30)
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             status = 0
         finally:
@@ -195,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(NEAR))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--match", help="a regular expression: only the mutants whose name has it")
     parser.add_argument("--sample", type=int, default=0, help="the number of mutants of each module; 0 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--least", type=float, default=0, help="fail below this score, in percent")

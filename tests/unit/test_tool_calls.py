@@ -340,3 +340,344 @@ def test_a_second_call_at_one_index_is_handed_over_with_its_arguments() -> None:
     handed_over: list[Any] = accumulator._accumulation.newly_whole_calls(ended=True)
 
     assert [call.function.arguments for call in handed_over] == ['{"a":1}', '{"a":2}']
+
+
+# Which call a piece belongs to
+
+F = call_delta("{}", index=0, id="a", name="f")
+OPEN = call_delta('{"a":', index=0, id="a", name="f")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "expected"),
+    [
+        # By another id at the index.
+        ([OPEN, call_delta("1}", index=0, id="b")], [("a", "f", '{"a":1}')]),
+        ([F, call_delta(index=0, id="b")], [("a", "f", "{}"), ("b", "", "")]),
+        ([F, call_delta("{}", index=0, id="b", name="f")], [("a", "f", "{}"), ("b", "f", "{}")]),
+        ([call_delta("{", index=0, name="f"), call_delta("}", index=0, id="b")], [("b", "f", "{}")]),
+        # By another name behind arguments.
+        ([F, call_delta(index=0, name="g")], [("a", "f", "{}"), (None, "g", "")]),
+        ([F, call_delta("x", index=0, name="g")], [("a", "f", "{}"), (None, "g", "x")]),
+        ([F, call_delta(index=0, id="a", name="g")], [("a", "fg", "{}")]),
+        ([F, call_delta(" {}", index=0, id="a", name="g")], [("a", "f", "{}"), ("a", "g", " {}")]),
+        ([OPEN, call_delta(index=0, name="g")], [("a", "f", '{"a":'), (None, "g", "")]),
+        ([OPEN, call_delta("1}", index=0, name="g")], [("a", "fg", '{"a":1}')]),
+        ([OPEN, call_delta(" {}", index=0, name="g")], [("a", "f", '{"a":'), (None, "g", " {}")]),
+        ([OPEN, call_delta('{"a":1}', index=0, name="g")], [("a", "fg", '{"a":1}')]),
+        # By another name without arguments.
+        ([call_delta(index=0, name="f"), call_delta(index=0, name="g")], [(None, "fg", "")]),
+        (
+            [call_delta(index=0, name="f"), call_delta(index=0, name="g", type="function", id="b")],
+            [("b", "fg", "")],
+        ),
+        # Without an index.
+        ([call_delta(name="f"), call_delta(name="g")], [(None, "f", ""), (None, "g", "")]),
+        ([call_delta(name="f"), call_delta(name="f")], [(None, "f", "")]),
+        ([call_delta(), call_delta(name="f")], [(None, "f", "")]),
+        ([call_delta("{}"), call_delta("")], [(None, "", "{}")]),
+        ([call_delta(name="f"), call_delta("{}", id="b", name="g")], [(None, "f", ""), ("b", "g", "{}")]),
+        ([call_delta("{}", id="a", name="f"), call_delta("{}", id="b")], [("a", "f", "{}"), ("b", "", "{}")]),
+    ],
+)
+def test_a_piece_finds_its_call(deltas: list[Any], expected: list[Any]) -> None:
+    """An id, a name or the end of the arguments begins another call; all else goes on with the one that is there."""
+    assert calls(*deltas) == expected
+
+
+@pytest.mark.parametrize(
+    ("indices", "expected"), [((None, 0), "ab"), ((5, None, 4), "cab"), ((5, None, 6), "abc"), ((1, 0), "ba")]
+)
+def test_a_call_without_an_index_stands_behind_the_one_before_it(indices: tuple[Any, ...], expected: str) -> None:
+    """The first one has the index 0."""
+    deltas = [call_delta("{}", index=index, id=name, name=name) for index, name in zip(indices, "abc", strict=False)]
+
+    assert [name for _, name, _ in calls(*deltas)] == [*expected]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_an_object_that_grows_behind_a_blank_replaces_itself(blank: str) -> None:
+    """A blank before the brace changes nothing."""
+    deltas = [call_delta(blank + PARIS[:end], index=0, name="f") for end in (5, 9, 16)]
+
+    assert calls(*deltas) == [(None, "f", blank + PARIS)]
+
+
+def test_a_call_that_begins_in_another_ones_arguments_has_its_place_and_type() -> None:
+    """The index goes on with the new call, and nothing else is known of it."""
+    made = accumulate(
+        tool(call_delta(PARIS + ROME[:5], index=1, id="a", name="f", type="kind")),
+        tool(call_delta("{}", index=2, id="b", name="g")),
+        tool(call_delta(ROME[5:], index=1)),
+    )
+    functions = [{"name": "f", "arguments": PARIS}, {"name": "f", "arguments": ROME}, {"name": "g", "arguments": "{}"}]
+
+    assert [call.to_dict(warnings=False) for call in made.tool_calls] == [
+        {"id": "a", "type": "kind", "function": functions[0]},
+        {"type": "kind", "function": functions[1]},
+        {"id": "b", "type": "function", "function": functions[2]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "index"),
+    [
+        (0, 0), (7, 7), (2.0, 2), (2.5, None), ("3", 3), ("123456789", 123456789), ("1234567890", None),
+        ("\u00b2", None), ("\u0663", None), ("x", None), ("", None), (True, None), (None, None), ([1], None),
+    ],
+)  # fmt: skip
+def test_an_index_is_a_number_or_its_digits(value: object, index: int | None) -> None:
+    """Anything else is no index, and so is a number that no list is as long as."""
+    found = tool_calls.as_index(value)
+
+    assert (found, type(found)) == (index, type(index))
+
+
+@pytest.mark.parametrize(
+    ("known", "name", "joined"),
+    [
+        ("", "f", "f"), ("f", "", "f"), ("get", "get_a", "get_a"), ("get_", "a", "get_a"),
+        ("f", 5, "f"), ("", 5, 5), (5, "f", 5),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_no_string_is_kept(known: Any, name: Any, joined: Any) -> None:
+    """Nothing can be joined to it."""
+    assert tool_calls.joined_name(known, name) == joined
+
+
+def test_null_among_the_pieces_is_skipped() -> None:
+    """A gateway may send `null` where a piece would be."""
+    made = accumulate(tool(None, F, None)).tool_calls
+
+    assert [call.to_dict()["id"] for call in made] == ["a"]
+
+
+# What is known of a call
+
+
+def test_an_id_that_is_no_string_is_its_json() -> None:
+    """A number tells calls apart as any id does."""
+    assert calls(call_delta("{", id=5, name="f"), call_delta("}", id=5), call_delta("{}", id=6, name="g")) == [
+        ("5", "f", "{}"),
+        ("6", "g", "{}"),
+    ]
+
+
+def test_the_first_type_counts() -> None:
+    """A later one is dropped, and a call without one is a function."""
+    (made,) = accumulate(tool({**F, "type": "function"}), tool({"index": 0, "type": "other"})).tool_calls
+
+    assert made.to_dict() == {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def test_unknown_fields_of_a_function_are_kept_in_it() -> None:
+    """They are merged as the fields of a message are."""
+    pieces = [{"index": 0, "function": {"name": "f", "arguments": one, "note_text": one}} for one in "{}"]
+    (made,) = accumulate(*(tool(piece) for piece in pieces)).tool_calls
+
+    assert made.to_dict() == {"type": "function", "function": {"name": "f", "arguments": "{}", "note_text": "{}"}}
+
+
+def test_a_custom_call_needs_no_type() -> None:
+    """The name in pieces is joined, and input that looks like objects is not looked at."""
+    pieces: list[dict[str, Any]] = [{"name": "sq"}, {"name": "l", "input": "{}"}, {"input": "{}"}, {"input": " {"}]
+    (made,) = accumulate(*(tool({"index": 0, "custom": piece}) for piece in pieces)).tool_calls
+
+    assert made.to_dict() == {"type": "custom", "custom": {"name": "sql", "input": "{}{} {"}}
+
+
+def test_an_empty_function_beside_a_custom_call_is_none() -> None:
+    """A host may send both fields, one of them empty."""
+    pieces = [{"index": 0, "function": {}, "custom": {"name": "sql", "input": one}} for one in "ab"]
+    (made,) = accumulate(*(tool(piece) for piece in pieces)).tool_calls
+
+    assert made.to_dict() == {"type": "custom", "custom": {"name": "sql", "input": "ab"}}
+
+
+def test_a_name_that_is_no_string_begins_no_call() -> None:
+    """It is kept as it came."""
+    (made,) = accumulate(tool({"index": 0, "function": {"name": 5, "arguments": "{}"}})).tool_calls
+
+    assert made.to_dict(warnings=False)["function"] == {"name": 5, "arguments": "{}"}
+
+
+# What is whole
+
+
+def made_calls(*deltas: Any) -> tool_calls.ToolCalls:
+    made = tool_calls.ToolCalls()
+    for delta in deltas:
+        made.add([delta])
+    return made
+
+
+def names(found: list[tool_calls.ToolCall]) -> list[str]:
+    return [call.name for call in found]
+
+
+G = call_delta('{"b":2}', index=1, id="b", name="g")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_whole", "is_complete", "is_valid"),
+    [
+        (None, False, False, True),
+        ("", False, False, True),
+        (" ", False, False, True),
+        ("{}", True, True, True),
+        (" {} ", True, True, True),
+        ('{"a":', False, False, False),
+        ('{"a" 1}', True, False, False),
+        ("5", False, False, True),
+        ("[1", False, False, False),
+        ("[" * 100_000, False, False, False),
+        ('{"a":' + "[" * 100_000 + "}", True, False, False),
+    ],
+)
+def test_the_arguments_say_whether_a_call_may_be_run(
+    arguments: str | None, is_whole: bool, is_complete: bool, is_valid: bool
+) -> None:
+    """A closed object that is no JSON is whole, but nobody may run it."""
+    (call,) = made_calls(call_delta(arguments, index=0, name="f")).calls
+
+    assert (call.is_whole(), call.is_complete(), call.is_valid()) == (is_whole, is_complete, is_valid)
+
+
+def test_a_custom_call_may_be_run_at_the_end_alone() -> None:
+    """Its input has no end that could be seen."""
+    made = made_calls({"index": 0, "custom": {"name": "sql", "input": '{"a":1}'}}, G)
+    again = made_calls({"index": 0, "custom": {"name": "sql", "input": "{"}})
+
+    assert names(made.newly_whole(finished=False)) == []
+    assert names(made.newly_whole(finished=True)) == ["sql", "g"]
+    assert names(again.newly_whole(finished=True)) == ["sql"]
+    assert made.calls[0].is_whole() is False
+
+
+def test_a_call_is_handed_over_once() -> None:
+    """The last one waits for the end, also if no piece comes any more."""
+    made = made_calls(call_delta('{"a":1}', index=0, name="f"), G)
+
+    assert names(made.newly_whole(finished=False)) == ["f"]
+    assert names(made.newly_whole(finished=False)) == []
+    made.add([call_delta("{}", index=2, name="h")])
+    assert names(made.newly_whole(finished=False)) == ["g"]
+    assert names(made.newly_whole(finished=True)) == ["h"]
+    assert names(made.newly_whole(finished=True)) == []
+
+
+def test_calls_are_handed_over_as_they_arrived() -> None:
+    """The order of their indices is that of the message."""
+    made = made_calls(call_delta("{}", index=1, name="g"), call_delta('{"a":', index=0, name="f"))
+    made.add([call_delta("1}", index=0), call_delta("{}", index=2, name="h"), call_delta(" ", index=1)])
+
+    assert names(made.newly_whole(finished=True)) == ["g", "f", "h"]
+    assert names(made.ordered()) == ["f", "g", "h"]
+
+
+def test_arguments_that_end_behind_the_next_call_are_whole_then() -> None:
+    """A piece changes a call that was asked before."""
+    made = made_calls(call_delta('{"a":', index=0, name="f"), G)
+    assert names(made.newly_whole(finished=False)) == []
+    made.add([call_delta("1}", index=0)])
+
+    assert names(made.newly_whole(finished=False)) == ["f"]
+
+
+def test_an_empty_object_is_whole_at_the_end_alone() -> None:
+    """Arguments may follow, which must be valid by themselves."""
+    made = made_calls(call_delta("{ }", index=0, name="f"), G)
+    replaced = made_calls(F, G)
+
+    assert names(made.newly_whole(finished=False)) == []
+    assert names(made.newly_whole(finished=True)) == ["f", "g"]
+    assert names(replaced.newly_whole(finished=False)) == []
+    replaced.add([call_delta('{"a" 1}', index=0)])
+    assert names(replaced.newly_whole(finished=True)) == ["g"]
+
+
+def test_a_repeat_is_not_handed_over() -> None:
+    """Neither before the end nor at it."""
+    made = made_calls(call_delta(PARIS + PARIS, index=0, name="f"), G)
+
+    assert names(made.newly_whole(finished=False)) == ["f"]
+    assert names(made.newly_whole(finished=True)) == ["g"]
+    assert len(made.calls) == 3
+
+
+@pytest.mark.parametrize(("finished", "expected"), [(False, ["f", "h"]), (True, ["f"])])
+def test_an_unusable_call_is_one_that_is_never_handed_over(finished: bool, expected: list[str]) -> None:
+    """After a cut the last call is unusable, even if its arguments look whole."""
+    made = made_calls(call_delta('{"a":', index=0, name="f"), G, call_delta("{}", index=2, name="h"))
+
+    assert names(made.unusable(finished=finished)) == expected
+    made.newly_whole(finished=finished)
+    assert names(made.unusable(finished=finished)) == expected
+    assert made_calls().unusable(finished=finished) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "runnable", "expected"),
+    [
+        ([call_delta(index=0, name="f")], True, "{}"),
+        ([call_delta(index=0, name="f")], False, ""),
+        ([call_delta("", index=0, name="f"), call_delta(index=0)], True, ""),
+        ([call_delta("5", index=0, name="f")], True, "5"),
+    ],
+)
+def test_a_call_to_run_has_arguments(sent: list[Any], runnable: bool, expected: str) -> None:
+    """Those of an answer with `stream=False` are `{}`, where the gateway sent none; an empty string is one."""
+    (call,) = made_calls(*sent).calls
+    custom = made_calls({"index": 0, "custom": {"name": "sql"}}).calls[0]
+
+    assert call.to_model(runnable=runnable).function.arguments == expected  # type: ignore[union-attr]
+    assert custom.to_dict(runnable=runnable)["custom"]["input"] == ""
+    assert call.to_dict() == call.to_dict(runnable=False) == call.to_model().to_dict()
+
+
+# Arguments alone
+
+
+@pytest.mark.parametrize(
+    ("piece", "expected"),
+    [
+        ({"index": 0, "function": {"arguments": "x"}}, True),
+        ({"index": 0, "type": "function", "function": {"arguments": "x"}}, True),
+        ({"index": 0, "type": "custom", "function": {"arguments": "x"}}, False),
+        ({"index": 0, "id": "a", "function": {"arguments": "x"}}, False),
+        ({"index": 0, "id": None, "type": "function", "function": {"arguments": "x"}}, False),
+        ({"index": 0, "function": {"arguments": "x", "name": None}}, False),
+        ({"index": 0, "function": {"arguments": ""}}, False),
+        ({"index": 0, "function": {"arguments": 5}}, False),
+        ({"index": 0, "function": {"name": "x"}}, False),
+        ({"index": 0, "function": None}, False),
+        ({"index": "0", "function": {"arguments": "x"}}, False),
+        ({"index": False, "function": {"arguments": "x"}}, False),
+        ({"index": 9, "function": {"arguments": "x"}}, False),
+        ([], False),
+    ],
+)
+def test_a_piece_of_nothing_but_arguments_continues_a_call(piece: Any, expected: bool) -> None:
+    """The fast path takes no other piece."""
+    assert made_calls(F).continues(piece) is expected
+
+
+def test_a_type_that_was_sent_is_the_one_that_continues() -> None:
+    """LiteLLM repeats it in every piece."""
+    made = made_calls({**F, "type": "kind"})
+
+    assert made.continues({"index": 0, "type": "kind", "function": {"arguments": "x"}})
+    assert not made.continues({"index": 0, "type": "function", "function": {"arguments": "x"}})
+
+
+def test_arguments_alone_may_end_an_object_and_begin_another() -> None:
+    """What the fast path appends counts as what a piece brings."""
+    made = made_calls(call_delta('{"a":', index=0, name="f"), G)
+    made.newly_whole(finished=False)
+    made.extend(0, "1")
+    made.extend(0, "}")
+    whole = names(made.newly_whole(finished=False))
+    made.extend(0, '{"a":2}')
+
+    assert whole == ["f"]
+    assert [str(call.input) for call in made.ordered()] == ['{"a":1}', '{"a":2}', '{"b":2}']
