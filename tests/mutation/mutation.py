@@ -123,6 +123,9 @@ class Runner:
             if status == 0:
                 survivors += 1
                 print(f"    {mutant.lines.start}: {module} {mutant.name}", file=self._out)
+        for name in sorted(set(accepted) - {f"{module} {each.name}" for each in every}):
+            if name.startswith(f"{module} "):
+                print(f"    in {EQUIVALENT.name}, and no longer a mutant: {name}", file=self._out)
         score = 100 * (1 - survivors / max(len(chosen), 1))
         print(
             f"{module}: {score:.1f} % of {len(chosen)} mutants die ({late} by time); of all {len(every)}, "

@@ -365,6 +365,11 @@ OPEN = call_delta('{"a":', index=0, id="a", name="f")
         ([OPEN, call_delta("1}", index=0, name="g")], [("a", "fg", '{"a":1}')]),
         ([OPEN, call_delta(" {}", index=0, name="g")], [("a", "f", '{"a":'), (None, "g", " {}")]),
         ([OPEN, call_delta('{"a":1}', index=0, name="g")], [("a", "fg", '{"a":1}')]),
+        ([call_delta("{}", index=0, name="f"), call_delta(index=0, name="g")], [(None, "f", "{}"), (None, "g", "")]),
+        (
+            [call_delta("{}", index=0, name="f"), call_delta(index=0, id="b", name="g")],
+            [(None, "f", "{}"), ("b", "g", "")],
+        ),
         # By another name without arguments.
         ([call_delta(index=0, name="f"), call_delta(index=0, name="g")], [(None, "fg", "")]),
         (
@@ -378,6 +383,13 @@ OPEN = call_delta('{"a":', index=0, id="a", name="f")
         ([call_delta("{}"), call_delta("")], [(None, "", "{}")]),
         ([call_delta(name="f"), call_delta("{}", id="b", name="g")], [(None, "f", ""), ("b", "g", "{}")]),
         ([call_delta("{}", id="a", name="f"), call_delta("{}", id="b")], [("a", "f", "{}"), ("b", "", "{}")]),
+        (
+            [call_delta('{"a":', id="a", name="f"), call_delta("{}", name="g"), call_delta("1}", id="a")],
+            [("a", "f", '{"a":1}'), (None, "g", "{}")],
+        ),
+        # By nothing.
+        ([F, {"index": 0, "function": "x"}, {"index": 0, "function": [1]}], [("a", "f", "{}")]),
+        ([call_delta("5", index=0), call_delta("56", index=0)], [(None, "", "556")]),
     ],
 )
 def test_a_piece_finds_its_call(deltas: list[Any], expected: list[Any]) -> None:
@@ -480,7 +492,7 @@ def test_unknown_fields_of_a_function_are_kept_in_it() -> None:
 
 def test_a_custom_call_needs_no_type() -> None:
     """The name in pieces is joined, and input that looks like objects is not looked at."""
-    pieces: list[dict[str, Any]] = [{"name": "sq"}, {"name": "l", "input": "{}"}, {"input": "{}"}, {"input": " {"}]
+    pieces: list[dict[str, Any]] = [{"name": "sq", "input": "{}"}, {"name": "l"}, {"input": "{}"}, {"input": " {"}]
     (made,) = accumulate(*(tool({"index": 0, "custom": piece}) for piece in pieces)).tool_calls
 
     assert made.to_dict() == {"type": "custom", "custom": {"name": "sql", "input": "{}{} {"}}
@@ -616,6 +628,15 @@ def test_an_unusable_call_is_one_that_is_never_handed_over(finished: bool, expec
     assert made_calls().unusable(finished=finished) == []
 
 
+def test_a_call_that_was_handed_over_is_not_unusable() -> None:
+    """Whatever follows its arguments."""
+    made = made_calls(call_delta('{"a":1}', index=0, name="f"), G)
+    made.newly_whole(finished=True)
+    made.add([call_delta("x", index=0)])
+
+    assert made.unusable(finished=True) == made.unusable(finished=False) == []
+
+
 @pytest.mark.parametrize(
     ("sent", "runnable", "expected"),
     [
@@ -632,6 +653,7 @@ def test_a_call_to_run_has_arguments(sent: list[Any], runnable: bool, expected: 
 
     assert call.to_model(runnable=runnable).function.arguments == expected  # type: ignore[union-attr]
     assert custom.to_dict(runnable=runnable)["custom"]["input"] == ""
+    assert isinstance(custom.to_model(), ChatCompletionMessageCustomToolCall)
     assert call.to_dict() == call.to_dict(runnable=False) == call.to_model().to_dict()
 
 
