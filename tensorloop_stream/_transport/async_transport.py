@@ -219,11 +219,17 @@ class AsyncStreamTransport(httpx.AsyncHTTPTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its response, as the library does."""
         response = await super().handle_async_request(request)
-        network = response.extensions.get("network_stream")
-        if (
-            isinstance(network, _NetworkStream)
-            and network.held.has_whole_body
-            and can_read_directly(request, response, STREAM_MODULE)
-        ):
-            response.stream = _Body(response.stream, network, request)
+        try:
+            network = response.extensions.get("network_stream")
+            if (
+                isinstance(network, _NetworkStream)
+                and network.held.has_whole_body
+                and can_read_directly(request, response, STREAM_MODULE)
+            ):
+                response.stream = _Body(response.stream, network, request)
+        except BaseException:
+            # Nobody else can close it, and the pool would count its connection for ever.
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+            raise
         return response

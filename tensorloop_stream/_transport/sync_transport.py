@@ -139,11 +139,16 @@ class StreamTransport(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its response, as the library does."""
         response = super().handle_request(request)
-        network = response.extensions.get("network_stream")
-        if (
-            isinstance(network, _NetworkStream)
-            and network.held.has_whole_body
-            and can_read_directly(request, response, STREAM_MODULE)
-        ):
-            response.stream = _Body(response.stream, network, request)
+        try:
+            network = response.extensions.get("network_stream")
+            if (
+                isinstance(network, _NetworkStream)
+                and network.held.has_whole_body
+                and can_read_directly(request, response, STREAM_MODULE)
+            ):
+                response.stream = _Body(response.stream, network, request)
+        except BaseException:
+            # Nobody else can close it, and the pool would count its connection for ever.
+            response.close()
+            raise
         return response

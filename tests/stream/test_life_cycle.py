@@ -21,6 +21,7 @@ import clients
 import httpx2
 import openai
 import pytest
+from interrupts import send_ctrl_c
 from sockets import (
     EVENTS,
     NEVER,
@@ -82,13 +83,6 @@ def raising(error: type[BaseException] | None) -> AbstractContextManager[Any]:
     return nullcontext() if error is None else pytest.raises(error)
 
 
-def interrupt(seconds: float = 0.05) -> None:
-    """Send Ctrl-C a little later; the signal reaches a main thread that is blocked in the kernel."""
-    main = threading.main_thread().ident
-    assert main is not None
-    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()
-
-
 # Ways to leave a stream, which stalls after three chunks
 
 
@@ -127,13 +121,13 @@ def by_close(stream: ChatStream) -> None:
 
 def by_ctrl_c_while_reading(stream: ChatStream) -> None:
     begin(stream)
-    interrupt()
+    send_ctrl_c()
     stream.until_done()
 
 
 def by_ctrl_c_in_the_body(stream: ChatStream) -> None:
     with stream:
-        interrupt()
+        send_ctrl_c()
         for _ in stream:
             time.sleep(NEVER)
 
@@ -382,7 +376,7 @@ def test_ctrl_c_in_asyncio_closes_the_connection(server: ReplayServer) -> None:
         async with async_client(server.base_url) as client:
             stream = AsyncChatStream(client.chat.completions.create(**chat("stall-after=3")))
             await abegin(stream)
-            interrupt()
+            send_ctrl_c()
             try:
                 await stream.until_done()
             finally:
@@ -613,7 +607,7 @@ def test_ctrl_c_after_done_leaves_nothing_open(
     held = open_descriptors()
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), terminal_callbacks(calls))
-        interrupt()
+        send_ctrl_c()
         with pytest.raises(KeyboardInterrupt):
             stream.until_done()
 

@@ -6,8 +6,11 @@ waits, and after it returned. Nowhere else can a `KeyboardInterrupt` come betwee
 
 from __future__ import annotations
 
+import asyncio
 import dis
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -211,3 +214,38 @@ class AtAwait(Awaitable[_T]):
                 yield waits_for
             except BaseException as raised:  # noqa: BLE001 - thrown in
                 error = raised
+
+
+class CancelledAtAwait(Awaitable[_T]):
+    """Await an awaitable, and cancel the task at one of the moments at which it waits, as `Task.cancel` does."""
+
+    def __init__(self, waiting: Awaitable[_T], position: int) -> None:
+        self._waiting = waiting
+        self.left = position
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        steps = self._waiting.__await__()
+        error: BaseException | None = None
+        while True:
+            try:
+                waits_for = next(steps) if error is None else steps.throw(error)
+            except StopIteration as stopped:
+                result: _T = stopped.value
+                return result
+            error = None
+            self.left -= 1
+            if self.left == 0:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            try:
+                yield waits_for
+            except BaseException as raised:  # noqa: BLE001 - thrown in
+                error = raised
+
+
+def send_ctrl_c(seconds: float = 0.05) -> None:
+    """Send Ctrl-C a little later; the signal reaches a main thread that is blocked in the kernel."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(seconds, signal.pthread_kill, (main, signal.SIGINT)).start()

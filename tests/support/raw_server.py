@@ -69,7 +69,10 @@ class RawServer:
                     head, _, unread = unread.partition(b"\r\n\r\n")
                     length = head.lower().partition(b"content-length:")[2].split()
                     while len(unread) < int(length[0] if length else 0):
-                        unread += connection.recv(65536)
+                        data = connection.recv(65536)
+                        if not data:
+                            raise ConnectionError("the client left")
+                        unread += data
                     unread = b""
                     self.requests += 1
                     self._answer(connection, self.requests)
