@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import bars
-from loopback_clients import LIMITS, THREADED, WAYS, Way, text_stream
+from loopback_clients import LIMITS, THREADED, WAYS, Way, iterating, text_stream
 from loopback_run import SLOW_CHUNKS, Figures, Run
 from loopback_server import Board
 from machine import machine
@@ -110,6 +110,8 @@ BARS = {
     "sdk_loop+httpx2+asyncio": "the SDK's documented loop",
     "iterating+httpx2+asyncio": "the same over an AsyncChatStream",
     "text_stream+httpx2+asyncio": "AsyncChatStream.text_stream",
+    "iterating+direct reads+asyncio": "AsyncChatStream, direct reads",
+    "text_stream+direct reads+asyncio": "text_stream, direct reads",
     "iterating+aiohttp+asyncio": "AsyncChatStream, aiohttp",
     "iterating+aiohttp+uvloop": "AsyncChatStream, aiohttp, uvloop",
     "text_stream+aiohttp+uvloop": "text_stream, aiohttp, uvloop",
@@ -151,9 +153,8 @@ def tables(server: Server, sizes: tuple[int, ...], runs: int, svg: Path | None) 
     for size in sizes:
         title = f"{size:,} stream{'s' * (size > 1)}"
         if size >= MANY:
-            few = [
-                way for way in ways if way.read is not text_stream and (way.library, way.loop) != ("httpx2", "uvloop")
-            ]
+            few = [way for way in ways if way.read is not text_stream and way.loop != "uvloop"]
+            few += [way for way in ways if way.read is iterating and way.loop == "uvloop" and way.library != "httpx2"]
             print_table(f"{title}, paced", interleaved(few, 1, measured_alone, server, size), memory=True)
             continue
         found = interleaved(ways, runs if size == 20 else -(-runs // 2), measured, server, size)

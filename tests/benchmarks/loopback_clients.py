@@ -18,7 +18,7 @@ import openai
 from loopback_run import Run
 from loopback_server import part
 
-from tensorloop_stream import AsyncChatStream, ChatStream
+from tensorloop_stream import AsyncChatStream, AsyncStreamHttpxClient, ChatStream, StreamHttpxClient
 
 if sys.platform != "win32":
     import uvloop
@@ -176,6 +176,21 @@ def checked(got: bytes, number: int, run: Run) -> str:
     return "".join(re.findall(r'"content":"(.*?)"', body.decode()))
 
 
+DIRECT = "direct reads"
+# The HTTP client that the SDK gets; the limits get one, and do not use it.
+ASYNC_LIBRARIES: dict[str, Any] = {
+    "": openai.DefaultAsyncHttpxClient,
+    "httpx2": openai.DefaultAsyncHttpxClient,
+    DIRECT: AsyncStreamHttpxClient,
+    "aiohttp": openai.DefaultAioHttpClient,
+}
+LIBRARIES: dict[str, Any] = {
+    "": openai.DefaultHttpxClient,
+    "httpx2": openai.DefaultHttpxClient,
+    DIRECT: StreamHttpxClient,
+}
+
+
 @dataclass(frozen=True)
 class Way:
     """Code of a caller, and the loop or threads that run it."""
@@ -194,7 +209,7 @@ class Way:
 
     async def _in_tasks(self, run: Run) -> None:
         opened = asyncio.Barrier(run.streams + 1)
-        make = openai.DefaultAioHttpClient if self.library == "aiohttp" else openai.DefaultAsyncHttpxClient
+        make = ASYNC_LIBRARIES[self.library]
         client = openai.AsyncOpenAI(**SETTINGS, base_url=run.url, http_client=make(verify=SSL))
         async with client, asyncio.TaskGroup() as group:
             run.begin()
@@ -210,7 +225,7 @@ class Way:
 
     def _in_threads(self, run: Run) -> None:
         opened = threading.Barrier(run.streams + 1)
-        http_client = openai.DefaultHttpxClient(verify=SSL)
+        http_client = LIBRARIES[self.library](verify=SSL)
         with (
             openai.OpenAI(**SETTINGS, base_url=run.url, http_client=http_client) as client,
             ThreadPoolExecutor(run.streams) as pool,
@@ -230,10 +245,12 @@ class Way:
 LOOPS = ("asyncio",) if sys.platform == "win32" else ("asyncio", "uvloop")
 WAYS = [
     Way(read, library, loop)
-    for library in ("httpx2", "aiohttp")
+    for library in ("httpx2", DIRECT, "aiohttp")
     for loop in LOOPS
     for read in (sdk_loop, iterating, text_stream)
+    if read is not sdk_loop or library != DIRECT
 ]
 LIMITS = [Way(bare, "", loop) for loop in LOOPS]
 THREADED = [Way(read, "httpx2") for read in (thread_sdk_loop, thread_iterating, thread_text_stream)]
+THREADED += [Way(read, DIRECT) for read in (thread_iterating, thread_text_stream)]
 THREADED.append(Way(thread_bare))
