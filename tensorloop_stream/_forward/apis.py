@@ -22,7 +22,8 @@ _OF_RESPONSES = ("input", "prompt", "previous_response_id", "conversation")
 # Inside a string of JSON the quotes would be escaped: no text of a model looks like these.
 _CHAT_DONE = rb"^data:\s*\[DONE\]"
 _RESPONSE_DONE = rb'"type"\s*:\s*"response\.(?:completed|incomplete|failed|cancelled)"'
-_ERROR = rb'|"error"\s*:\s*["{]|^event:\s*error'
+_ERROR = rb'"error"\s*:\s*["{]|^event:\s*error'
+_RESPONSE_FAILED = rb'"type"\s*:\s*"response\.failed"'
 _NUMBER = re.compile(rb'"sequence_number"\s*:\s*(\d{1,15})')
 
 
@@ -36,6 +37,8 @@ class Api:
     """Searches an event for the mark that the stream is complete."""
     may_end: Callable[[bytes], Any]
     """Searches an event for what lets a stream end after it: the mark, a finish reason, or an error."""
+    is_error: Callable[[bytes], Any]
+    """Searches an event for an error of the gateway."""
     kept: int
     """The number of bytes behind which an error is put."""
     error_event: Callable[[str, int, bytes], bytes]
@@ -67,7 +70,8 @@ CHAT_API = Api(
     path="/chat/completions",
     dialect=CHAT,
     is_done=_searches(_CHAT_DONE),
-    may_end=_searches(rb'"finish_reason"\s*:\s*"|' + _CHAT_DONE + _ERROR),
+    may_end=_searches(rb'"finish_reason"\s*:\s*"|' + _CHAT_DONE + b"|" + _ERROR),
+    is_error=_searches(_ERROR),
     kept=2,
     error_event=_chat_error,
 )
@@ -75,7 +79,8 @@ RESPONSES_API = Api(
     path="/responses",
     dialect=RESPONSES,
     is_done=_searches(_RESPONSE_DONE),
-    may_end=_searches(_RESPONSE_DONE + _ERROR),
+    may_end=_searches(_RESPONSE_DONE + b"|" + _ERROR),
+    is_error=_searches(_RESPONSE_FAILED + b"|" + _ERROR),
     # The number of the last event stands there.
     kept=4096,
     error_event=_response_error,

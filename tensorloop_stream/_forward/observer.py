@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """The decisions of a forwarded stream, at each of its turns."""
 
+    broken: str
+    """The reason why the stream broke after its first byte, for the log; empty if it did not."""
+
     def wait_until(self) -> float | None:
         """Return when the wait for the next chunk ends, on the monotonic clock; `None` for no limit."""
 
@@ -63,6 +66,7 @@ class StreamObserver:
         self._api = api
         self._state = StreamState(api.dialect, callbacks, settings)
         self._tail = b""
+        self.broken = ""
 
     def wait_until(self) -> float | None:
         state = self._state
@@ -87,6 +91,7 @@ class StreamObserver:
                     calls += state.calls(item)
         except StreamError as error:
             # An error of the gateway's is on its way in these bytes; bad data is the reader's to judge.
+            self.broken = str(error)
             item = state.take_failed_item()
             if item is not None and state.has_item_callbacks:
                 calls += state.calls(item)
@@ -102,6 +107,7 @@ class StreamObserver:
                 state.receive_end()
                 state.next(typed=False)
         except StreamError as error:
+            self.broken = str(error)
             return error_event(self._api, error, self._tail), state.failed_with(error)
         return b"", state.finished()
 
@@ -114,6 +120,7 @@ class StreamObserver:
             return b"", state.finished()
         if broken is not error:
             broken.__cause__ = error
+        self.broken = str(broken)
         return error_event(self._api, broken, self._tail), state.failed_with(broken)
 
     def open_failed(self, error: Exception) -> list[Call]:
@@ -139,6 +146,7 @@ class EndObserver:
         # Whether bytes are still looked at.
         self._is_over = False
         self._tail = b""
+        self.broken = ""
 
     def wait_until(self) -> float | None:
         timeout = self._settings.idle_timeout if self._events else self._settings.first_chunk_timeout
@@ -165,8 +173,9 @@ class EndObserver:
             return []
         try:
             events = self._splitter.feed(data)
-        except StreamDecodeError:
+        except StreamDecodeError as error:
             # The reader's to judge.
+            self.broken = str(error)
             self._is_over = True
             return []
         for event in events:
@@ -174,7 +183,10 @@ class EndObserver:
                 self._events += 1
                 self._deadline = None
                 self._is_done = self._is_done or self._api.is_done(event) is not None
-            self._may_end = self._may_end or self._api.may_end(event) is not None
+            if self._api.may_end(event) is not None:
+                self._may_end = True
+                if not self.broken and self._api.is_error(event) is not None:
+                    self.broken = f"the gateway sent an error: {event[:_MOST_KEPT].decode(errors='replace').strip()}"
         return []
 
     def end(self) -> tuple[bytes, list[Call]]:
@@ -183,6 +195,7 @@ class EndObserver:
         dropped = self._splitter.pending
         rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
         text = f"stream ended after {self._progress} with {self._api.dialect.unfinished}{rest}"
+        self.broken = text
         return error_event(self._api, StreamTruncatedError(text, request=self._request), self._tail), []
 
     def read_failed(self, error: Exception) -> tuple[bytes, list[Call]]:
@@ -191,7 +204,10 @@ class EndObserver:
             broken = translate_error(error, self._progress, request=self._request)
         if not isinstance(broken, StreamError):
             raise error
-        return b"" if self._is_done else error_event(self._api, broken, self._tail), []
+        if self._is_done:
+            return b"", []
+        self.broken = str(broken)
+        return error_event(self._api, broken, self._tail), []
 
     def open_failed(self, error: Exception) -> list[Call]:  # noqa: ARG002 - nobody is called
         self._is_over = True
@@ -220,4 +236,6 @@ def error_event(api: Api, error: StreamError, tail: bytes) -> bytes:
     return gap + api.error_event(message, status, tail)
 
 
+# The bytes of a gateway's error that are kept for the log.
+_MOST_KEPT = 4096
 _IS_DATA = re.compile(rb"^data:", re.MULTILINE).search

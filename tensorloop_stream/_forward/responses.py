@@ -45,6 +45,8 @@ _EMPTY = "the gateway ended its answer before the first byte"
 # The bytes of an answer that wait in the kernel for a browser that does not read. Without a limit the kernel lets them
 # grow to megabytes (tcp_rmem), which uvloop reads at once, up to 32 times 256 kB, whatever its reader can take.
 _RECEIVE_BUFFER = 256 * 1024
+# The characters of a reason that are logged: cut after the key is hidden, since half a key is not recognized.
+_MOST_LOGGED = 500
 _CUT = "the connection to the gateway was cut before the first byte"
 
 
@@ -70,7 +72,8 @@ class _Forwarded:
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
-        self._filter = KeyFilter(redactor_of(""))
+        self._redactor = redactor_of("")
+        self._filter = KeyFilter(self._redactor)
 
     def _begin(self, first: Any) -> None:
         # LiteLLM sends its headers with the first byte: waiting for it costs nothing, and an answer that never
@@ -79,10 +82,10 @@ class _Forwarded:
         if first is END:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
-        redactor = redactor_for(response.request.headers)
-        self._filter = KeyFilter(redactor)
+        self._redactor = redactor_for(response.request.headers)
+        self._filter = KeyFilter(self._redactor)
         self.status_code = response.status_code
-        self.headers = stream_headers(response.headers, redactor)
+        self.headers = stream_headers(response.headers, self._redactor)
 
     def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
         redactor = redactor_of(client.api_key)
@@ -93,6 +96,12 @@ class _Forwarded:
             answer = error_answer(error, redactor)
         self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)
+
+    def _log_break(self) -> None:
+        """Log why the answer broke after its first byte: its status says nothing of it."""
+        if reason := self._observer.broken:
+            self._observer.broken = ""
+            _log.warning("a forwarded answer broke: %s", self._redactor.text(reason)[:_MOST_LOGGED])
 
 
 class ForwardedChat(_Forwarded):
@@ -209,6 +218,7 @@ class ForwardedChat(_Forwarded):
     def _close_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
+            self._log_break()
             if self._alarm is not None:
                 self._alarm.drop()
             source.close()
@@ -310,6 +320,7 @@ class AsyncForwardedChat(_Forwarded):
     async def _close_source(self) -> None:
         source, self._source = self._source, None
         if source is not None:
+            self._log_break()
             await source.close()
 
 

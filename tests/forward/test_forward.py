@@ -250,6 +250,41 @@ def test_a_complete_stream_gets_no_error_event(kind: str, with_callbacks: bool, 
     assert forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None).body == b"".join(parts)
 
 
+@both
+@pytest.mark.parametrize("with_callbacks", [False, True])
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([sse(text("Hello"), done=False), httpx2.ReadError("reset")], "connection cut after 1"),
+        ([sse(text("Hello"), done=False)], "stream ended after 1"),
+        ([sse(text("Hello"), done=False), b'data: {"error": {"message": "overloaded"}}\n\n'], "overloaded"),
+    ],
+)
+def test_a_broken_answer_is_logged_once(
+    kind: str, with_callbacks: bool, parts: list[Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its status was sent before it broke, so no access log shows it."""
+    forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None)
+    (record,) = caplog.records
+
+    assert record.getMessage().startswith("a forwarded answer broke: ")
+    assert (record.name, record.levelname) == ("tensorloop_stream", "WARNING")
+    assert reason in record.getMessage()
+
+
+@both
+@pytest.mark.parametrize("with_callbacks", [False, True])
+@pytest.mark.parametrize("read", [1, 99])
+def test_an_answer_that_is_whole_or_left_is_not_logged(
+    kind: str, with_callbacks: bool, read: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A browser that leaves is no fault."""
+    callbacks = Callbacks() if with_callbacks else None
+    forward(kind, Body([sse(text("Hello"), done=False), sse(*HELLO)]), callbacks=callbacks, read=read)
+
+    assert caplog.records == []
+
+
 def test_a_model_cannot_fake_an_end() -> None:
     """Text that looks like a finish reason is not one."""
     parts = [sse(text('"finish_reason":"stop" data: [DONE] "error":{'), done=False)]

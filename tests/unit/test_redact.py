@@ -155,6 +155,18 @@ async def test_a_forwarded_error_shows_no_key(kind: str, size: int) -> None:
 
 
 @both
+@pytest.mark.parametrize("padding", [0, 430, 440, 450, 460, 470, 480])
+async def test_a_forwarded_error_is_logged_without_the_key(
+    kind: str, padding: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The key is hidden before a long text is cut: half a key would not be recognized."""
+    await forwarded(kind, Body([event({"error": {"message": "x" * padding + FORMS[0] + "y" * 900}})]))
+
+    assert "a forwarded answer broke" in caplog.text
+    assert not shows_key(caplog.text)
+
+
+@both
 async def test_an_event_that_is_cut_off_is_forwarded(kind: str) -> None:
     """Half an event is held no longer than the stream lasts."""
     _, _, body = await forwarded(kind, Body([sse(HELLO[0], done=False), b'data: {"half', httpx2.ReadError("cut")]))
