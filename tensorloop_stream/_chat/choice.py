@@ -26,15 +26,12 @@ from .merge import (
     thought_text,
 )
 from .tool_calls import ToolCall, ToolCalls, joined_name
+from .vocabulary import REASONING_FIELDS, is_complete
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
-_REASONING = ("reasoning_content", "reasoning")
-_TEXTS = ("content", "refusal", *_REASONING)
+_TEXTS = ("content", "refusal", *REASONING_FIELDS)
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
-# The ends of a whole answer, in any case. After any other end, the arguments of a call may be valid JSON by chance
-# (vllm#53269): hosts have dozens of names for a cut, a block and a failure (houston#1211, agenc-core#2492).
-_RUNNABLE = frozenset({"stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"})
 
 
 class ChoiceState:
@@ -130,7 +127,7 @@ class ChoiceState:
         if name == "tool_calls":
             calls = self._calls
             return calls is not None and type(value) is list and len(value) == 1 and calls.continues(value[0])
-        return type(value) is str and value != "" and (name == "content" or name in _REASONING)
+        return type(value) is str and value != "" and (name == "content" or name in REASONING_FIELDS)
 
     def extend_arguments(self, call: int, text: str) -> None:
         """Extend the arguments of the newest call at an index."""
@@ -221,7 +218,7 @@ class ChoiceState:
                 self._role = self._role or value
             elif name == "tool_calls":
                 self._add_tool_calls(value)
-            elif name in _REASONING:
+            elif name in REASONING_FIELDS:
                 if value and (piece := self._add_reasoning(name, value)) and piece not in reasoning:
                     reasoning.append(piece)
             elif name == "refusal":
@@ -277,7 +274,7 @@ class ChoiceState:
 
     def _foreign(self, thoughts: str) -> list[str]:
         """Return thoughts under a name of the host's own, unless they have come under a usual name."""
-        is_only = thoughts and not self._texts and self._message.keys().isdisjoint(_REASONING)
+        is_only = thoughts and not self._texts and self._message.keys().isdisjoint(REASONING_FIELDS)
         return [thoughts] if is_only else []
 
     def _add_other(self, name: str, value: Any) -> str:
@@ -335,7 +332,7 @@ class ChoiceState:
         return [UnusableToolCall(call.to_model(), reason) for call in self._calls.unusable(finished=finished)]
 
     def _may_run_calls(self, *, ended: bool) -> bool:
-        return self.finish_reason.lower() in _RUNNABLE if self.finish_reason else ended
+        return is_complete(self.finish_reason) if self.finish_reason else ended
 
     def to_choice(self) -> Choice:
         """Return the choice of the finished message, as far as it has come."""

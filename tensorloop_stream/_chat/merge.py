@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._stream.text import TextBuffer
 
+from .vocabulary import JOINED_PARTS, PART_LISTS, PART_TEXTS, REASONING_PARTS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
-# The content parts that come in pieces, those among them that are thoughts, the fields of a part that hold its text,
-# and those that may hold parts in its place (Mistral, Databricks).
-_JOINED_PARTS = ("text", "thinking", "reasoning", "summary_text", "reasoning_text")
-_THOUGHTS = _JOINED_PARTS[1:]
-_PART_TEXTS = ("text", "thinking", "summary", "content")
-_PART_LISTS = _PART_TEXTS[1:]
 _NUMBERS = (int, float)
 # Of the list, a part, its thoughts, one of these, its text.
 PARTS_DEPTH = 5
@@ -153,17 +149,17 @@ def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) ->
             parts.append(part)
             continue
         kind, last = part.get("type"), parts[-1] if parts else None
-        if kind not in _JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
+        if kind not in JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
             last = {}
             parts.append(last)
-        if kind in _JOINED_PARTS and not nested:
-            lists = {name: part[name] for name in _PART_LISTS if isinstance(part.get(name), list)}
+        if kind in JOINED_PARTS and not nested:
+            lists = {name: part[name] for name in PART_LISTS if isinstance(part.get(name), list)}
             for name, inner in lists.items():
                 known = last.setdefault(name, [])
                 if isinstance(known, list):
                     merge_parts(known, inner, nested=True)
             part = {name: value for name, value in part.items() if name not in lists} if lists else part
-        append_texts(last, part, _PART_TEXTS if kind in _JOINED_PARTS else ())
+        append_texts(last, part, PART_TEXTS if kind in JOINED_PARTS else ())
 
 
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
@@ -174,7 +170,7 @@ def part_texts(pieces: list[Any]) -> tuple[str, str]:
 
 
 def _is_thought(piece: Any) -> bool:
-    return isinstance(piece, dict) and (piece.get("type") in _THOUGHTS or bool(piece.get("thinking")))
+    return isinstance(piece, dict) and (piece.get("type") in REASONING_PARTS or bool(piece.get("thinking")))
 
 
 def thought_text(value: Any) -> str:
@@ -184,7 +180,7 @@ def thought_text(value: Any) -> str:
     if isinstance(value, list):
         return "".join(map(thought_text, value))
     if isinstance(value, dict):
-        return "".join(thought_text(value[name]) for name in _PART_TEXTS if name in value)
+        return "".join(thought_text(value[name]) for name in PART_TEXTS if name in value)
     return ""
 
 

@@ -15,7 +15,7 @@ from .dialect import CHAT
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
-    from openai.types.chat import ChatCompletionMessage
+    from openai.types.chat import ChatCompletionMessage, ChatCompletionMessageToolCallUnion
 
     from tensorloop_stream._callbacks import UnusableToolCall
 
@@ -54,6 +54,11 @@ class ChatView(StreamView[ChatCompletion]):
     def _accumulation(self) -> ChatAccumulation:
         accumulation: Any = self._state.accumulation
         return cast("ChatAccumulation", accumulation)
+
+    @property
+    def tool_calls(self) -> list[ChatCompletionMessageToolCallUnion]:
+        """The tool calls of choice 0 so far; the last may be incomplete."""
+        return self._accumulation.tool_calls
 
     @property
     def unusable_tool_calls(self) -> list[UnusableToolCall]:

@@ -51,16 +51,6 @@ class ResponseView(StreamView[Response]):
         return self._accumulation.usage
 
     @property
-    def reasoning(self) -> str:
-        """The reasoning so far, or its summary."""
-        return self._accumulation.reasoning
-
-    @property
-    def refusal(self) -> str:
-        """The refusal so far."""
-        return self._accumulation.refusal
-
-    @property
     def tool_calls(self) -> list[ResponseCalls]:
         """The calls that the caller is to run; the last may be incomplete."""
         return self._accumulation.tool_calls

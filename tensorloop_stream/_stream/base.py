@@ -32,6 +32,16 @@ class StreamView(Generic[ResultT]):
         return self._state.accumulation.text
 
     @property
+    def reasoning(self) -> str:
+        """The reasoning so far, whatever name the gateway gives it; of choice 0, where there are several."""
+        return self._state.accumulation.reasoning
+
+    @property
+    def refusal(self) -> str:
+        """The refusal so far; of choice 0, where there are several."""
+        return self._state.accumulation.refusal
+
+    @property
     def timing(self) -> StreamTiming:
         """The arrival times so far."""
         return self._state.timing

@@ -74,7 +74,7 @@ def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out == "a\n"
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("reason", ["length", "content_filter", "max_tokens", "SAFETY"])
 async def test_a_cut_answer_says_so(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line on standard error names the finish reason; the output holds the answer alone."""
     print_stream([text("a"), finish(reason)])
@@ -85,7 +85,7 @@ async def test_a_cut_answer_says_so(reason: str, capsys: pytest.CaptureFixture[s
     assert [f"(finish reason: {reason}).)" in line for line in said.err.splitlines()] == [True, True]
 
 
-@pytest.mark.parametrize("reason", ["stop", "tool_calls"])
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "STOP", "end_turn"])
 def test_a_whole_answer_has_no_note(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A note would hide the ones that matter."""
     print_stream([text("a"), finish(reason)])

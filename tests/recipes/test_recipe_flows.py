@@ -197,7 +197,7 @@ def test_a_function_may_have_no_parameters(arguments: str, runner: Runner, monke
     assert runner.requests[1]["messages"][-1] == {"role": "tool", "tool_call_id": "call_1", "content": "noon"}
 
 
-@pytest.mark.parametrize("reason", ["length", "content_filter"])
+@pytest.mark.parametrize("reason", ["length", "content_filter", "max_tokens", "SAFETY"])
 def test_calls_of_a_truncated_answer_are_not_run(reason: str, runner: Runner) -> None:
     """The JSON may be valid by chance, or further calls may be missing (vllm#53269)."""
     whole = {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"city":"Zürich"}'}}

@@ -15,6 +15,7 @@ from tensorloop_stream._chat.accumulator import ChatAccumulation
 from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._chat.fast_path.template import build_template
 from tensorloop_stream._chat.models import typed_chunk
+from tensorloop_stream._chat.vocabulary import REASONING_FIELDS
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.state import StreamState
 
@@ -141,6 +142,17 @@ def test_recorded_chunks_match_a_template(name: str, least: int, typed: bool) ->
         assert not typed or deep_state(read) == deep_state(typed_chunk(json.dumps(one).encode(), one))
 
     assert state._fast_path.hits >= least
+
+
+@pytest.mark.parametrize("name", REASONING_FIELDS)
+def test_reasoning_matches_a_template_under_each_of_its_names(name: str) -> None:
+    """A name that the fast path did not know would be parsed in every chunk."""
+    state = new_state()
+    for _ in range(50):
+        state.feed_one(event(chunk({name: "x"})), "bytes", typed=False)
+
+    assert state._fast_path.hits >= 47
+    assert state.accumulation.reasoning == "x" * 50
 
 
 @pytest.mark.parametrize("typed", [False, True])

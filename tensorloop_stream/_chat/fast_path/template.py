@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import jiter
 
+from tensorloop_stream._chat.vocabulary import REASONING_FIELDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 # Possessive: a quantifier that can go back keeps a stack frame for each character, 144 bytes for one of text.
 _STRING = rb'"\s*+:\s*+("[^"\\]*+(?:\\.[^"\\]*+)*+")'
-_STRINGS = {
-    name: re.compile(b'"' + name.encode() + _STRING)
-    for name in ("content", "reasoning_content", "reasoning", "arguments")
-}
+_STRINGS = {name: re.compile(b'"' + name.encode() + _STRING) for name in ("content", *REASONING_FIELDS, "arguments")}
 _LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?=\{)')
 _PADDING = re.compile(rb'(.*"obfuscation"\s*:\s*")[A-Za-z0-9]*(".*)', re.DOTALL)
 _BEFORE, _AFTER = b"data: ", b"\n\n"
