@@ -57,6 +57,6 @@ async def answer(request: Request) -> ForwardApp | Response:
 page = Route("/", FileResponse(Path(__file__).with_name("chat.html")))
 routes = [page, Route("/chat", ask, methods=["POST"]), Route("/chat/{id}", answer)]
 hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
-app = Starlette(routes=routes, middleware=[hosts], max_body_size=100_000)
+app = Starlette(routes=routes, middleware=[hosts], max_body_size=1_000_000)
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

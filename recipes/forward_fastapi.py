@@ -18,7 +18,7 @@ from starlette.routing import Route
 from tensorloop_stream import AsyncTensorloop, Callbacks, ForwardApp
 
 page = FileResponse(Path(__file__).with_name("chat.html"))
-app = FastAPI(routes=[Route("/", page)], max_body_size=100_000)
+app = FastAPI(routes=[Route("/", page)], max_body_size=1_000_000)
 # In production: the names of your site.
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 client = AsyncTensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it

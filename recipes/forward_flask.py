@@ -18,7 +18,7 @@ from tensorloop_stream import Callbacks, Tensorloop, forward_chat
 client = Tensorloop(max_retries=1)  # a retry may wait for a minute, and the browser waits with it
 saved: list[ChatCompletion] = []  # stands for your database
 app = Flask(__name__)
-app.config["MAX_CONTENT_LENGTH"] = 100_000
+app.config["MAX_CONTENT_LENGTH"] = 1_000_000
 app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]  # in production: the names of your site
 app.add_url_rule("/", view_func=lambda: send_file(Path(__file__).with_name("chat.html")))
 

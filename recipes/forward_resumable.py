@@ -52,7 +52,7 @@ async def chat(request: Request) -> StreamingResponse | JSONResponse:
 UNAVAILABLE = {"error": {"message": "Redis cannot be reached: ask again", "type": "stream_unavailable"}}
 hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
 # The lifespan tells readers when the server ends.
-app = Starlette(lifespan=streams.lifespan, middleware=[hosts], max_body_size=100_000)
+app = Starlette(lifespan=streams.lifespan, middleware=[hosts], max_body_size=1_000_000)
 app.add_route("/", lambda _: FileResponse(Path(__file__).with_name("chat_resumable.html")))
 app.add_route("/chat/{id:uuid}", chat, methods=["POST", "GET", "DELETE"])
 app.add_exception_handler(ValidationError, lambda _, error: JSONResponse({"error": {"message": str(error)}}, 422))

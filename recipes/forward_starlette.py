@@ -53,7 +53,7 @@ async def chat(request: Request) -> ForwardApp | JSONResponse:
 page = FileResponse(Path(__file__).with_name("chat.html"))
 routes = [Route("/", page), Route("/chat", chat, methods=["POST"])]
 hosts = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
-app = Starlette(routes=routes, middleware=[hosts], max_body_size=100_000)
+app = Starlette(routes=routes, middleware=[hosts], max_body_size=1_000_000)
 
 if __name__ == "__main__":
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")))

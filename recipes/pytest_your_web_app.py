@@ -1,8 +1,15 @@
-"""Test a web app that streams to browsers, without a key or a network: python recipes/pytest_your_web_app.py"""
+"""Test a web app that streams to browsers, without a key or a network: python recipes/pytest_your_web_app.py
 
+Longer than a page, since a browser that leaves needs a true server: a test client reads every answer to its end.
+"""
+
+import threading
+import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
@@ -34,6 +41,25 @@ def test_browser_gets_the_answer_or_an_error(fault: str, end: str, monkeypatch: 
         with TestClient(make_app(f"gpt-4o-mini?{fault}")) as browser:  # requests of one block share an event loop
             assert end in browser.get("/haiku").text.rstrip().splitlines()[-1]
         assert server.unmatched == []  # every request was recorded
+
+
+def test_browser_that_leaves_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway stops, also while the model is silent; nobody pays for the rest."""
+    with ReplayServer(CASSETTES, stall_after=7) as gateway:
+        monkeypatch.setenv("TENSORLOOP_BASE_URL", gateway.base_url)
+        monkeypatch.setenv("TENSORLOOP_KEY", "none")
+        site = uvicorn.Server(uvicorn.Config(make_app(), port=0, log_level="warning"))
+        thread = threading.Thread(target=site.run)
+        thread.start()
+        while not site.started:
+            time.sleep(0.01)
+        host, port = site.servers[0].sockets[0].getsockname()
+        with urlopen(f"http://{host}:{port}/haiku") as answer:
+            answer.readline()
+        gateway.wait_until_idle()
+        site.should_exit = True
+        thread.join()
+        assert len(gateway.disconnects) == 1
 
 
 if __name__ == "__main__":

@@ -55,7 +55,10 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
     )
     with _listening(server):
         if command is not None:
-            return run(command, {"TENSORLOOP_BASE_URL": server.base_url, "TENSORLOOP_KEY": _KEY})
+            # A plain `OpenAI()` must not ask the true service, and be billed, in a program that is tried here.
+            settings = {"BASE_URL": server.base_url, "KEY": _KEY}
+            own = {f"TENSORLOOP_{name}": value for name, value in settings.items()}
+            return run(command, {**own, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": _KEY})
         others = [] if strict else ["Any other prompt gets the nearest of these of its kind, or a canned answer."]
         return _serve("Replaying", {"BASE_URL": server.base_url, "KEY": _KEY}, [*server.served, *others])
 

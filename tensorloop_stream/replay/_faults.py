@@ -104,9 +104,10 @@ class Faults:
                 raise ValueError(f"{_written(name)} needs a status")
 
     @property
-    def events_allowed(self) -> int | None:
-        """The number of events before the stream departs from the recording; `None` if it does not."""
-        return next((n for name in _ENDINGS if (n := getattr(self, name)) is not None), None)
+    def ending(self) -> tuple[str, int | None]:
+        """The fault that ends the stream early, as it is written, and the number of events before it, or `None`."""
+        found = ((_written(name), n) for name in _ENDINGS if (n := getattr(self, name)) is not None)
+        return next(found, ("", None))
 
     def changed(self, options: Mapping[str, Any]) -> Self:
         """Return a copy with other options; a new failure replaces the old one."""

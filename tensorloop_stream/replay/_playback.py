@@ -39,6 +39,12 @@ class Playback:
             self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
         return answer, faults
 
+    def note_end(self, exchange: Exchange, faults: Faults) -> None:
+        """Report an answer that ended before its fault, which looks like a program that copes with the fault."""
+        name, allowed = faults.ending
+        if self.report is not None and allowed is not None and exchange.events < allowed:
+            self.report(f"the answer had {exchange.events} events, so {name}={allowed} changed nothing")
+
     def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:
         body, faults = request.body, self.faults
         try:

@@ -29,7 +29,9 @@ class Player:
             exchange.complete = True
             await connection.writable()
             return True
-        return await _Stream(connection, exchange, answer, faults, pace).play()
+        is_whole = await _Stream(connection, exchange, answer, faults, pace).play()
+        self.playback.note_end(exchange, faults)
+        return is_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class _Stream:
     async def _send_events(self, asked: float) -> bool:
         """Send the events of what was asked at a time; return whether the connection is whole afterwards."""
         exchange, faults, frames = self.exchange, self.faults, self.answer.frames or ()
-        allowed, sent = faults.events_allowed, 0
+        (_, allowed), sent = faults.ending, 0
         for frame in frames:
             if exchange.events == allowed:
                 break

@@ -28,8 +28,8 @@ def run(source: str, folder: Path) -> str:
 
 
 def test_the_app_passes(tmp_path: Path) -> None:
-    """A whole answer, a broken one and a refusal with its status are tested."""
-    assert " 3 passed in" in run(RECIPE.read_text("utf-8"), tmp_path)
+    """A whole answer, a broken one, a refusal with its status, and a browser that leaves are tested."""
+    assert " 4 passed in" in run(RECIPE.read_text("utf-8"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def test_the_command_gets_the_server_and_the_runner_its_status(
     code = """
 import os, sys, urllib.request
 print(os.environ["TENSORLOOP_KEY"])
+assert os.environ["OPENAI_BASE_URL"] == os.environ["TENSORLOOP_BASE_URL"]
+assert os.environ["OPENAI_API_KEY"] == os.environ["TENSORLOOP_KEY"]
 url = os.environ["TENSORLOOP_BASE_URL"] + "/chat/completions"
 print(urllib.request.urlopen(url, b'{"input":"no messages"}').read().decode(), end="")
 sys.exit(7)
