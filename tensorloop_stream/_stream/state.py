@@ -176,7 +176,7 @@ class StreamState:
                 self._splitter.finish()
             except StreamDecodeError as error:
                 raise self.failed(error, "bytes") from None
-            if dropped and is_complete_event(left):
+            if is_complete_event(left):
                 self.pending.append(left)
                 return
             if self.settings.require_finish and not self.accumulation.may_end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -232,7 +233,7 @@ def test_a_call_without_a_list_around_it_is_a_call() -> None:
     ],
 )
 def test_a_field_of_a_choice_has_its_rule(more: Any, expected: Any) -> None:
-    """What has none is merged, and null says nothing."""
+    """A field without one is merged, and null says nothing."""
     assert choice_of(text("a", **more)) == {
         "index": 0,
         "message": {"role": "assistant", "content": "a"},
@@ -243,7 +244,7 @@ def test_a_field_of_a_choice_has_its_rule(more: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("bad", [{"message": "x"}, {"message": {"tool_calls": ["x"]}}])
 def test_a_message_that_is_no_object_is_bad_data(bad: Any) -> None:
-    """So is one whose calls are none."""
+    """A call in it must be one, too."""
     with pytest.raises(ValueError, match="'x', which is not an object"):
         accumulate({"choices": [{"index": 0, **bad}]})
 
@@ -389,7 +390,7 @@ def test_a_list_of_content_ends_the_fast_path() -> None:
     [("content", "x", ""), ("reasoning", "", "x"), ("arguments", "", "")],
 )
 def test_a_template_extends_its_field(index: int, field: str, text_delta: str, reasoning_delta: str) -> None:
-    """What it brings is told of choice 0 alone, and log probabilities are kept."""
+    """The text is told of choice 0 alone, and log probabilities are kept."""
     made = accumulation(chunk({"refusal": "r"}), *(tool(CALL, index=index) for _ in range(2)), text("a", index=index))
     template: Any = SimpleNamespace(choice=index, field=field, call=0)
     made.refusal_delta = made.text_delta = made.reasoning_delta = "old"
@@ -490,9 +491,19 @@ def test_the_first_values_of_an_envelope_count_one_by_one() -> None:
 
 def test_fields_of_an_envelope_keep_their_order() -> None:
     """That of the chunk which brings them."""
-    first = {**text("a"), "z": 1, "y": 2, "x": 3, "w": 4}
+    for count in (2, 3, 4):
+        for names in itertools.permutations("wxyz", count):
+            made = accumulate(text("a"), {**text("a"), **dict.fromkeys(names, 1)}).completion.to_dict()
+            assert [name for name in made if len(name) == 1] == [*names]
 
-    assert [name for name in accumulate(text("a"), first).completion.to_dict() if len(name) == 1] == [*"zyxw"]
+
+def test_a_stream_of_plain_chunks_changes_nothing() -> None:
+    """Names, choices and the type of a chunk are no changes, and before the first chunk nothing has come."""
+    nameless = [{key: value for key, value in one.items() if key != "model"} for one in HELLO]
+    new = ChatAccumulation()
+
+    assert accumulation(*HELLO).changes == accumulation(*nameless).changes == new.changes == 0
+    assert (new.text_delta, new.reasoning_delta, new.refusal_delta) == ("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -528,6 +539,9 @@ def test_the_text_is_that_of_choice_0() -> None:
     made = accumulate(chunk({"content": "a", "reasoning": "b", "refusal": "c", "tool_calls": [CALL]}, index=1))
 
     assert (made.text, made.reasoning, made.refusal, made.tool_calls, made.finish_reason) == ("", "", "", [], None)
+    made.add(chunk({"content": "d", "reasoning": "e", "refusal": "f", "tool_calls": [CALL]}, finish="stop"))
+    assert (made.text, made.reasoning, made.refusal, made.finish_reason) == ("d", "e", "f", "stop")
+    assert len(made.tool_calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -549,6 +563,45 @@ def test_nothing_but_the_text_of_one_choice_can_be_continued(chunks: list[Any], 
     assert accumulation(*chunks).plain_text == expected
 
 
+# Indices
+
+
+@pytest.mark.parametrize(("index", "expected"), [("1", 1), (1.0, 1), ("x", 0), (None, 0)])
+def test_the_index_of_a_choice_is_a_number_or_its_digits(index: Any, expected: int) -> None:
+    """Any other is 0, and null in place of a choice is skipped."""
+    made = accumulate({"choices": [None, {"index": index, "delta": {"content": "a"}}]})
+
+    assert [choice.index for choice in made.completion.choices] == [expected]
+
+
+def asked(body: bytes, *chunks: Any) -> ChatAccumulation:
+    """Return the answer to a request with this body."""
+    made = ChatAccumulation()
+    made.request = SimpleNamespace(content=body)
+    for one in chunks:
+        made.add(one)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("first", "last"), [([finish()], [finish(index=1)]), ([text("a"), text("b", index=2)], [finish(index=3)])]
+)
+def test_an_index_that_cannot_count_chunks_never_does(first: list[Any], last: list[Any]) -> None:
+    """A finish reason or a gap says so, whatever follows."""
+    assert len(asked(b"{}", *first, *last).result.choices) == len(first) + 1
+
+
+def test_indices_that_count_chunks_are_forgotten() -> None:
+    """All is said of choice 0, before and after that is known."""
+    made = asked(b"{}", *(text(one, index=number) for number, one in enumerate("abcdefghi")))
+
+    assert (made.text, len(made.result.choices), made.text_delta) == ("abcdefghi", 1, "i")
+    assert made.continues(text("j"))
+    assert not any(made.continues(text("j", index=number)) for number in range(1, 10))
+    made.add(text("j", index=9))
+    assert made.text == "abcdefghij"
+
+
 # Usage
 
 
@@ -564,12 +617,13 @@ def test_the_usage_of_a_choice_counts_where_there_is_no_other() -> None:
 
 
 def test_usage_of_groq_is_merged() -> None:
-    """What is no usage adds nothing."""
+    """A value that is no usage adds nothing, and no other field has one."""
     parts = [{"usage": {"prompt_tokens": 7}}, {"usage": {"completion_tokens": 2}}, {"usage": 5}, {"id": "x"}, "x"]
     made = accumulation(*({**text("a"), "x_groq": part} for part in parts))
 
     assert made.result.to_dict()["usage"] == {"prompt_tokens": 7, "completion_tokens": 2}
     assert made.result.to_dict()["x_groq"] == "x"
+    assert accumulation({**text("a"), "other": {"usage": {"prompt_tokens": 7}}}).usage is None
 
 
 @pytest.mark.parametrize(("tokens", "expected"), [(2, 2), ("2", None), (None, None), (2.5, None)])

@@ -230,7 +230,7 @@ def test_the_text_of_parts_is_told_from_their_thoughts(pieces: list[Any], text: 
     ],
 )
 def test_a_usage_is_merged_by_field(known: Any, later: Any, expected: Any) -> None:
-    """What says nothing erases nothing, and zero says more than null."""
+    """Null and zero erase nothing, and zero says more than null."""
     assert merge_usage(copy.deepcopy(known), later) == expected
 
 

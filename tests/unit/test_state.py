@@ -372,11 +372,12 @@ def test_items_on_the_fast_path_count_as_any_other() -> None:
     assert state._fast_path.hits
     before = state._fast_path.hits
     state.wait_until()
+    clock.now += 1.0
     feed(state, HEL + HEL)
 
     assert state._fast_path.hits == before + 2
     assert state.count == 11
-    assert state.timing.chunk_times == (*map(float, range(10)), 9.0)
+    assert state.timing.chunk_times == (*map(float, range(9)), 10.0, 10.0)
     assert state.wait_until() == clock.now + 5.0
 
 
@@ -399,6 +400,15 @@ def test_items_of_a_source_are_as_they_came_or_typed() -> None:
         assert isinstance(item, ChatCompletionChunk) is typed
         assert state.wait_until() == clock.now + 5.0
         assert (state.count, state.accumulation.text) == (number, "a" * number)
+
+
+def test_a_read_behind_half_a_line_belongs_to_it() -> None:
+    """A whole event at the end of a comment is a part of the comment."""
+    state, _ = new_state()
+    feed(state, HEL, HEL, b": ping ")
+
+    assert feed(state, HEL) == []
+    assert len(feed(state, HEL)) == 1
 
 
 def test_an_event_beyond_the_bound_is_bad_data() -> None:
@@ -630,6 +640,16 @@ def test_a_continuation_goes_on_without_what_it_repeats(kind: Any, pieces: list[
     assert state.done is (kind == "bytes")
 
 
+def test_items_that_wait_behind_a_held_one_are_read() -> None:
+    """A source may have several at once."""
+    state, _ = continued()
+    for one in (ANSWER[:9], ANSWER[9:], "And more."):
+        state.receive(text(one), "items")
+
+    assert [state.next(typed=False) is not None for _ in range(4)] == [True, True, True, False]
+    assert state.accumulation.text == ANSWER + "And more."
+
+
 @pytest.mark.parametrize("end", [DONE, None])
 def test_a_continuation_that_ends_early_gives_what_it_held(end: bytes | None) -> None:
     """Its stream may say no more than a part of the repeat, and an error is not held back."""
@@ -727,7 +747,7 @@ def test_the_error_of_a_failed_continuation_is_that_of_the_stream_if_it_is_one()
 
 
 def test_settings_and_callbacks_can_be_replaced() -> None:
-    """What was called stays called, and no callbacks leave those that are there."""
+    """The settings count from now on, and `None` leaves the callbacks that are there."""
     first, second = CallbackLog(), CallbackLog("on_text")
     state, _ = new_state(first)
     assert (state.has_timeout, state.has_item_callbacks) == (False, True)

@@ -693,7 +693,7 @@ def test_a_type_that_was_sent_is_the_one_that_continues() -> None:
 
 
 def test_arguments_alone_may_end_an_object_and_begin_another() -> None:
-    """What the fast path appends counts as what a piece brings."""
+    """The fast path appends text as a piece would."""
     made = made_calls(call_delta('{"a":', index=0, name="f"), G)
     made.newly_whole(finished=False)
     made.extend(0, "1")
