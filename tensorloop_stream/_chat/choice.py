@@ -287,7 +287,7 @@ class ChoiceState:
                 # Perhaps it came as something else before.
                 known = self._message[name] = {}
             if name == "function_call" and value.get("name") and not known.get("arguments"):
-                value = {**value, "name": joined_name(known.get("name") or "", value["name"])}
+                value = {**value, "name": joined_name(known.get("name"), value["name"])}
             append_texts(known, value, _GROWING_OBJECTS[name])
             self.has_token = True
         else:

@@ -256,6 +256,8 @@ def test_a_message_that_is_no_object_is_bad_data(bad: Any) -> None:
         (["He", "Hello", "Hello", "Hello!"], "Hello!"),
         (["He", "Hello", "!"], "Hello!"),
         (["He", "llo", "Hello"], "HelloHello"),
+        (["ha", "ha", "hahaha"], "hahahahaha"),
+        (["He", "Hello", "!", "Hello!?"], "Hello!?"),
         (["", "a"], "a"),
         (["a", ""], "a"),
         (["a", None], "a"),
@@ -267,6 +269,16 @@ def test_messages_are_deltas_or_grow(contents: list[Any], expected: str) -> None
     chunks = [message(content) for content in contents]
 
     assert accumulate(*chunks).text == expected
+
+
+def test_a_text_that_is_no_string_is_a_field() -> None:
+    """It is no answer, in the choice or in the message."""
+    made = choice_of(
+        {"choices": [{"index": 0, "text": 5, "delta": {"thought": 5}}]}, {"choices": [{"index": 0, "text": 5}]}
+    )
+
+    assert made["text"] == 5
+    assert made["message"] == {"role": "assistant", "content": None, "thought": 5}
 
 
 def test_the_last_message_may_repeat_all() -> None:
@@ -343,7 +355,7 @@ BEGUN = (chunk({"role": "assistant"}), text("a"), tool(CALL))
         ({"delta": {}}, False),
         ({"delta": None}, False),
         ({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": "x"}}] * 2}}, False),
-        ({"delta": {"tool_calls": {"index": 0, "function": {"arguments": "x"}}}}, False),
+        ({"delta": {"tool_calls": {"function": {"arguments": "x"}}}}, False),
         ({"delta": {"tool_calls": [{"index": 1, "function": {"arguments": "x"}}]}}, False),
     ],
 )
@@ -444,6 +456,14 @@ def test_the_end_says_which_calls_may_be_run(reason: str | None, ended: bool, wh
     assert state.newly_whole_calls(ended=ended) == []
 
 
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"])
+def test_a_call_may_be_run_after_the_end_of_a_whole_answer(reason: str) -> None:
+    """Hosts have several names for it, in upper or lower case."""
+    for spelled in (reason, reason.upper()):
+        assert len(state_with(spelled, CALL).newly_whole_calls(ended=False)) == 1
+    assert state_with(reason + "ped", CALL).newly_whole_calls(ended=True) == []
+
+
 def test_a_choice_without_calls_has_none_to_run() -> None:
     """Its end changes nothing."""
     state = ChoiceState(0)
@@ -451,6 +471,7 @@ def test_a_choice_without_calls_has_none_to_run() -> None:
 
     assert state.newly_whole_calls(ended=True) == []
     assert state.unusable_calls(ended=True) == []
+    assert accumulate(*HELLO).tool_calls == []
     assert accumulation(text("a", index=1)).newly_whole_calls(ended=True) == []
     assert accumulation(text("a", index=1)).unusable_calls(ended=True) == []
 

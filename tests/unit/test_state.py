@@ -8,7 +8,7 @@ import httpx2
 import openai
 import pytest
 from callback_log import CallbackLog
-from chunks import DONE, HELLO, event, finish, text, tool, usage
+from chunks import DONE, HELLO, chunk, event, finish, text, tool, usage
 from openai.types.chat import ChatCompletionChunk
 
 from tensorloop_stream import StreamConnectionError, StreamDecodeError, StreamProviderError, StreamTruncatedError
@@ -320,6 +320,7 @@ def test_a_cut_names_the_type_of_what_is_no_event_stream(kind: str, is_named: bo
     with pytest.raises(StreamTruncatedError) as raised:
         state.receive_end()
     assert ("it is text/html and no event stream" in str(raised.value)) is is_named
+    assert ("no event stream" in str(raised.value)) is is_named
 
 
 def test_a_stream_has_started_with_its_first_byte() -> None:
@@ -327,6 +328,8 @@ def test_a_stream_has_started_with_its_first_byte() -> None:
     state, _ = new_state()
     assert not state.has_started
     feed(state, b"data: ")
+    assert state.has_started
+    feed(state, ROLE[6:])
     assert state.has_started
 
     state, _ = new_state()
@@ -379,6 +382,15 @@ def test_items_on_the_fast_path_count_as_any_other() -> None:
     assert state.count == 11
     assert state.timing.chunk_times == (*map(float, range(9)), 10.0, 10.0)
     assert state.wait_until() == clock.now + 5.0
+
+
+def test_a_chunk_of_another_form_ends_the_fast_path() -> None:
+    """The next chunk may look like the earlier ones, and belong to another kind of content."""
+    state, _ = new_state()
+    feed(state, *[HEL] * 9, event(chunk({"content": [{"type": "text", "text": "lo"}]})), HEL)
+
+    assert state._fast_path.hits
+    assert state.accumulation.text == "Hel" * 9 + "loHel"
 
 
 @pytest.mark.parametrize("read", [HEL, HEL + HEL, b": ping\n" + HEL])
@@ -500,6 +512,28 @@ def test_an_error_by_name_is_an_event_of_the_dialect_or_an_error(form: str) -> N
         assert (other.count, other.take_failed_item()) == (0, None)
 
 
+@pytest.mark.parametrize("dialect", [CHAT, RESPONSES])
+@pytest.mark.parametrize(
+    "read", [event({"error": {"message": "no"}}), event({"type": "error", "error": {"message": "no"}})]
+)
+def test_an_event_with_a_field_of_an_error_is_raised_at_once(dialect: Any, read: bytes) -> None:
+    """The SDK raises it too, so nobody gets it as an item."""
+    state = StreamState(dialect, None, StreamSettings())
+
+    with pytest.raises(StreamProviderError, match=r"^no \(in the stream, after [01]"):
+        state.feed_one(read, "bytes", typed=False)
+    assert state.take_failed_item() is None
+    assert state.count == (dialect is RESPONSES and b"type" in read)
+
+
+def test_an_error_by_name_needs_no_words_of_an_error() -> None:
+    """The name of the event says it."""
+    state, _ = new_state()
+
+    with pytest.raises(StreamProviderError, match="after 0 chunks"):
+        feed(state, b'event: error\ndata: {"note": 1}\n\n')
+
+
 @pytest.mark.parametrize("last", [b"", b"\n\n"])
 def test_an_answer_in_place_of_events_is_read_whole(last: bytes) -> None:
     """A gateway that does not stream sends JSON, which has no name."""
@@ -516,9 +550,32 @@ def test_an_answer_in_place_of_events_is_read_whole(last: bytes) -> None:
 def test_a_ping_is_an_item_of_no_chat(read: bytes) -> None:
     """The Responses API may have an event of that name, which counts as no item's arrival."""
     state, _ = new_state()
+    other, items = responses_state(read)
 
-    assert feed(state, read) == []
-    assert state.count == 0
+    assert (feed(state, read), state.count) == ([], 0)
+    assert (items, other.count) == ([{"type": "ping"}], 0)
+
+
+def test_a_field_that_nobody_knows_is_no_item() -> None:
+    """Its name may end with that of another, and JSON without a field has no name."""
+    state, _ = new_state()
+    _, items = responses_state(b'{"note": 1}\n\n')
+
+    assert feed(state, b"?" + HEL) == []
+    assert items == [{"note": 1}]
+
+
+def test_the_last_event_of_a_response_ends_its_stream() -> None:
+    """The clock of the timing stops there."""
+    clock = Clock()
+    state = StreamState(RESPONSES, None, StreamSettings(), clock=clock)
+    clock.now += 3.0
+    state.feed_one(event({"type": "response.completed", "response": {"id": "resp_1"}}), "bytes", typed=False)
+    clock.now += 9.0
+    state.finished()
+
+    assert state.done
+    assert state.timing.duration == 3.0
 
 
 @pytest.mark.parametrize(
@@ -588,10 +645,11 @@ def test_bad_data_is_named_by_what_it_is_not(dialect: Any, expected: str) -> Non
     request = httpx2.Request("POST", CREATE, headers={"authorization": "Bearer sk-verysecretkey12345"})
     state.response = httpx2.Response(200, request=request)
 
-    error = state._bad_item(ValueError("it has sk-verysecretkey12345"))
+    cause = ValueError("it has sk-verysecretkey12345")
+    error = state._bad_item(cause)
 
     assert str(error).startswith(expected)
-    assert "verysecret" not in str(error)
+    assert "verysecret" not in f"{error} {cause}"
 
 
 # Restarts and continuations
@@ -679,7 +737,11 @@ def test_an_error_in_a_continuation_is_raised_at_once() -> None:
 
 def test_the_deadline_of_a_continuation_is_that_of_a_stream() -> None:
     """The first item has its own timeout, one that is held resets it."""
-    state, clock = continued(idle_timeout=5.0)
+    state, clock = continued(idle_timeout=5.0, first=False)
+    feed(state, ROLE, event(text(ANSWER)))
+    state.wait_until()
+    clock.now += 1.0
+    state.begin_continuation()
     assert state.wait_until() == clock.now + 3.0
     clock.now += 2.0
     feed(state, event(text("The answer")))
@@ -777,8 +839,8 @@ def test_the_last_calls_have_the_calls_that_wait_for_the_end() -> None:
     ):
         log = CallbackLog("on_tool_call", "on_unusable_tool_call", "on_usage", "on_finish", "on_abort")
         state, _ = new_state(log)
-        for piece in (tool(*pieces, finish="stop"), usage()):
-            state.feed_one(event(piece), "bytes", typed=False)
+        for read in (event(tool(*pieces)), event(usage()), DONE):
+            state.feed_one(read, "bytes", typed=False)
         call_all(getattr(state, end)())
         assert log.names == names
 
