@@ -45,6 +45,7 @@ NEAR = {
     "_chat.accumulator": _CHAT,
     "_chat.choice": _CHAT,
     "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "unit/test_choice.py"],
+    "_chat.vocabulary": ["unit/test_merge.py", *_CHAT],
     "_chat.merge": ["unit/test_merge.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py"],
 }
 EQUIVALENT = HERE / "equivalent.txt"

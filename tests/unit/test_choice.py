@@ -52,6 +52,7 @@ def message(content: Any = None, *, last: str | None = None, **more: Any) -> dic
     [
         ({"content": "a"}, ("a", "", "")),
         ({"content": PARTS}, ("a", "b", "")),
+        ({"role": None, "content": "a"}, ("a", "", "")),
         ({"content": 5}, ("5", "", "")),
         ({"reasoning": "a"}, ("", "a", "")),
         ({"reasoning_content": "a"}, ("", "a", "")),
@@ -256,6 +257,7 @@ def test_a_message_that_is_no_object_is_bad_data(bad: Any) -> None:
         (["He", "Hello", "Hello", "Hello!"], "Hello!"),
         (["He", "Hello", "!"], "Hello!"),
         (["He", "llo", "Hello"], "HelloHello"),
+        (["He", "", "Hello"], "Hello"),
         (["ha", "ha", "hahaha"], "hahahahaha"),
         (["He", "Hello", "!", "Hello!?"], "Hello!?"),
         (["", "a"], "a"),
@@ -277,6 +279,7 @@ def test_a_text_that_is_no_string_is_a_field() -> None:
         {"choices": [{"index": 0, "text": 5, "delta": {"thought": 5}}]}, {"choices": [{"index": 0, "text": 5}]}
     )
 
+    assert message_of_odd({"choices": [{"index": 0, "note": "x", "message": None}]})["content"] is None
     assert made["text"] == 5
     assert made["message"] == {"role": "assistant", "content": None, "thought": 5}
 
@@ -346,6 +349,7 @@ BEGUN = (chunk({"role": "assistant"}), text("a"), tool(CALL))
         ({"delta": {"content": "x"}, "logprobs": {"tokens": ["x"]}}, False),
         ({"delta": {"content": "x"}, "logprobs": None, "finish_reason": "stop"}, False),
         ({"delta": {"content": "x"}, "note": "y"}, False),
+        ({"delta": {"content": "x"}, "note": {"content": [], "refusal": None}}, False),
         ({"delta": {"content": "x", "reasoning": "y"}}, False),
         ({"delta": {"content": ""}}, False),
         ({"delta": {"content": 5}}, False),
@@ -482,6 +486,10 @@ def test_an_unusable_call_has_the_arguments_that_came() -> None:
     (unusable,) = accumulation(tool(bare, finish="length")).unusable_calls(ended=True)
     (whole,) = accumulation(tool(bare, finish="stop")).newly_whole_calls(ended=True)
 
+    public = accumulate(tool(bare))
+    assert public.unusable_tool_calls == []
+    public.add(finish("length"))
+    assert len(public.unusable_tool_calls) == 1
     assert unusable.tool_call.to_dict()["function"] == {"name": "f", "arguments": ""}
     assert whole.to_dict()["function"] == {"name": "f", "arguments": "{}"}
 
@@ -635,6 +643,8 @@ def test_the_usage_of_a_choice_counts_where_there_is_no_other() -> None:
     assert accumulation(text("a", index=1), chunk({}, index=1, usage=mine)).result.to_dict()["usage"] == mine
     assert accumulation(in_choice, usage()).result.to_dict()["usage"] == usage()["usage"]
     assert accumulation(chunk({}, usage={})).usage is None
+    parts = [chunk({}, usage=one) for one in ({"prompt_tokens": 7}, {"completion_tokens": 2})]
+    assert accumulation(*parts).result.to_dict()["usage"] == {"prompt_tokens": 7, "completion_tokens": 2}
 
 
 def test_usage_of_groq_is_merged() -> None:
