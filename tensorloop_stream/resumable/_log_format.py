@@ -1,16 +1,19 @@
 """Define the entries of a stream's log, and turn them into the bytes for a reader; no I/O.
 
-| id       | entry | content                                      |
-|----------|-------|----------------------------------------------|
-| `ms-0`   | claim | the producer of the stream                   |
-| `ms-1`   | head  | the status and headers of its answer         |
-| `ms-2`.. | event | one event of the gateway, unchanged          |
-| `ms-MAX` | end   | nothing, or the error that ended the stream  |
+| id       | entry | content                                                             |
+|----------|-------|---------------------------------------------------------------------|
+| `ms-0`   | claim | the producer of the stream                                          |
+| `ms-1`   | head  | the status and headers of its answer                                |
+| `ms-2`.. | event | one event of the gateway, unchanged                                 |
+| `ms-MAX` | end   | the number of the last event, or the error that ended the stream    |
 
 `ms` is the time of the claim by Redis's clock; the producer counts the numbers. With these ids, Redis itself refuses
 three kinds of events: one that a retried command writes again, one after the end (no id is greater), and one for a
 later stream of the same id. A reader can see that no entry is missing. A stream that was cancelled before its start
 holds a claim without a producer, and its end.
+
+The processes of a deployment may have different releases. A reader ignores fields and parts of a head that it does not
+know, and ends with an error at an entry that it does not know, whose text would be missing.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 # One letter each, since every entry repeats it.
 CLAIM, HEAD, EVENT, END = b"c", b"h", b"e", b"x"
+# A second field of the end of a complete answer: the last events before it may be lost too.
+COUNT = b"n"
 LAST = 2**64 - 1
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -126,7 +131,8 @@ class Head:
     @classmethod
     def decode(cls, data: bytes) -> Head:
         """Return the head of a log."""
-        return cls(*json.loads(data))
+        status, headers, *_ = json.loads(data)
+        return cls(status, headers)
 
 
 @dataclass(slots=True)
@@ -151,13 +157,20 @@ class LogCursor:
                 break
             if END in fields:
                 self.ended = True
-                sent.append(self.fail(fields[END]) if fields[END] else b"")
+                if fields[END]:
+                    sent.append(self.fail(fields[END]))
+                elif int(fields.get(COUNT, self.number)) != self.number:
+                    sent.append(self.fail(GONE))
                 break
-            self.number = number
             if EVENT in fields:
                 sent.append(self._framed(entry_id, fields[EVENT]))
             elif HEAD in fields:
                 self.head = Head.decode(fields[HEAD])
+            elif CLAIM not in fields:
+                # Of a later release, whose processes can read it.
+                sent.append(self.fail(UNAVAILABLE))
+                break
+            self.number = number
         return b"".join(sent)
 
     def ping(self) -> bytes:

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from ._log_format import (
     CANCELLED,
     CLAIM,
+    COUNT,
     END,
     EVENT,
     HEAD,
@@ -79,20 +80,18 @@ for i = 1, #KEYS do
 end
 return failed
 """
-# Sets an expired lease again, unless the log has an end or is a later stream's.
+# Renews the lease of a log that has no end and is no later stream's, also an expired one. The lease alone says nothing:
+# Redis may lose a log and keep its lease, and then nobody could read or cancel what is produced.
 _RENEW = """
 local renewed = {}
 for i = 1, #KEYS, 2 do
-  local lease, log, is_alive = KEYS[i], KEYS[i + 1], 1
-  if redis.call('PEXPIRE', lease, ARGV[1]) == 0 then
-    local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if last and last[2][1] ~= ARGV[3] and log .. ':' .. last[1]:match('%d+') == lease then
-      redis.call('SET', lease, '', 'PX', ARGV[1])
-    else
-      is_alive = 0
-    end
+  local lease, log, is_alive = KEYS[i], KEYS[i + 1], 0
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if last and last[2][1] ~= ARGV[3] and log .. ':' .. last[1]:match('%d+') == lease then
+    redis.call('SET', lease, '', 'PX', ARGV[1])
+    redis.call('PEXPIRE', log, ARGV[2])
+    is_alive = 1
   end
-  redis.call('PEXPIRE', log, ARGV[2])
   renewed[#renewed + 1] = is_alive
 end
 return renewed
@@ -120,10 +119,14 @@ def message_commands(process: str, owner: str = "") -> tuple[Command, ...]:
     return ("XADD", key, "MAXLEN", "~", 1000, "*", b"o", owner), ("PEXPIRE", key, 60_000)
 
 
-def end_commands(key: str, stream: int, error: bytes, expires: int) -> tuple[Command, ...]:
-    """Return the commands that end a log; Redis refuses the first if it has ended. `expires` is in milliseconds."""
+def end_commands(key: str, stream: int, error: bytes, expires: int, count: int = 0) -> tuple[Command, ...]:
+    """Return the commands that end a log; Redis refuses the first if it has ended.
+
+    `expires` is in milliseconds. `count` is the number of the last entry of a complete answer.
+    """
+    counted = () if error else (COUNT, count)
     return (
-        ("XADD", key, "NOMKSTREAM", f"{stream}-{LAST}", END, error),
+        ("XADD", key, "NOMKSTREAM", f"{stream}-{LAST}", END, error, *counted),
         ("PEXPIRE", key, expires),
         ("DEL", lease_key(key, stream)),
     )
@@ -139,7 +142,18 @@ class LostError(Exception):
 
 
 class Writer(Batched["list[NewEntry]", "list[str]"]):
-    """Writes entries to Redis in batches; a reply lists the errors of the refused ones."""
+    """Writes entries to Redis in batches; a reply lists the errors of the refused ones.
+
+    When a batch fails, the waiting entries of its logs fail too: a log that goes on after a gap has no readable end.
+    """
+
+    def _fail(self, batch: list[tuple[list[NewEntry], asyncio.Future[list[str]]]], error: Exception) -> None:
+        logs = {entry[0] for item, _ in batch for entry in item}
+        waiting, self._waiting = self._waiting, []
+        lost = list(batch)
+        for each in waiting:
+            (lost if any(entry[0] in logs for entry in each[0]) else self._waiting).append(each)
+        super()._fail(lost, error)
 
     def _interrupt(self, batch: list[tuple[list[NewEntry], asyncio.Future[list[str]]]]) -> None:
         """Send the batch again, before the next one: a gap would end the answers of all readers."""
@@ -204,16 +218,22 @@ class Log:
     async def end(self, error: bytes = b"") -> None:
         """Write the end, unless the log has one; raises no error of an earlier write."""
         await asyncio.gather(*(future for *_, future in self.pending), return_exceptions=True)
-        await self.commands.post(end_commands(self.key, self.stream, error, self.expires))
+        await self.commands.post(end_commands(self.key, self.stream, error, self.expires, self.number))
 
     async def _add(self, kind: bytes, values: list[bytes]) -> None:
+        # The error of an earlier write first, since nothing may follow its gap.
+        await self._check_done()
         first = self.number + 1
         self.number += len(values)
         new = [(self.key, f"{self.stream}-{number}", kind, value) for number, value in enumerate(values, first)]
         size = sum(map(len, values))
         self.pending.append((self.number, size, self.writer.post(new)))
         self.size += size
-        while self.pending and (self.size > MAX_PENDING or self.pending[0][2].done()):
+        while self.pending and self.size > MAX_PENDING:
+            await self._check()
+
+    async def _check_done(self) -> None:
+        while self.pending and self.pending[0][2].done():
             await self._check()
 
     async def _check(self) -> None:

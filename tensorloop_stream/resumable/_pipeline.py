@@ -33,9 +33,13 @@ FIRST_DELAY, MAX_DELAY = 0.01, 0.25
 async def with_retries(seconds: float, run: Callable[[], Awaitable[Reply]]) -> Reply:
     """Retry an idempotent call while the connection breaks; raises redis-py's `TimeoutError` after `seconds`.
 
-    Some clients have no socket timeout, and a client of `Redis.from_url` makes no retries of its own.
+    Some clients have no socket timeout, and a client of `Redis.from_url` makes no retries of its own. A cancel or the
+    timeout ends the retries even if the client drops it, or turns it into an error of its connection.
     """
     delay, broken = FIRST_DELAY, None
+    task = asyncio.current_task()
+    assert task is not None
+    cancels = task.cancelling()
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -45,6 +49,10 @@ async def with_retries(seconds: float, run: Callable[[], Awaitable[Reply]]) -> R
                     raise
                 except (RedisConnectionError, RedisTimeoutError) as error:
                     broken = error
+                finally:
+                    # `wait_for` of Python 3.11, in the client, drops a cancel that comes with a result (cpython#86296).
+                    if task.cancelling() > cancels:
+                        raise asyncio.CancelledError
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, MAX_DELAY)
     except TimeoutError:
@@ -100,6 +108,12 @@ class Batched(ABC, Generic[Item, Reply]):
         for _, future in batch:
             future.cancel()
 
+    def _fail(self, batch: list[tuple[Item, asyncio.Future[Reply]]], error: Exception) -> None:
+        """Let each reply of a batch raise this error."""
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+
     async def _run(self) -> None:
         while self._waiting:
             await asyncio.sleep(max(self._not_before - time.monotonic(), 0))
@@ -113,9 +127,7 @@ class Batched(ABC, Generic[Item, Reply]):
         try:
             replies = await with_retries(self._timeout, lambda: self._send(items))
         except Exception as error:  # noqa: BLE001 - each future raises it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            self._fail(batch, error)
         else:
             for (_, future), reply in zip(batch, replies, strict=True):
                 if not future.done():

@@ -126,17 +126,19 @@ class ResumableStreams:
         A stream that was not started yet is cancelled for the next 30 seconds: the cancel may overtake the start.
         """
         key = log_key(require_id(id))
-        found = await owner_to_cancel(self._commands, key)
-        if found is None:
-            return False
-        stream, owner = found
-        process = owner.partition(":")[0]
-        ended, *_ = await self._commands.post(
-            (*end_commands(key, stream, CANCELLED, self._expires), *message_commands(process, owner))
-        )
-        if isinstance(ended, Exception) and not is_refused(ended):
-            raise ended
-        return isinstance(ended, bytes)
+        tried = None
+        # A start that failed may release its claim meanwhile, and another one may follow: that one is meant, too.
+        while (found := await owner_to_cancel(self._commands, key)) is not None and found != tried:
+            tried = stream, owner = found
+            process = owner.partition(":")[0]
+            ended, *_ = await self._commands.post(
+                (*end_commands(key, stream, CANCELLED, self._expires), *message_commands(process, owner))
+            )
+            if isinstance(ended, bytes):
+                return True
+            if isinstance(ended, Exception) and not is_refused(ended):
+                raise ended
+        return False
 
     async def aclose(self) -> None:
         """End the streams that this process produces with an error to their readers, and stop its own readers."""

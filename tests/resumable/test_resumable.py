@@ -578,6 +578,66 @@ async def test_a_stale_producer_cannot_write_into_a_new_stream(redis: Redis, red
         assert not upstream.disconnects
 
 
+async def test_a_producer_without_a_log_is_stopped(redis: Redis, redis_port: int, name: str) -> None:
+    """Redis may lose the log and keep the lease, as when it evicts: nobody could read or cancel the rest."""
+    async with gateway(stall_after=3) as (upstream, client), replicas(redis_port, lease=1.0) as both:
+        await both[0].start(name, client, GATEWAY_REQUEST)
+        await read_some(both[1], name, 3)
+        await redis.delete(f"tensorloop:stream:{name}")
+
+        assert await aeventually(lambda: len(upstream.disconnects) == 1, TIMEOUT)
+        assert await aeventually(lambda: not both[0]._producers, TIMEOUT)
+
+
+async def test_a_lost_tail_is_no_complete_answer(redis: Redis, redis_port: int, name: str) -> None:
+    """A failover may lose the last events, after which the producer writes the end: readers receive an error."""
+    from tensorloop_stream.resumable import _log_format
+
+    async with replicas(redis_port, 1) as (streams,):
+        log = await claim(streams, name, "p:1", 60_000)
+        assert log is not None
+        await log.begin(_log_format.Head(200, {"Content-Type": "text/event-stream"}))
+        await log.append([b"data: 1", b"data: 2"])
+        await log.flush()
+        await redis.xdel(f"tensorloop:stream:{name}", f"{log.stream}-3")
+        await log.end()
+        one = await read(streams, name)
+
+    assert one.error["type"] == "stream_gone"
+    assert len(one.ids) == 1
+
+
+@pytest.mark.parametrize("is_started_again", [False, True])
+async def test_a_cancel_holds_while_a_failed_start_releases_its_id(
+    redis: Redis, redis_port: int, name: str, is_started_again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancel found the claim of the start that failed; it is meant for the one that follows."""
+    from tensorloop_stream.resumable import _log_store, _streams
+
+    find = _log_store.owner_to_cancel
+    async with gateway(stall_after=3) as (upstream, client), replicas(redis_port) as both:
+        assert await claim(both[0], name, "failed:1", 60_000) is not None
+
+        async def find_and_release(commands: Any, key: str) -> Any:
+            found = await find(commands, key)
+            if found is not None and found[1] == "failed:1":
+                _log_store.release(commands, key, "failed:1")
+                await commands.run(("PING",))  # after it, in the same queue
+                if is_started_again:
+                    await both[0].start(name, client, GATEWAY_REQUEST)
+            return found
+
+        monkeypatch.setattr(_streams, "owner_to_cancel", find_and_release)
+        cancelled = await both[1].cancel(name)
+        started = await both[0].start(name, client, GATEWAY_REQUEST)
+        one = await read(both[1], name)
+        left = await aeventually(lambda: len(upstream.disconnects) == len(upstream.requests), TIMEOUT)
+
+    assert (cancelled, started) == (is_started_again, False)
+    assert one.error["type"] == "cancelled"
+    assert left
+
+
 async def test_a_slow_reader_does_not_delay_others(redis: Redis, redis_port: int, name: str, tmp_path: Any) -> None:
     """Unread events stay in Redis, and do not accumulate in the process."""
     from tensorloop_stream.resumable import _inbox

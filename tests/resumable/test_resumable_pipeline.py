@@ -92,3 +92,103 @@ async def test_commands_are_given_up_when_their_batch_is_cancelled(monkeypatch: 
     assert first.cancelled()
     assert not second.cancelled()
     assert sent.batches == [["first"], ["second"]]
+
+
+class DroppingClient:
+    """A client that drops the first cancel: asyncio's `wait_for` of Python 3.11 does, if a result comes meanwhile."""
+
+    def __init__(self, result: str) -> None:
+        self.result = result
+        self.runs = 0
+        self.has_begun = asyncio.Event()
+
+    async def __call__(self) -> str:
+        from redis.exceptions import ConnectionError as RedisConnectionError
+
+        self.runs += 1
+        self.has_begun.set()
+        try:
+            await asyncio.sleep(PATIENCE)
+        except asyncio.CancelledError:
+            if self.runs > 1:
+                raise
+        if self.result == "error":
+            raise RedisConnectionError("reset by peer")
+        return self.result
+
+
+@pytest.mark.parametrize("result", ["reply", "error"])
+async def test_retries_end_at_their_timeout_when_the_client_drops_it(result: str) -> None:
+    """Otherwise the next retry waits for ever, and all commands behind it."""
+    from redis.exceptions import TimeoutError as RedisTimeoutError
+
+    from tensorloop_stream.resumable._pipeline import with_retries
+
+    client = DroppingClient(result)
+    async with asyncio.timeout(PATIENCE / 2):
+        with pytest.raises(RedisTimeoutError):
+            await with_retries(0.05, client)
+
+    assert client.runs == 1
+
+
+@pytest.mark.parametrize("result", ["reply", "error"])
+async def test_retries_end_when_they_are_cancelled_and_the_client_drops_it(result: str) -> None:
+    """Closing waits for the task, which must not go on."""
+    from tensorloop_stream.resumable._pipeline import with_retries
+
+    client = DroppingClient(result)
+    task = asyncio.create_task(with_retries(PATIENCE, client))
+    await client.has_begun.wait()
+    task.cancel()
+    async with asyncio.timeout(PATIENCE / 2):
+        await asyncio.wait([task])
+
+    assert task.cancelled()
+    assert client.runs == 1
+
+
+async def test_entries_fail_with_the_earlier_ones_of_their_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry after a gap would give all readers another error than the producer's; other logs go on."""
+    from redis.exceptions import ResponseError
+
+    batches: list[Any] = []
+    has_begun = asyncio.Event()
+
+    async def send(items: list[Any]) -> list[Any]:
+        batches.append(items)
+        has_begun.set()
+        await asyncio.sleep(0)
+        if len(batches) == 1:
+            raise ResponseError("out of memory")
+        return [[] for _ in items]
+
+    made = queue("entries", Sent(hangs=False), monkeypatch)
+    monkeypatch.setattr(made, "_send", send)
+    first = made.post([("log", "1-2", b"e", b"")])
+    await has_begun.wait()
+    second, other = made.post([("log", "1-3", b"e", b"")]), made.post([("other", "1-2", b"e", b"")])
+    found = await asyncio.gather(first, second, other, return_exceptions=True)
+
+    assert [type(each) for each in found] == [ResponseError, ResponseError, list]
+    assert batches == [[[("log", "1-2", b"e", b"")]], [[("other", "1-2", b"e", b"")]]]
+
+
+async def test_a_log_writes_nothing_after_a_write_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is raised by the next call, before that call writes."""
+    from redis.exceptions import ResponseError
+
+    from tensorloop_stream.resumable._log_store import Log
+
+    sent = Sent(hangs=False)
+    writer: Any = queue("entries", sent, monkeypatch)
+    commands: Any = None
+    log = Log(commands, writer, "log", 1, 1000, 1000)
+    failed: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
+    failed.set_exception(ResponseError("out of memory"))
+    log.pending.append((1, 0, failed))
+    with pytest.raises(ResponseError):
+        await log.append([b"data: 1"])
+
+    assert sent.batches == []
+    assert not writer._waiting

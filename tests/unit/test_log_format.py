@@ -226,3 +226,39 @@ def test_errors_have_the_envelope_of_the_gateway() -> None:
     assert all(list(body) == ["message", "type", "param", "code"] for body in bodies)
     assert all(body["code"].isdigit() and "\n" not in body["message"] for body in bodies)
     assert not [error for error in errors if b"[DONE]" in error]
+
+
+def test_what_a_later_release_adds_is_ignored() -> None:
+    """Further fields of an entry and further parts of a head change nothing."""
+    entries = [(entry_id, {**fields, b"later": b"1"}) for entry_id, fields in log(*EVENTS)]
+    entries[1][1][b"h"] = json.dumps([*json.loads(HEAD.encode()), {"later": 1}]).encode()
+    one, other = _log_format.LogCursor(MS), _log_format.LogCursor(MS)
+
+    assert sent(one, entries) == sent(other, log(*EVENTS))
+    assert one.ended
+    assert one.head == HEAD
+
+
+def test_an_unknown_entry_ends_the_answer_with_an_error() -> None:
+    """Its text would be missing; a reader may resume at it, in a process of the release that wrote it."""
+    entries = log(*EVENTS)
+    entries[3] = (entries[3][0], {b"later": b"data: x"})
+    cursor = _log_format.LogCursor(MS)
+    found = SSEDecoder().feed(sent(cursor, entries))
+
+    assert code_of(found[-1].data.encode()) == "503"
+    assert len(found) == 2
+    assert (cursor.ended, cursor.number) == (True, 2)
+
+
+@pytest.mark.parametrize("count", [len(EVENTS) + 1, len(EVENTS), len(EVENTS) + 2, None])
+def test_an_end_says_how_much_is_before_it(count: int | None) -> None:
+    """An end after lost events is not that of a complete answer; an older release does not say."""
+    entries = log(*EVENTS)
+    if count is not None:
+        entries[-1][1][b"n"] = b"%d" % count
+    cursor = _log_format.LogCursor(MS)
+    rest = sent(cursor, entries).removeprefix(sent(_log_format.LogCursor(MS), log(*EVENTS)))
+
+    assert cursor.ended
+    assert (b"stream_gone" in rest) == (count not in {None, len(EVENTS) + 1})
