@@ -54,12 +54,14 @@ def test_browser_that_leaves_ends_the_answer(monkeypatch: pytest.MonkeyPatch) ->
         while not site.started:
             time.sleep(0.01)
         host, port = site.servers[0].sockets[0].getsockname()
-        with urlopen(f"http://{host}:{port}/haiku") as answer:
-            answer.readline()
-        gateway.wait_until_idle()
-        site.should_exit = True
-        thread.join()
-        assert len(gateway.disconnects) == 1
+        try:
+            with urlopen(f"http://{host}:{port}/haiku") as answer:
+                answer.readline()
+            gateway.wait_until_idle()
+            assert len(gateway.disconnects) == 1
+        finally:
+            site.should_exit = True
+            thread.join()
 
 
 if __name__ == "__main__":

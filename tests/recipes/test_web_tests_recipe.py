@@ -35,7 +35,7 @@ def test_the_app_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "failed"),
     [
-        ('"model": model', '"model": model, "temperature": 0.3', 2),
+        ('"model": model', '"model": model, "temperature": 0.3', 3),
         ('f"gpt-4o-mini?{fault}"', '"gpt-4o-mini"', 2),
     ],
     ids=["asks for something else", "is never broken"],
