@@ -97,7 +97,8 @@ class StreamTiming:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures for JSON, in seconds, under their OpenTelemetry names where they have one.
 
-        OpenTelemetry's `time_per_output_chunk` is the time of every chunk; here it is their median.
+        OpenTelemetry's `time_per_output_chunk` is the time of every chunk; here it is their median. `longest_gap` lies
+        between two chunks, while the stalls of the picture include the silence after the last one.
         """
         return {
             "gen_ai.client.operation.duration": self.duration,

@@ -14,18 +14,19 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, overload
 
-from ._display.answer_view import AnswerView, require_interval, side_by_side
+from ._display.answer_view import AnswerView, not_opened, require_interval, side_by_side
 from ._display.opening import as_async_stream, as_stream
 from ._display.printer import aprint_stream, print_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from openai import AsyncStream, Stream
+    from openai import Stream
     from openai.types.chat import ChatCompletion
     from openai.types.responses import Response, ResponseStreamEvent
 
     from ._chat.streams import AsyncOpened, Chunks
+    from ._display.opening import AsyncResponseOpened
 
     # Takes the Markdown and, with the last view, the same as plain text.
     Show = Callable[[str, str], object]
@@ -38,7 +39,7 @@ _TICK = 0.1
 
 @overload
 def display_stream(
-    stream: Stream[ResponseStreamEvent],
+    stream: Stream[ResponseStreamEvent] | Callable[[], Stream[ResponseStreamEvent]],
     *,
     min_interval: float = ...,
     footer: bool = ...,
@@ -80,7 +81,8 @@ def display_stream(
     require_interval(min_interval)
     if (show := _front_end()) is None:
         return print_stream(stream)
-    opened = as_stream(stream)
+    with _show_opening(show):
+        opened = as_stream(stream)
     answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
     with _show_outcome(answer, show), opened:
         for _ in opened:
@@ -91,7 +93,7 @@ def display_stream(
 
 @overload
 async def adisplay_stream(
-    stream: AsyncStream[ResponseStreamEvent],
+    stream: AsyncResponseOpened | Callable[[], AsyncResponseOpened],
     *,
     min_interval: float = ...,
     footer: bool = ...,
@@ -126,18 +128,37 @@ async def adisplay_stream(
     return await _adisplay(stream, show, min_interval=min_interval, footer=footer, trusted=trusted)
 
 
+@overload
 async def adisplay_side_by_side(
     *streams: AsyncOpened | Callable[[], AsyncOpened],
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> list[ChatCompletion]: ...
+
+
+@overload
+async def adisplay_side_by_side(
+    *streams: AsyncOpened | AsyncResponseOpened | Callable[[], AsyncOpened] | Callable[[], AsyncResponseOpened],
+    min_interval: float = ...,
+    footer: bool = ...,
+    trusted: bool = ...,
+) -> list[ChatCompletion | Response]: ...
+
+
+async def adisplay_side_by_side(
+    *streams: Any,
     min_interval: float = 0.1,
     footer: bool = True,
     trusted: bool = False,
-) -> list[ChatCompletion]:
+) -> Any:
     """Show several answers beside each other while they arrive, and return their completions.
 
     Each has a column of one output, as `adisplay_stream` would show it. All are read to their ends; then the first
     error among them is raised. Outside of a notebook they are printed one after the other.
 
-    Raises `ValueError` for a `min_interval` that is not a number of seconds.
+    Raises `TypeError` for a sync stream, which would let the others wait, and `ValueError` for a `min_interval` that is
+    not a number of seconds.
     """
     require_interval(min_interval)
     if (show := _front_end()) is None:
@@ -158,7 +179,7 @@ async def adisplay_side_by_side(
         ),
         return_exceptions=True,
     )
-    completions: list[ChatCompletion] = []
+    completions = []
     for outcome in outcomes:
         if isinstance(outcome, BaseException):
             raise outcome
@@ -167,7 +188,8 @@ async def adisplay_side_by_side(
 
 
 async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: bool, trusted: bool) -> Any:
-    opened = as_async_stream(stream)
+    with _show_opening(show), _ticking(lambda: None):
+        opened = await as_async_stream(stream)
     answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
 
     def update() -> None:
@@ -182,10 +204,20 @@ async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: boo
 
 
 @contextmanager
-def _show_outcome(answer: AnswerView, show: Show) -> Iterator[None]:
-    """Show a placeholder, and the last view when the block ends, also by an exception."""
+def _show_opening(show: Show) -> Iterator[None]:
+    """Show a placeholder while the block opens the stream, and why it cannot if it raises."""
     # The placeholder fixes the order of several streams in one cell: their first tokens would decide it otherwise.
     show("…", "")
+    try:
+        yield
+    except BaseException as error:
+        show(*not_opened(error))
+        raise
+
+
+@contextmanager
+def _show_outcome(answer: AnswerView, show: Show) -> Iterator[None]:
+    """Show the last view when the block ends, also by an exception."""
     try:
         yield
     except BaseException as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tensorloop_stream._stream.base import StreamView
 
-__all__ = ["AnswerView", "require_interval", "side_by_side"]
+__all__ = ["AnswerView", "not_opened", "require_interval", "side_by_side"]
 
 # A front end renders the whole answer at each update: the longer the answer, the rarer its updates.
 _CHARACTERS_PER_SECOND = 50_000
@@ -85,11 +85,11 @@ class AnswerView:
         choices = getattr(result, "choices", ())
         is_empty = not self._parts()
         notes = []
-        if isinstance(error, Exception):
-            outcome = "Failed before any output." if is_empty else "Failed: the answer may be incomplete."
-            notes.append(f"{outcome} {type(error).__name__}: {error}")
+        if isinstance(error, Exception) and not self._stream._state.is_left:  # noqa: SLF001 - of this package
+            notes.append(_failure(error, is_empty=is_empty))
         elif error is not None:
-            notes.append("Interrupted before any output." if is_empty else "Interrupted: the answer may be incomplete.")
+            outcome = "Stopped" if isinstance(error, Exception) else "Interrupted"
+            notes.append(f"{outcome} before any output." if is_empty else f"{outcome}: the answer may be incomplete.")
         elif is_empty:
             notes.append("The answer is empty.")
         if note := finish_note(result):
@@ -115,6 +115,12 @@ class AnswerView:
         return " · ".join(filter(None, figures))
 
 
+def not_opened(error: BaseException) -> tuple[str, str]:
+    """Return the view of a stream that could not be opened, as Markdown and as plain text."""
+    note = _failure(error, is_empty=True) if isinstance(error, Exception) else "Interrupted before any output."
+    return f"> ⚠️ {_escape_lines(note)}", note
+
+
 def side_by_side(columns: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """Return several views, each as Markdown and as plain text, as columns of one.
 
@@ -135,6 +141,11 @@ def require_interval(min_interval: object) -> None:
         raise ValueError(
             f"min_interval is {min_interval!r}: it must be a number of seconds, 0 or more; 0 shows each chunk at once"
         )
+
+
+def _failure(error: Exception, *, is_empty: bool) -> str:
+    outcome = "Failed before any output." if is_empty else "Failed: the answer may be incomplete."
+    return f"{outcome} {type(error).__name__}: {error}"
 
 
 def _name_and_arguments(call: Any) -> tuple[str, str, str]:

@@ -14,12 +14,14 @@ from .opening import as_async_stream, as_stream
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from openai import AsyncStream, Stream
+    from openai import Stream
     from openai.types.chat import ChatCompletion
     from openai.types.responses import Response, ResponseStreamEvent
 
     from tensorloop_stream._chat.streams import AsyncOpened, Chunks
     from tensorloop_stream._stream.base import StreamView
+
+    from .opening import AsyncResponseOpened
 
 __all__ = ["aprint_stream", "print_stream"]
 
@@ -35,7 +37,9 @@ _NO_READER_ERRORS = {errno.EPIPE, errno.ESHUTDOWN} | ({errno.EINVAL} if sys.plat
 
 
 @overload
-def print_stream(stream: Stream[ResponseStreamEvent], file: TextIO | None = None) -> Response: ...
+def print_stream(
+    stream: Stream[ResponseStreamEvent] | Callable[[], Stream[ResponseStreamEvent]], file: TextIO | None = None
+) -> Response: ...
 
 
 @overload
@@ -64,7 +68,9 @@ def print_stream(stream: Any, file: TextIO | None = None) -> Any:
 
 
 @overload
-async def aprint_stream(stream: AsyncStream[ResponseStreamEvent], file: TextIO | None = None) -> Response: ...
+async def aprint_stream(
+    stream: AsyncResponseOpened | Callable[[], AsyncResponseOpened], file: TextIO | None = None
+) -> Response: ...
 
 
 @overload
@@ -75,7 +81,7 @@ async def aprint_stream(
 
 async def aprint_stream(stream: Any, file: TextIO | None = None) -> Any:
     """Print each text delta of an answer as it arrives, and return the answer, as `print_stream` does."""
-    async with as_async_stream(stream) as opened:
+    async with await as_async_stream(stream) as opened:
         output = _Output(file)
         try:
             async for text in opened.text_stream:

@@ -203,8 +203,8 @@ def open_async_source(source: object, dialect: Dialect) -> AsyncSource | None:
         return AsyncSource("sdk", aiter(source), response_of(source), source, request=request_of(source))
     if isinstance(source, Stream):
         raise TypeError(
-            f"this is a sync stream, which would block the event loop: use {dialect.stream_name} or, in a notebook, "
-            "display_stream(...)"
+            "this is a sync stream, which would block the event loop: open it with an async client, or use "
+            f"{dialect.stream_name} or, in a notebook, display_stream(...)"
         )
     if isinstance(source, AsyncIterable):
         kind: Kind = "sdk" if is_wrapper(source) else "items"

@@ -84,6 +84,8 @@ class StreamState:
         self.error: Exception | None = None
         # Whether the stream has ended, in one of the three ways.
         self.ended = False
+        # Whether the caller closed it before its end.
+        self.is_left = False
         # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.delivered = False
         self.restarted = 0
@@ -407,6 +409,7 @@ class StreamState:
             return []
         plan = self._plan
         if not self.is_whole:
+            self.is_left = True
             return self._last(plan.callbacks.on_abort)
         return plan.for_unusable_calls(self.accumulation, ended=True) + self._last(plan.callbacks.on_finish)
 

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import events
 import pytest
 import requirements
 from chunks import ENVELOPE, HELLO, chunk, finish, sse, text, tool, usage
-from clients import CHAT, Body, sync_client
+from clients import CHAT, Body, async_client, sync_client
 
-from tensorloop_stream import AsyncChatStream, ChatStream, StreamTruncatedError
+from tensorloop_stream import AsyncChatStream, AsyncResponseStream, Callbacks, ChatStream, StreamTruncatedError
 from tensorloop_stream._display.answer_view import AnswerView
 from tensorloop_stream.notebook import _ticking, adisplay_side_by_side, adisplay_stream, display_stream
 
@@ -379,6 +380,51 @@ async def test_a_stream_of_the_other_kind_is_refused(cell: list[tuple[str, str]]
         await adisplay_stream(lambda: sync)
     assert cell[-1][1].endswith("in a notebook, display_stream(...)")
     sync.close()
+
+
+async def test_a_failed_opening_leaves_the_other_column(cell: list[tuple[str, str]]) -> None:
+    """The reason stands in its own column."""
+
+    async def opens() -> Any:
+        raise ConnectionError("no way")
+
+    with pytest.raises(ConnectionError):
+        await adisplay_side_by_side(opens(), list(HELLO), min_interval=0, footer=False)
+
+    assert cell[-1][1] == "Failed before any output. ConnectionError: no way\n\nHello"
+
+
+@pytest.mark.parametrize("form", ["awaitable", "function", "function that opens one of ours"])
+async def test_what_is_opened_decides_the_api(cell: list[tuple[str, str]], form: str) -> None:
+    """The Responses API needs no class of its own, however the stream is opened."""
+    client = async_client(Body([events.stream(*events.HELLO)]))
+
+    async def create() -> Any:
+        created = await client.responses.create(model="m", input="x", stream=True)
+        return AsyncResponseStream(created) if form.endswith("ours") else created
+
+    response = await adisplay_stream(create() if form == "awaitable" else create, footer=False)
+
+    assert response.output_text == "Hello"
+    assert cell[-1] == ("Hello", "Hello")
+
+
+def test_a_function_may_open_a_response(cell: list[tuple[str, str]]) -> None:
+    """Synchronous code has the same choice, and its timing begins with the request."""
+    client = sync_client(Body([events.stream(*events.HELLO)]))
+    response = display_stream(lambda: client.responses.create(model="m", input="x", stream=True), footer=False)
+
+    assert response.output_text == "Hello"
+    assert cell[-1] == ("Hello", "Hello")
+
+
+def test_an_own_close_is_no_failure(cell: list[tuple[str, str]]) -> None:
+    """A button of the page closes the stream: the cell says that the answer was stopped."""
+    stream = ChatStream(list(HELLO), Callbacks(on_text=lambda _: stream.close()))
+    with pytest.raises(StreamTruncatedError, match="closed early"):
+        display_stream(stream, footer=False)
+
+    assert cell[-1][1] == "Hel\n\nStopped: the answer may be incomplete."
 
 
 @pytest.mark.parametrize("interval", ["x", -1, None, float("nan")])

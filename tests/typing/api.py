@@ -14,6 +14,7 @@ from openai.types.chat import (
     ChatCompletionMessageParam,
     ChatCompletionMessageToolCallUnion,
 )
+from openai.types.responses import Response
 
 from tensorloop_stream import (
     SSE_HEADERS,
@@ -37,7 +38,7 @@ from tensorloop_stream import (
     forward_chat,
     print_stream,
 )
-from tensorloop_stream.notebook import adisplay_stream, display_stream
+from tensorloop_stream.notebook import adisplay_side_by_side, adisplay_stream, display_stream
 from tensorloop_stream.replay import Disconnect, ReceivedRequest, ReplayServer
 
 messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello?"}]
@@ -189,6 +190,11 @@ async def shown(client: Tensorloop, other: AsyncTensorloop) -> None:
     assert_type(display_stream(created, footer=False), ChatCompletion)
     opening = other.chat.completions.create(model="m", messages=messages, stream=True)
     assert_type(await adisplay_stream(opening, min_interval=1), ChatCompletion)
+    assert_type(print_stream(lambda: client.responses.create(model="m", input="x", stream=True)), Response)
+    response = other.responses.create(model="m", input="x", stream=True)
+    assert_type(await adisplay_stream(response), Response)
+    assert_type(await adisplay_side_by_side(opening, opening), list[ChatCompletion])
+    assert_type(await adisplay_side_by_side(opening, response), list[ChatCompletion | Response])
 
 
 def errors(stream: ChatStream) -> None:
