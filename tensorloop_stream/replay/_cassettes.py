@@ -33,7 +33,9 @@ def read_cassettes(paths: Paths, general: Rule = EXACT) -> Recordings:
     """
     each = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     files = [file for path in each for file in _files(Path(path))]
-    return Recordings(interaction for file in files for interaction in _read(file, general))
+    found = [interaction for file in files for interaction in _read(file, general)]
+    general.require_matched(interaction.body for interaction in found)
+    return Recordings(found)
 
 
 def _files(path: Path) -> list[Path]:
@@ -45,7 +47,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path, general: Rule) -> Iterator[Interaction]:
+def _read(file: Path, general: Rule) -> list[Interaction]:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -57,15 +59,18 @@ def _read(file: Path, general: Rule) -> Iterator[Interaction]:
     _require(version is not None, f"{file}: it does not say version: 1, as the cassettes of vcrpy do")
     _require(version == 1, f"{file}: a cassette of version {version}, not 1")
     _require(bool(interactions), f"{file}: no interaction was recorded")
+    found: list[Interaction] = []
     try:
-        general = read_replay_key(cassette.get("replay"), of_file=True).rule.over(general)
+        of_file = read_replay_key(cassette.get("replay"), of_file=True).rule
+        for number, recorded in enumerate(interactions, 1):
+            try:
+                found.append(_interaction(str(file), recorded, of_file.over(general)))
+            except ValueError as error:
+                raise ValueError(f"interaction {number}: {error}") from None
+        of_file.require_matched(interaction.body for interaction in found)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
-    for number, recorded in enumerate(interactions, 1):
-        try:
-            yield _interaction(str(file), recorded, general)
-        except ValueError as error:
-            raise ValueError(f"{file}: interaction {number}: {error}") from None
+    return found
 
 
 def load_yaml_module() -> Any:
@@ -108,6 +113,7 @@ def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
     content = _bytes(_part(recorded, "response", "body", "string"), "response.body.string")
     answer = _answer(status, reason, headers, content)
     key = read_replay_key(recorded.get("replay"))
+    key.rule.require_matched([value])
     answer = dataclasses.replace(answer, times=_checked(key.times, answer), is_cut=key.cut)
     path = key.path or urlsplit(uri).path or "/"
     return Interaction(file, method, path, value, answer, key.rule.over(general))

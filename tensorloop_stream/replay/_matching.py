@@ -80,6 +80,11 @@ class Recordings:
             there = ", ".join(dict.fromkeys(f"{each.method} {each.path}" for each in self.interactions))
             return f"nothing is recorded for {method} {path}{f', only for {there}' if there else ''}"
         nearest, found = nearest_of(near, body)
+        if isinstance(nearest.body, str) and not isinstance(body, str):
+            shown = shorten(nearest.body, _SHOWN, placeholder=" ...")
+            return (
+                f"no recorded {method} {path} has this body; that of the nearest ({nearest.file}) is no JSON: {shown}"
+            )
         return f"no recorded {method} {path} has this body; the nearest ({nearest.file}) differs: {in_words(found)}"
 
 

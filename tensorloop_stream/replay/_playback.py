@@ -29,6 +29,9 @@ class Playback:
     unmatched: list[str] = field(default_factory=list)
     _played: Counter[tuple[int, ...]] = field(default_factory=Counter)
     _failed: Counter[Key] = field(default_factory=Counter)
+    # The faults that an answer reached, and a sentence for each that an answer ended before.
+    _reached: set[str] = field(default_factory=set)
+    _unreached: dict[str, str] = field(default_factory=dict)
 
     def choose(self, exchange: Exchange) -> tuple[Answer, Faults]:
         """Return the answer to a request, and the faults that it is to suffer."""
@@ -39,11 +42,24 @@ class Playback:
             self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
         return answer, faults
 
-    def note_end(self, exchange: Exchange, faults: Faults) -> None:
-        """Report an answer that ended before its fault, which looks like a program that copes with the fault."""
+    def note_end(self, exchange: Exchange, faults: Faults, *, is_stream: bool) -> None:
+        """Note whether an answer reached its fault: one that did not looks like a program that copes with the fault."""
         name, allowed = faults.ending
-        if self.report is not None and allowed is not None and exchange.events < allowed:
-            self.report(f"the answer had {exchange.events} events, so {name}={allowed} changed nothing")
+        if allowed is None:
+            return
+        fault = f"{name}={allowed}"
+        if exchange.events >= allowed:
+            self._reached.add(fault)
+            return
+        had = "is no event stream" if not is_stream else f"had {exchange.events} event{'s' * (exchange.events != 1)}"
+        self._unreached[fault] = f"the answer {had}, so {fault} changed nothing"
+        if self.report is not None:
+            self.report(self._unreached[fault])
+
+    @property
+    def unused_faults(self) -> list[str]:
+        """One sentence per fault that no answer reached."""
+        return [sentence for fault, sentence in self._unreached.items() if fault not in self._reached]
 
     def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:
         body, faults = request.body, self.faults

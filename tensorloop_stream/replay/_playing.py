@@ -28,9 +28,11 @@ class Player:
             connection.send_whole(answer, bodiless=request.method == "HEAD")
             exchange.complete = True
             await connection.writable()
+            if answer.status == 200:
+                self.playback.note_end(exchange, faults, is_stream=False)
             return True
         is_whole = await _Stream(connection, exchange, answer, faults, pace).play()
-        self.playback.note_end(exchange, faults)
+        self.playback.note_end(exchange, faults, is_stream=True)
         return is_whole
 
 

@@ -36,6 +36,14 @@ class Rule:
         """Whether other requests than an equal one may match."""
         return bool(self.fields or self.patterns)
 
+    def require_matched(self, bodies: Iterable[Any]) -> None:
+        """Raise `ValueError` for a `match` whose path leads to nothing in all of these requests: it cannot match."""
+        recorded = list(bodies)
+        for path in (*self.fields, *(path for path, _ in self.patterns)):
+            if not any(True for body in recorded for _ in values_at(body, path)):
+                where = "the recorded request" if len(recorded) == 1 else "any recorded request"
+                raise ValueError(f"match names {'.'.join(path)}, which is not in {where}")
+
     def counted(self, body: Any) -> Any:
         """Return the part of a body that counts."""
         for path in self.ignored:

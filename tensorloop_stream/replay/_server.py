@@ -2,6 +2,7 @@
 
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self, Unpack
@@ -35,6 +36,8 @@ class ReplayServer:
     fields that count, `["model", "messages.-1.content"]`, or gives a regular expression for each:
     `{"messages.-1.content": "(?i)weather"}`. A cassette may have its own `ignore` and `match` under the key `replay`,
     at its top or in an interaction. `report` is called with a line about each request and its answer.
+
+    Leaving the block warns (`UserWarning`) of each fault that no answer was long enough for: such a test tests nothing.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
@@ -87,6 +90,9 @@ class ReplayServer:
         traceback: TracebackType | None,
     ) -> None:
         self._loopback.stop()
+        if exc_type is None:
+            for sentence in self._playback.unused_faults:
+                warnings.warn(sentence, stacklevel=2)
 
     def _connect(self, on_end: Callable[[Connection], None]) -> Connection:
         return Connection(self._log, Player(self._playback).respond, self._cors, on_end)

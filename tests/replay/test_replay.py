@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -273,6 +274,15 @@ def test_a_body_that_is_not_json_matches_as_text(tmp_path: Path) -> None:
     assert (unknown.status, unknown.error["param"]) == (400, "request_body")
 
 
+def test_a_recorded_body_that_is_not_json_is_named(tmp_path: Path) -> None:
+    """One comma too many is hard to see in a comparison of two texts."""
+    path = cassette(tmp_path / "a.yaml", recorded('{"model": "m",}', "{}", content_type="application/json"))
+    with ReplayServer(path) as server:
+        message = ask(server, chat()).error["message"]
+
+    assert message.endswith(f'that of the nearest ({path}) is no JSON: {{"model": "m",}}')
+
+
 def test_recorded_errors_have_their_status_headers_and_body(tmp_path: Path) -> None:
     """The example is the rate limit of a key, as the proxy sends it."""
     body = '{"error":{"message":"Rate limit exceeded","type":"throttling_error","param":null,"code":"429"}}'
@@ -511,6 +521,28 @@ def test_an_exceeded_budget_differs_from_a_rate_limit_by_its_type(server: Replay
 def test_a_failure_needs_no_recording(server: ReplayServer) -> None:
     """A gateway that refuses a request does not read its prompt either."""
     assert ask(server, chat("never recorded", model="any?status=401")).status == 401
+
+
+def test_a_fault_that_no_answer_reaches_is_told(one_stream: Path) -> None:
+    """Such a test tests nothing: its server says so, and warns at its end."""
+
+    def test_of_an_app() -> None:
+        with ReplayServer(one_stream, cut_after=7) as server:
+            ask(server, chat())
+
+    with pytest.warns(UserWarning, match="^the answer had 5 events, so cut-after=7 changed nothing$") as warned:
+        test_of_an_app()
+
+    assert warned[0].filename == __file__
+
+
+def test_a_fault_that_one_answer_reaches_is_used(one_stream: Path) -> None:
+    """The answers after it may be shorter."""
+    with warnings.catch_warnings(record=True) as warned, ReplayServer(one_stream, end_after=1, fails=1) as server:
+        replies = [ask(server, chat()) for _ in range(2)]
+
+    assert len(replies[0].body) < len(replies[1].body)
+    assert not warned
 
 
 def test_faults_of_a_request_replace_those_of_the_server(one_stream: Path) -> None:

@@ -141,6 +141,22 @@ def test_a_wrong_key_is_named(tmp_path: Path, replay: Any, problem: str) -> None
     assert problem in str(caught.value)
 
 
+def test_a_match_for_what_no_recorded_request_has_is_refused(tmp_path: Path) -> None:
+    """It could answer nothing; at the top of a file, one of its interactions must have the field."""
+    hi, tools = interaction(chat(), completion("Hi")), interaction(chat(tools=[]), completion("Ho"))
+    of_one = cassette_file(tmp_path / "one.yaml", interaction(chat(), completion("Hi"), replay={"match": ["tools"]}))
+    of_file = cassette_file(tmp_path / "file.yaml", hi, replay={"match": {"messages.3.content": "x"}})
+    enough = cassette_file(tmp_path / "enough.yaml", hi, tools, replay={"match": ["tools"]})
+    ReplayServer(enough)
+
+    with pytest.raises(ValueError, match=r"one\.yaml: interaction 1: match names tools, which is not in the recorded"):
+        ReplayServer(of_one)
+    with pytest.raises(ValueError, match=r"file\.yaml: match names messages\.3\.content, which is not in the recorded"):
+        ReplayServer(of_file)
+    with pytest.raises(ValueError, match=r"match names modell, which is not in any recorded request"):
+        ReplayServer(enough, match=["modell"])
+
+
 def test_times_are_of_an_interaction_alone(tmp_path: Path) -> None:
     """Times at the top of a file have no effect."""
     path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi")), replay={"times": [1]})
