@@ -69,12 +69,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Run the whole suite in several processes, a file in each; a selection runs in one process."""
+    """Run the whole suite in several processes, a file in each; a selection runs in one process.
+
+    One process more than there are cores: many tests wait.
+    """
     options = config.option
     if hasattr(config, "workerinput"):
         return  # a worker must not start workers
     if config.args_source is config.ArgsSource.TESTPATHS and options.numprocesses is None:
-        options.numprocesses, options.maxprocesses, options.dist = "auto", 4, "loadfile"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        options.numprocesses, options.dist = min(cores + 1, 5), "loadfile"
 
 
 def pytest_collection_finish() -> None:
