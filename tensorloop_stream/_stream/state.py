@@ -546,7 +546,12 @@ class StreamState:
         return delay, continuing
 
     def final_error(self, error: Exception) -> Exception:
-        """Return the error that ends the stream: that of the break, if the request to continue the answer failed."""
+        """Return the error that ends the stream: that of the break, if the request to continue the answer failed.
+
+        A note tells how often the request was made, if more than once.
+        """
+        if requests := self.restarted + self.continued:
+            error.add_note(f"The request was made {requests + 1} times.")
         has_gone_on = len(self._arrivals) > self._items_before
         if self.broken is None or has_gone_on or isinstance(error, StreamError):
             return error

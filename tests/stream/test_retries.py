@@ -99,6 +99,7 @@ def test_a_stream_does_not_restart_after_an_item_was_delivered(
     outcome = read(kind, server.base_url, chat(faults + "&fails=1"), mode=mode, restarts=5)
 
     assert type(outcome.error) is error
+    assert not hasattr(outcome.error, "__notes__")
     assert len(outcome.items) == 1
     assert len(server.requests) == 1
 
@@ -123,13 +124,14 @@ def test_a_stream_does_not_restart_after_a_callback(kind: str, server: ReplaySer
 
 @every_client
 def test_the_last_error_is_raised_when_restarts_run_out(kind: str, server: ReplayServer) -> None:
-    """`on_error` receives the last error alone."""
+    """`on_error` receives the last error alone; a note of it tells that there were others."""
     calls: list[Exception] = []
     callbacks = Callbacks(on_error=calls.append)
     outcome = read(kind, server.base_url, chat("cut-after=0"), callbacks, mode="text", restarts=2)
 
     assert type(outcome.error) is StreamConnectionError
     assert calls == [outcome.error]
+    assert outcome.error.__notes__ == ["The request was made 3 times."]
     assert len(server.requests) == 3
 
 
