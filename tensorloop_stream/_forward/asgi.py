@@ -86,10 +86,8 @@ class ForwardApp:
         api = api_of(self._body)
         forwarded = AsyncForwardedChat(self._callbacks, self._settings, hide_refusals=True, api=api)
         async with await forwarded.open(self._client, self._body) as answer:
-            both = {**answer.headers, **self._own_headers}
-            headers = [
-                (name.lower().encode("latin-1"), as_latin_1(value).encode("latin-1")) for name, value in both.items()
-            ]
+            both = {**answer.headers, **{name: as_latin_1(value) for name, value in self._own_headers.items()}}
+            headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in both.items()]
             self._has_started = True
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
             async for data in answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -12,6 +13,8 @@ from tensorloop_stream._retry import is_budget_spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import httpx2
 
     from tensorloop_stream._http.redact import Redactor
 
@@ -26,6 +29,8 @@ SSE_HEADERS = {
 # Of the gateway's headers, those for its clients. The others tell of the key, its budget and the upstream.
 _FORWARDED = ("retry-after", "x-request-id", "x-litellm-call-id", "x-litellm-model-id", "x-litellm-version")
 _JSON = "application/json"
+_JSON_SUFFIX = re.compile(r"application/[a-z0-9.!#$&^_-]+\+json")
+_LONGEST_KIND = 100
 # The words of an upstream must never be a page of the app.
 _ERROR_HEADERS = {"Content-Type": _JSON, "X-Content-Type-Options": "nosniff"}
 UNAVAILABLE = "the service is not available: its operator can see the reason in the log"
@@ -39,24 +44,35 @@ def request_body(body: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"body is {type(body).__name__}: it must be the mapping to send as JSON") from None
 
 
-def forwarded_headers(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
-    """Return those of the gateway's headers that reach the browser, without the key."""
-    return {name: as_latin_1(redactor.text(headers[name])) for name in _FORWARDED if name in headers}
+def forwarded_headers(headers: httpx2.Headers, redactor: Redactor) -> dict[str, str]:
+    """Return those of the gateway's headers that reach the browser, without the key.
+
+    Each character stands for one byte, as WSGI and ASGI servers send it: the bytes are the gateway's.
+    """
+    sent = {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers.raw)}
+    return {name: redactor.text(sent[name]) for name in _FORWARDED if name in sent}
 
 
 def as_latin_1(value: str) -> str:
-    """Return a header value in which each character stands for one byte, as WSGI and ASGI servers send it.
-
-    The HTTP library reads bytes as UTF-8 where they are.
-    """
+    """Return a header value in which each character stands for one byte, those of its UTF-8."""
     return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
-def stream_headers(headers: Mapping[str, str], redactor: Redactor) -> dict[str, str]:
+def media_type(headers: httpx2.Headers) -> str:
+    """Return the media type of an answer in lower case, without its parameters; JSON if it names none."""
+    named: str = headers.get("content-type", _JSON)
+    return named.partition(";")[0].strip().lower()
+
+
+def is_json(kind: str) -> bool:
+    """Tell whether a media type is that of JSON (RFC 6839): what a browser would show must not look like it."""
+    return kind == _JSON or bool(_JSON_SUFFIX.fullmatch(kind))
+
+
+def stream_headers(headers: httpx2.Headers, redactor: Redactor) -> dict[str, str]:
     """Return the headers of a stream for the browser, from those of the gateway."""
-    answered = headers.get("content-type", "")
     # A gateway that answers in one piece, although a stream was asked for.
-    kind = {"Content-Type": answered} if answered.startswith(_JSON) else {}
+    kind = {"Content-Type": _JSON} if "content-type" in headers and is_json(media_type(headers)) else {}
     return {**SSE_HEADERS, **kind, **forwarded_headers(headers, redactor)}
 
 
@@ -77,11 +93,12 @@ def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[
         # A redirect that the client did not follow, which names a host that the browser need not know.
         return 502, headers, error_json("the gateway sent no stream, but a redirect", 502)
     headers |= forwarded_headers(response.headers, redactor)
-    content_type = response.headers.get("content-type", _JSON)
-    if "json" in content_type:
-        return status, headers | {"Content-Type": content_type}, redactor.data(response.content)
+    kind = media_type(response.headers)
+    if is_json(kind):
+        return status, headers, redactor.data(response.content)
     # A proxy's page of HTML, for example.
-    return status, headers, error_json(f"the gateway answered {status} with {content_type}, which is no JSON", status)
+    text = f"the gateway answered {status} with {redactor.text(kind)[:_LONGEST_KIND]}, which is no JSON"
+    return status, headers, error_json(text, status)
 
 
 def is_refusal_of_server(error: openai.APIError) -> bool:

@@ -93,6 +93,7 @@ class _Forwarded:
             _log.error("the gateway refused this server: %s", redactor.text(str(error)))
             answer = unavailable_answer()
         else:
+            _log.warning("a forwarded answer did not begin: %s", redactor.text(str(error))[:_MOST_LOGGED])
             answer = error_answer(error, redactor)
         self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)

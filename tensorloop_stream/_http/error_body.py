@@ -21,7 +21,7 @@ SECONDS = 10.0
 # So few compressed bytes at a time that what they may grow to is bounded, too.
 _STEP = 256
 # Headers that do not fit a body which is decoded and whole.
-_OF_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
+_OF_TRANSFER = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 
 def read_error(response: httpx2.Response) -> httpx2.Response:
@@ -62,11 +62,15 @@ async def aread_error(response: httpx2.Response) -> httpx2.Response:
 
 
 def _with_body(response: httpx2.Response, raw: bytes) -> httpx2.Response:
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in _OF_TRANSFER]
+    body = _decoded(response, raw)
+    # As bytes: not all of them are ASCII.
+    headers = [each for each in response.headers.raw if each[0].lower() not in _OF_TRANSFER]
+    if not _is_readable(response, body):
+        headers = [(name, value.partition(b";")[0]) for name, value in headers]
     read = type(response)(
         response.status_code,
         headers=headers,
-        content=_decoded(response, raw),
+        content=body,
         request=response.request,
         extensions=response.extensions,
     )
@@ -74,6 +78,15 @@ def _with_body(response: httpx2.Response, raw: bytes) -> httpx2.Response:
     with suppress(RuntimeError):  # a response of a mock transport has none
         read.elapsed = response.elapsed
     return read
+
+
+def _is_readable(response: httpx2.Response, body: bytes) -> bool:
+    """Tell whether the HTTP library can read a body as text: a server may name an encoding that is none."""
+    content_type = response.headers.get("content-type", "")
+    try:
+        return type(response)(200, headers={"content-type": content_type}, content=body).text is not None
+    except (UnicodeError, TypeError, LookupError):
+        return False
 
 
 def _decoded(response: httpx2.Response, raw: bytes) -> bytes:

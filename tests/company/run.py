@@ -70,7 +70,7 @@ TOOLS = {
     "opentelemetry_v2": Tool(
         "OpenTelemetry openai-v2",
         # It works neither with the newest of the second nor without the third, and asks for neither.
-        ("opentelemetry-instrumentation-openai-v2>=2.4b0", "opentelemetry-util-genai<1.2b0", "httpx>=0.28"),
+        ("opentelemetry-instrumentation-openai-v2>=2.4b0", "opentelemetry-util-genai<=1.1b0", "httpx>=0.28"),
         "an object of its own",
         "openai-v2",
     ),

@@ -96,6 +96,37 @@ def test_errors_before_the_stream_are_forwarded(kind: str, status: int) -> None:
 
 @both
 @pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/html",
+        "text/html; profile=json",
+        "text/html;application/json",
+        "image/svg+json",
+        "application/ld+json, text/html",
+        "application/jsonfoo",
+    ],
+)
+def test_what_a_browser_may_show_is_not_forwarded(kind: str, content_type: str) -> None:
+    """Words of an upstream must not be a page of the app, whatever stands beside its media type."""
+    page = httpx2.Response(503, headers={"content-type": content_type}, content=b"<script>alert(1)</script>")
+    answer = forward(kind, page)
+
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "<script>" not in json.loads(answer.body)["error"]["message"]
+
+
+@both
+@pytest.mark.parametrize("content_type", ["Application/JSON", "application/problem+json; charset=utf-8"])
+def test_json_of_any_kind_is_forwarded_as_json(kind: str, content_type: str) -> None:
+    """The media type is compared without case and parameters, and sent without them."""
+    answer = forward(kind, httpx2.Response(503, headers={"content-type": content_type}, content=b'{"error":"x"}'))
+
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.body == b'{"error":"x"}'
+
+
+@both
+@pytest.mark.parametrize(
     ("parts", "status", "message"),
     [
         ([httpx2.ReadTimeout("silent")], 504, "timed out"),
@@ -270,6 +301,21 @@ def test_a_broken_answer_is_logged_once(
     assert record.getMessage().startswith("a forwarded answer broke: ")
     assert (record.name, record.levelname) == ("tensorloop_stream", "WARNING")
     assert reason in record.getMessage()
+
+
+@both
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_an_answer_that_does_not_begin_is_logged_once(
+    kind: str, is_refused: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The browser is not told all that an operator needs."""
+    busy = httpx2.Response(503, json={"error": {"message": "reset"}})
+    forward(kind, busy if is_refused else Body([httpx2.ReadError("reset")]))
+    (record,) = caplog.records
+
+    assert record.getMessage().startswith("a forwarded answer did not begin: ")
+    assert "reset" in record.getMessage()
+    assert (record.name, record.levelname) == ("tensorloop_stream", "WARNING")
 
 
 @both
@@ -509,6 +555,25 @@ async def test_an_application_has_headers_and_a_background_task(gateway: ReplayS
 
     assert dict(browser.messages[0]["headers"])[b"x-chat-id"] == b"7"
     assert ran == [len(browser.messages)]
+
+
+@pytest.mark.parametrize("sent", ["\u4f60".encode(), "caf\u00e9".encode("latin-1")])
+async def test_an_application_sends_the_bytes_of_an_id(sent: bytes) -> None:
+    """They are encoded once: the id is the one that the gateway's log has."""
+    headers: Any = {"content-type": "text/event-stream", "x-request-id": sent}
+    answer = httpx2.Response(200, headers=headers, stream=Body([sse(*HELLO)]))
+    messages: list[Any] = []
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await ForwardApp(async_client(answer), BODY, headers={"x-own": "\u4f60"})({}, receive, send)
+
+    assert dict(messages[0]["headers"])[b"x-request-id"] == sent
+    assert dict(messages[0]["headers"])[b"x-own"] == "\u4f60".encode()
 
 
 async def test_an_application_sends_a_response_to_a_browser_that_left(gateway: ReplayServer) -> None:

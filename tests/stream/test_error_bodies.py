@@ -119,3 +119,23 @@ async def test_an_error_whose_body_is_cut_keeps_its_status(kind: str, encoding: 
 
     assert error.status_code == 503
     assert error.response.content == body
+
+
+@both
+async def test_an_error_with_a_header_that_is_not_ascii_keeps_its_status(kind: str) -> None:
+    """The bytes of a header are those that the server sent."""
+    note: Any = "café".encode("latin-1")
+    error = await error_of(kind, 429, [b'{"error":{"message":"slow down"}}'], **{"x-note": note})
+
+    assert isinstance(error, openai.RateLimitError)
+    assert (b"x-note", note) in [(name.lower(), value) for name, value in error.response.headers.raw]
+
+
+@both
+@pytest.mark.parametrize("charset", ["utf-16", "idna", "rot13", "no-such"])
+async def test_an_encoding_that_is_none_costs_no_reason(kind: str, charset: str) -> None:
+    """JSON is UTF-8, whatever a header says (RFC 8259, section 8.1)."""
+    content_type = f"application/json; charset={charset}"
+    error = await error_of(kind, 429, [b'{"error":{"message":"slow down"}}'], **{"content-type": content_type})
+
+    assert "slow down" in str(error)
