@@ -30,8 +30,12 @@ _MESSAGES = (
     "errors",
     "error",
     "base_resp",
+    "Message",
+    "errmsg",
+    "errorMessage",
+    "title",
 )
-_CODES = ("code", "status_code", "statusCode", "error_code", "status")
+_CODES = ("code", "status_code", "statusCode", "error_code", "status", "errcode", "errorCode", "Code")
 
 __all__ = [
     "StreamConnectionError",
@@ -163,6 +167,10 @@ def error_message(body: object) -> str:
         for name in _MESSAGES:
             if message := error_message(body.get(name)):
                 return message
+        # An object of another name, such as Bedrock's `throttlingException`.
+        return next(
+            (message for value in body.values() if isinstance(value, dict) and (message := error_message(value))), ""
+        )
     return ""
 
 

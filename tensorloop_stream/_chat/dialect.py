@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
-from tensorloop_stream._stream.translate import is_bare_error, is_failure
+from tensorloop_stream._stream.translate import is_bare_error, is_failure, with_code
 
 from . import models
 from .accumulator import ChatAccumulation
@@ -100,15 +100,17 @@ class ChatDialect:
 
         - It has an `error` (OpenAI), or one of its choices has (OpenRouter); one whose fields are all empty is none.
         - It has a `base_resp` whose `status_code` is not 0 (MiniMax).
-        - It has no choice, but the type or object `error` (older vLLM), a field whose name begins with `error` and that
-          is not empty (FastChat, hermes-agent#65631), `success: false` (Cloudflare), or a `detail` (FastAPI).
+        - It has no choice, but the type or object `error` (older vLLM), a field that is not empty and has the name of
+          an error (FastChat, hermes-agent#65631, AWS), `success: false` (Cloudflare), or a `detail` (FastAPI).
         - It has no choice, but a `message` or `msg` beside a `code` or `status` other than that of a success.
+
+        A code of success beside it says that it is none. The code of an error may stand beside it.
 
         Raises `StreamDecodeError` for an event of the Responses API.
         """
         error = mapping.get("error")
         if error and not (isinstance(error, dict) and not any(error.values())):
-            return error
+            return error if mapping.get("choices") else with_code(error, mapping)
         status = mapping.get("base_resp")
         if isinstance(status, dict) and is_failure(status.get("status_code")):
             return status

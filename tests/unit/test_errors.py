@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -310,3 +311,75 @@ def test_an_error_before_the_stream_is_the_sdks(kind: str, status: int, body: st
     assert isinstance(raised.value, openai.APIStatusError)
     assert raised.value.status_code == status
     assert raised.value.code == str(status)
+
+
+LIMIT_TEXT = "rate limit"
+OTHER_ERRORS: list[dict[str, Any]] = [
+    {"throttlingException": {"message": LIMIT_TEXT}},
+    {"modelStreamErrorException": {"originalStatusCode": 429, "message": LIMIT_TEXT}},
+    {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": LIMIT_TEXT}, "RequestId": "x"}},
+    {"Error": {"Message": LIMIT_TEXT}},
+    {"errcode": 429, "errmsg": LIMIT_TEXT},
+    {"errorCode": 429, "errorMessage": LIMIT_TEXT},
+    {"status": {"code": 429, "message": LIMIT_TEXT}},
+    {"data": {"error": {"message": LIMIT_TEXT}}},
+    {"event": "error", "message": LIMIT_TEXT},
+    {"type": "about:blank", "title": LIMIT_TEXT, "status": 429},
+    {"fault": {"faultstring": "x", "detail": {"message": LIMIT_TEXT}}},
+    {"exception": LIMIT_TEXT, "message": LIMIT_TEXT},
+    {"ok": False, "message": LIMIT_TEXT},
+    {"success": "false", "message": LIMIT_TEXT},
+    {"type": "rate_limit_error", "message": LIMIT_TEXT},
+]
+
+
+@pytest.mark.parametrize("form", OTHER_ERRORS, ids=str)
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_an_error_by_any_name_is_an_error(form: dict[str, Any], has_begun: bool) -> None:
+    """Names are compared without case and separators; what follows does not make the answer whole."""
+    outcome = read("sync", [sse(*HELLO[:2], done=False)] * has_begun + [sse(form)])
+
+    assert isinstance(outcome.error, StreamProviderError)
+    assert LIMIT_TEXT in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"error_code": 0, "error_msg": "success"},
+        {"code": "00000", "message": "ok"},
+        {"status": "running", "message": "one moment"},
+        {"errors": [], "error": None, "message": "hello"},
+        {"status": {"code": 0, "message": "fine"}},
+    ],
+    ids=str,
+)
+def test_a_code_of_success_is_no_error(form: dict[str, Any]) -> None:
+    """Services send their states in the form of their errors."""
+    outcome = read("sync", [sse(*HELLO[:2], done=False), sse(form, done=False), sse(*HELLO[2:])])
+
+    assert outcome.error is None
+    assert outcome.stream.text == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"error": "Insufficient balance", "status": 402}, 402),
+        ({"error": {"message": LIMIT_TEXT}, "status_code": 429}, 429),
+        ({"error": json.dumps({"error": {"code": 429, "message": LIMIT_TEXT}})}, 429),
+        ({"error": [{"code": 429, "message": LIMIT_TEXT}]}, 429),
+        ({"detail": {"code": 429, "msg": LIMIT_TEXT}}, 429),
+        ({"detail": {"error": {"code": 429, "message": LIMIT_TEXT}}}, 429),
+        ({"error": 429, "message": LIMIT_TEXT}, 429),
+        ({"error": True, "message": LIMIT_TEXT}, None),
+    ],
+    ids=str,
+)
+def test_the_code_of_an_error_is_found_where_it_stands(form: dict[str, Any], status: int | None) -> None:
+    """Beside the error, in a list, in a text that is JSON: it decides whether the request is made again."""
+    error = read("sync", [sse(form)]).error
+
+    assert isinstance(error, StreamProviderError)
+    assert error.status_code == status
+    assert str(error).startswith(("rate limit (in", "Insufficient balance (in"))
