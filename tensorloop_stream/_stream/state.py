@@ -518,9 +518,12 @@ class StreamState:
     # Restarts
 
     def restart_delay(self, error: Exception) -> float | None:
-        """Return the seconds to wait before the stream is opened again, `None` if it must not be."""
+        """Return the seconds to wait before the stream is opened again, `None` if it must not be.
+
+        An answer whose finish reason has come is not asked for, and billed, again: only its end is missing.
+        """
         settings, codes = self.settings, self.dialect.retried_codes
-        if self.delivered or self.restarted >= settings.restarts or not may_restart(error, codes):
+        if self.delivered or self.is_whole or self.restarted >= settings.restarts or not may_restart(error, codes):
             return None
         self.restarted += 1
         delay = backoff(self.restarted, jitter=random())  # noqa: S311 - spreads restarts, guards nothing

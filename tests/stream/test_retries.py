@@ -135,6 +135,17 @@ def test_the_last_error_is_raised_when_restarts_run_out(kind: str, server: Repla
     assert len(server.requests) == 3
 
 
+@every_client
+def test_an_answer_with_its_finish_reason_is_not_asked_for_again(kind: str, server: ReplayServer) -> None:
+    """It would be billed again: only its end is missing."""
+    before_done = len(EVENTS) - 1
+    outcome = read(kind, server.base_url, chat(f"cut-after={before_done}"), mode="final", restarts=2)
+
+    assert type(outcome.error) is StreamConnectionError
+    assert outcome.error.partial.choices[0].finish_reason == "stop"
+    assert len(server.requests) == 1
+
+
 def test_first_chunk_timeout_starts_again_with_each_request(server: ReplayServer) -> None:
     """Three requests wait three times as long."""
 
