@@ -2,8 +2,7 @@
 
 Of the SDK's clients, this module alone touches private API. It overrides `_should_retry`, `_parse_retry_after_header`,
 `_make_status_error`, `_prepare_options` and `_send_request`. It sets `_custom_headers` and `_client`, calls
-`_build_headers`, reads `_enforce_credentials`, and takes types from `openai._base_client` and `openai._models`. Of an
-HTTP client that another process or event loop uses, it sets `_state`.
+`_build_headers`, reads `_enforce_credentials`, and takes types from `openai._base_client` and `openai._models`.
 
 With an SDK that has another name for one of these, a client does what the SDK does; but it refuses to send what the
 OPENAI_* variables hold. `tests/project/test_sdk_drift.py` makes such an SDK for each name.
@@ -11,12 +10,10 @@ OPENAI_* variables hold. `tests/project/test_sdk_drift.py` makes such an SDK for
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
 import time
-import weakref
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,6 +27,7 @@ from ._http.error_body import aread_error, read_error
 from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.openai_headers import credential_headers, openai_headers
+from ._http.pools import is_at_home, successor_of
 from ._http.redact import redactor_for
 from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
@@ -79,8 +77,6 @@ __all__ = ["AsyncTensorloop", "Tensorloop"]
 
 # The SDK waits 600 s for the next byte. Between the chunks of a stream, a minute of silence is a stall.
 _STREAM_TIMEOUT = httpx.Timeout(600, connect=5.0, read=60)
-# HTTP clients of another process or event loop, which must not be finalized.
-_kept_pools: list[object] = []
 
 
 class _GatewayClient(_SDKClient):
@@ -89,15 +85,13 @@ class _GatewayClient(_SDKClient):
     _stream_timeouts: dict[str, float | None]
     _allow_http: bool = False
     _direct_reads: bool = True
-    # The process, and a reference to the event loop, that the connections belong to; `None` before the first request.
-    _home: tuple[int, Callable[[], object]] | None = None
     _client: Any
 
     if not TYPE_CHECKING:  # type checkers see the SDK's signature
 
         def copy(self, *, _extra_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> Any:
             """Return a copy of this client with other settings, as the SDK does."""
-            self._leave_shared_connections()
+            self._leave_shared_connections(is_request=False)
             ours = {**self._stream_timeouts, "allow_http": self._allow_http, "direct_reads": self._direct_reads}
             return super().copy(_extra_kwargs={**ours, **(_extra_kwargs or {})}, **kwargs)
 
@@ -122,30 +116,22 @@ class _GatewayClient(_SDKClient):
                 value = outer_chat(value) if name == "chat" else outer_responses(value)
             super().__setattr__(name, value)
 
-    def _leave_shared_connections(self) -> None:
-        """Make a new pool where the one at hand belongs to another process, or to another event loop.
+    def _leave_shared_connections(self, *, is_request: bool) -> None:
+        """Take another pool where the one at hand belongs to another process, or to another event loop.
 
         A child process inherits the connections of its parent: their answers would mix (openai-python#579). A
         connection of one asyncio loop fails in another. The old pool stays as it is, since it may be in use. An HTTP
         client of the caller's own cannot be replaced: then `OpenAIError` is raised in a child process.
         """
-        process, loop = os.getpid(), _running_loop() if isinstance(self, AsyncOpenAI) else None
-        home = self._home
-        if home is None or (home[0] == process and home[1]() is loop):
-            if home is None:
-                self._home = (process, _reference(loop))
+        is_async = isinstance(self, AsyncOpenAI)
+        # An SDK that keeps its pool elsewhere has one for each client.
+        pool: Any = getattr(self, "_client", self)
+        if is_at_home(pool, is_async=is_async, is_request=is_request):
             return
-        pool: Any = getattr(self, "_client", None)
         if isinstance(pool, _sdk_pools()):
-            self._client = type(pool)(base_url=pool.base_url, timeout=pool.timeout)
+            self._client = successor_of(pool, is_async=is_async, is_request=is_request)
             self._guard_redirects()
-            self._home = (process, _reference(loop))
-            # Its finalizer would close connections that another process or loop may still read.
-            try:
-                pool._state = type(pool._state)["CLOSED"]  # noqa: SLF001 - as the module says
-            except (AttributeError, KeyError, TypeError):
-                _kept_pools.append(pool)
-        elif home[0] != process:
+        elif not is_at_home(pool, is_async=False, is_request=False):
             raise OpenAIError(
                 "this client was used before a fork, with an HTTP client that was passed in: its connections are the "
                 "parent process's. Make a client in each process, or leave out http_client="
@@ -292,7 +278,7 @@ class Tensorloop(_GatewayClient, OpenAI):
         return TensorloopResponses(self)
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        self._leave_shared_connections()
+        self._leave_shared_connections(is_request=True)
         return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
 
     def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
@@ -371,7 +357,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         return AsyncTensorloopResponses(self)
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
-        self._leave_shared_connections()
+        self._leave_shared_connections(is_request=True)
         return _unstreamed_timeout(await super()._prepare_options(options), self.timeout)
 
     async def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
@@ -392,18 +378,6 @@ def _sdk_pools() -> tuple[Any, ...]:
     names = ("SyncHttpxClientWrapper", "AsyncHttpxClientWrapper")
     theirs = [kind for name in names if (kind := getattr(_base_client, name, None)) is not None]
     return _OwnHttpClient, _OwnAsyncHttpClient, *theirs
-
-
-def _running_loop() -> object:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:  # trio, whose connections belong to no loop
-        return None
-
-
-def _reference(loop: object) -> Callable[[], object]:
-    # Weak, since a client must not keep the loop of a program's past alive.
-    return (lambda: None) if loop is None else weakref.ref(loop)
 
 
 def _show_signature(ours: Any, theirs: Any) -> None:

@@ -176,13 +176,10 @@ async def test_the_sdk_sends_the_custom_headers_of_a_client(kind: Any) -> None:
 
 @clients
 def test_the_sdk_keeps_its_http_client_as_expected(kind: Any) -> None:
-    """A client has its pool in `_client`, of the SDK's own class, with the state that keeps it from its finalizer."""
+    """A client has its pool in `_client`, of the SDK's own class."""
     pool = kind(api_key=KEY)._client
 
     assert isinstance(pool, (_base_client.SyncHttpxClientWrapper, _base_client.AsyncHttpxClientWrapper))
-    assert type(pool._state)["CLOSED"] is not pool._state
-    pool._state = type(pool._state)["CLOSED"]
-    assert pool.is_closed
 
 
 @pytest.mark.parametrize(("stream", "kind"), [(Stream, OpenAI), (AsyncStream, AsyncOpenAI)])
@@ -330,25 +327,11 @@ def test_client_of_a_parent_process_is_refused_when_its_pool_is_unknown(
     """A pool that cannot be replaced would mix the answers of two processes."""
     rename(name, monkeypatch)
     client = Tensorloop(api_key=KEY, direct_reads=False)
-    client._home = (os.getpid() + 1, lambda: None)
+    client._leave_shared_connections(is_request=True)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
 
     with pytest.raises(openai.OpenAIError, match="used before a fork"):
         client.models.list()
-
-
-def test_pool_of_a_parent_process_is_kept_when_its_state_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pool that cannot be marked as closed is never finalized, so that its connections stay open."""
-    rename("_state", monkeypatch, library=httpx2.__name__)
-    kept: list[object] = []
-    monkeypatch.setattr(tensorloop_stream._client, "_kept_pools", kept)
-    client = Tensorloop(api_key=KEY)
-    pool = client._client
-    client._home = (os.getpid() + 1, lambda: None)
-    client._leave_shared_connections()
-
-    assert client._client is not pool
-    assert kept == [pool]
-    pool.close()
 
 
 # Settings of another service are refused where they cannot be dropped
