@@ -99,25 +99,31 @@ class KeyFilter:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._held = b""
+        self._held = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """Take one read and return what may be passed on, perhaps nothing."""
-        redactor = self._redactor
+        """Take one read and return what may be passed on, perhaps nothing; each byte is searched about once."""
+        redactor, held = self._redactor, self._held
         if not redactor.is_active:
             return data
-        # Before it is cut: a key must not stand on both sides.
-        data, self._held = redactor.data(self._held + data), b""
-        if not data.endswith(b"\n\n"):
-            end = max(data.rfind(line) + len(line) if line in data else 0 for line in _BLANK_LINES)
-            if len(data) - end > _MAX_HELD:
-                end = len(data) - _OVERLAP
-            data, self._held = data[:end], data[end:]
-        return data
+        if not held and data.endswith(b"\n\n"):
+            return redactor.data(data)
+        # A blank line may have begun in the read before.
+        start = max(0, len(held) - 3)
+        held += data
+        end = max(place + len(line) if (place := held.rfind(line, start)) >= 0 else 0 for line in _BLANK_LINES)
+        passed = redactor.data(bytes(held[:end])) if end else b""
+        del held[:end]
+        if len(held) > _MAX_HELD:
+            # Before it is cut: a key must not stand on both sides.
+            part = redactor.data(bytes(held))
+            passed += part[:-_OVERLAP]
+            held[:] = part[-_OVERLAP:]
+        return passed
 
     def finish(self) -> bytes:
         """Return what is left at the end of the stream."""
-        held, self._held = self._held, b""
+        held, self._held = self._redactor.data(bytes(self._held)), bytearray()
         return held
 
 

@@ -256,6 +256,25 @@ def test_an_error_of_any_depth_is_redacted() -> None:
     assert not shows_key(value)
 
 
+@pytest.mark.parametrize("reads", [500, 2000])
+def test_an_event_in_many_reads_is_searched_about_once(reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of an event does not grow with the number of its reads."""
+    searched: list[int] = []
+    plain = Redactor.data
+
+    def counted(redactor: Redactor, data: bytes) -> bytes:
+        searched.append(len(data))
+        return plain(redactor, data)
+
+    monkeypatch.setattr(Redactor, "data", counted)
+    one = KeyFilter(Redactor(KEY))
+    read = b"rror x" * 20
+    passed = b"".join([*(one.feed(read) for _ in range(reads)), one.feed(b"\n\n"), one.finish()])
+
+    assert passed == read * reads + b"\n\n"
+    assert sum(searched) < 1.1 * len(passed)
+
+
 @given(st.integers(min_value=-100, max_value=100))
 def test_a_key_where_a_long_event_is_cut_is_redacted(offset: int) -> None:
     """A long event is forwarded in parts, and no part ends within a key."""
