@@ -170,7 +170,7 @@ class _GatewayClient(_SDKClient):
         else:
             err_msg += explain_status(body, response)
         # A gateway that refuses a key may repeat it.
-        redactor = redactor_for(response.request.headers)
+        redactor = redactor_for(response.request)
         return super()._make_status_error(redactor.text(err_msg), body=redactor.value(body), response=response)
 
 

@@ -11,7 +11,7 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from ._http.library import httpx
-from ._http.redact import redactor_for
+from ._http.redact import redactor_for, without_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ class StreamError(openai.APIError):
         body: object = None,
     ) -> None:
         if request is not None:
-            redactor = redactor_for(request.headers)
+            redactor = redactor_for(request)
             message, body = redactor.text(message), redactor.value(body)
         # No super(): the next class in line may be the SDK's connection error, which takes other arguments.
         openai.APIError.__init__(self, message, request or httpx.Request("POST", "about:blank"), body=body)
@@ -134,8 +134,8 @@ class StreamError(openai.APIError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The SDK's errors cannot be pickled (keyword-only arguments). A request holds the key in its
-        # headers, and a pickled error travels: to another process, a queue, a log.
-        request = httpx.Request(self.request.method, self.request.url)
+        # headers, or in its URL, and a pickled error travels: to another process, a queue, a log.
+        request = httpx.Request(self.request.method, without_key(self.request.url))
         context = {"partial": self.partial, "request": request, "request_id": self.request_id, "body": self.body}
         return _rebuild, (type(self), self.message, context)
 

@@ -72,7 +72,7 @@ class _Forwarded:
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
-        self._redactor = redactor_of("")
+        self._redactor = redactor_of()
         self._filter = KeyFilter(self._redactor)
 
     def _begin(self, first: Any) -> None:
@@ -82,13 +82,13 @@ class _Forwarded:
         if first is END:
             raise openai.APIConnectionError(message=_EMPTY, request=response.request)
         self._first = first
-        self._redactor = redactor_for(response.request.headers)
+        self._redactor = redactor_for(response.request)
         self._filter = KeyFilter(self._redactor)
         self.status_code = response.status_code
         self.headers = stream_headers(response.headers, self._redactor)
 
-    def _refuse(self, error: openai.APIError, client: openai.OpenAI | openai.AsyncOpenAI) -> list[Call]:
-        redactor = redactor_of(client.api_key)
+    def _refuse(self, error: openai.APIError) -> list[Call]:
+        redactor = redactor_for(error.request)
         if self._hides_refusals and is_refusal_of_server(error):
             _log.error("the gateway refused this server: %s", redactor.text(str(error)))
             answer = unavailable_answer()
@@ -137,7 +137,7 @@ class ForwardedChat(_Forwarded):
             self._begin(first)
         except openai.APIError as error:
             self._close_source()
-            self._run(self._refuse(error, client))
+            self._run(self._refuse(error))
         except BaseException:
             self.close()
             raise
@@ -244,7 +244,7 @@ class AsyncForwardedChat(_Forwarded):
             self._begin(first)
         except openai.APIError as error:
             await self._close_source()
-            await self._run(self._refuse(error, client))
+            await self._run(self._refuse(error))
         except BaseException:
             # The browser left while the model was silent.
             await self.aclose()

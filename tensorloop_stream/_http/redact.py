@@ -5,15 +5,17 @@ LiteLLM names the last characters and the SHA-256 of a key that it refuses; othe
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import openai
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from .library import httpx
 
 _STARS = "***"
 # A shorter key is a stand-in, and may be a word of the message.
@@ -26,30 +28,26 @@ _BEFORE = r"[\w\\-]"
 _PART = r"[\w/-]{0,200}"
 # An event of this size is forwarded in parts, of which the last characters may be the first of a key.
 _MAX_HELD, _OVERLAP = 64 * 1024, 2048
+_IS_SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE).search
+_SCHEMES = {"bearer", "basic", "digest", "token", "key", "apikey"}
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class Redactor:
-    """Replaces one key in texts, bytes and JSON values; an empty or very short key is left alone."""
+    """Replaces keys in texts, bytes and JSON values; an empty or very short key is left alone."""
 
-    __slots__ = ("_alone", "_digest", "_forms", "_forms_in_bytes", "_tail", "is_active")
+    __slots__ = ("_alone", "_forms", "_forms_in_bytes", "_needles", "is_active")
 
-    def __init__(self, key: str) -> None:
-        self.is_active = len(key) >= _MIN_KEY and key.isascii()
-        digest, tail = hashlib.sha256(key.encode()).hexdigest(), key[-_TAIL:]
-        whole = "".join(map(_escaped, key))
-        end = re.escape(tail)
-        forms = (
-            f"{whole}|(?i:{digest})"
-            # Each begins with what is rare: the time must be linear in a text of a megabyte.
-            f"|{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|(?:(?<!{_BEFORE}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
-            rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
-        )
+    def __init__(self, *keys: str) -> None:
+        # A longer one first: a shorter one may be its beginning.
+        secrets = sorted({key for key in keys if len(key) >= _MIN_KEY and key.isascii()}, key=len, reverse=True)
+        self.is_active = bool(secrets)
+        forms = "|".join([*map(_whole, secrets), *map(_parts, secrets)])
         self._forms, self._forms_in_bytes = re.compile(forms), re.compile(forms.encode())
-        # The end of a key that stands alone; a word of letters might be one of the language.
-        ends = [re.escape(key[start:]) for start in range(1, len(key) - _TAIL + 1) if not key[start:].isalpha()]
-        self._alone = re.compile(f"(?<!{_WORD})(?:{'|'.join(ends) or '(?!)'})(?!{_WORD})")
-        self._tail, self._digest = tail.encode(), digest[:8].encode()
+        self._alone = re.compile(f"(?<!{_WORD})(?:{'|'.join(map(_ends, secrets))})(?!{_WORD})")
+        needles = [needle for key in secrets for needle in (key[-_TAIL:], _digest(key)[:8])]
+        # Most reads are no error, and none of these is in them.
+        self._needles = tuple(needle.encode() for needle in ("rror", "\\u00", *needles))
 
     def text(self, text: str) -> str:
         """Return a text without the key."""
@@ -57,8 +55,7 @@ class Redactor:
 
     def data(self, data: bytes) -> bytes:
         """Return bytes without the key; their JSON stays whole."""
-        # Most reads are no error, and none of these is in them.
-        if self.is_active and (self._tail in data or b"rror" in data or self._digest in data or b"\\u00" in data):
+        if self.is_active and any(needle in data for needle in self._needles):
             return self._forms_in_bytes.sub(_STARS.encode(), data)
         return data
 
@@ -128,16 +125,68 @@ class KeyFilter:
 
 
 @lru_cache(maxsize=64)
-def redactor_of(key: str) -> Redactor:
-    """Return the redactor of a key."""
-    return Redactor(key)
+def redactor_of(*keys: str) -> Redactor:
+    """Return the redactor of some keys."""
+    return Redactor(*keys)
 
 
-def redactor_for(headers: Mapping[str, str]) -> Redactor:
-    """Return the redactor of the key that the headers of a request hold."""
-    # A key may hold blanks; the scheme in front of it does not.
-    key = headers.get("authorization", "").partition(" ")[2] or headers.get("api-key", "")
-    return redactor_of(key or headers.get("x-api-key", ""))
+def redactor_for(request: httpx.Request) -> Redactor:
+    """Return the redactor of the keys that a request holds, in its headers and in the query of its URL."""
+    found: set[str] = set()
+    for name, value in request.headers.items():
+        # Another one for each request, which the SDK makes.
+        if _IS_SECRET(name) and name.lower() != "idempotency-key":
+            found.update(_cookies(value) if "cookie" in name.lower() else _credentials(value))
+    if (params := getattr(getattr(request, "url", None), "params", None)) is not None:
+        found.update(value for name, value in params.multi_items() if _IS_SECRET(name))
+    return redactor_of(*sorted(found))
+
+
+def without_key(url: httpx.URL) -> httpx.URL:
+    """Return a URL with stars for the keys in its query."""
+    for name in filter(_IS_SECRET, url.params):
+        url = url.copy_set_param(name, _STARS)
+    return url
+
+
+def _credentials(value: str) -> list[str]:
+    """Return what may be a key in the value of a header: with its scheme, unless that is well known, and without."""
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() not in _SCHEMES:
+        return [value, rest]
+    if scheme.lower() == "basic":
+        with suppress(ValueError):
+            return [rest, base64.b64decode(rest).decode().partition(":")[2]]
+    return [rest]
+
+
+def _cookies(value: str) -> list[str]:
+    return [cookie.partition("=")[2].strip() for cookie in value.split(";")]
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _whole(key: str) -> str:
+    """Return the pattern of a whole key, or of its digest."""
+    return f"{''.join(map(_escaped, key))}|(?i:{_digest(key)})"
+
+
+def _parts(key: str) -> str:
+    """Return the pattern of a key of which only the beginning or the end is shown."""
+    end = re.escape(key[-_TAIL:])
+    # Each begins with what is rare: the time must be linear in a text of a megabyte.
+    return (
+        f"{re.escape(key[:_TAIL])}{_PART}{_DOTS}{_PART}|(?:(?<!{_BEFORE}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
+        rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
+    )
+
+
+def _ends(key: str) -> str:
+    """Return the pattern of the end of a key that stands alone; a word of letters might be one of the language."""
+    ends = [re.escape(key[start:]) for start in range(1, len(key) - _TAIL + 1) if not key[start:].isalpha()]
+    return "|".join(ends) or "(?!)"
 
 
 def _escaped(character: str) -> str:

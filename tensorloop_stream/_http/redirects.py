@@ -55,7 +55,7 @@ def _refusal(response: httpx2.Response) -> str:
         "sent there. If that is the gateway, make it the base_url; to follow every redirect, pass an http_client= of "
         "your own, such as openai.DefaultHttpxClient() or openai.DefaultAsyncHttpxClient()"
     )
-    return redactor_for(request.headers).text(text)
+    return redactor_for(request).text(text)
 
 
 def _origin(url: Any) -> str:

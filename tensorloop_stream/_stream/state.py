@@ -358,7 +358,7 @@ class StreamState:
         if isinstance(error, StreamDecodeError):
             return self.failed(error, "bytes")
         if self.response is not None:
-            redactor_for(self.response.request.headers).error(error)
+            redactor_for(self.response.request).error(error)
         article = "an" if self.dialect.item_name[0] in "aeiou" else "a"
         return StreamDecodeError(
             f"not {article} {self.dialect.item_name} after {self._progress}: {error}", **self._error_context

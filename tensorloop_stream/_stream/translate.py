@@ -49,7 +49,7 @@ def translate_error(error: Exception, progress: str, **context: Any) -> Exceptio
         return error
     if (request := context.get("request")) is not None:
         # It becomes the cause of another, and a traceback shows both.
-        redactor_for(request.headers).error(error)
+        redactor_for(request).error(error)
     if isinstance(error, StreamError):
         return type(error)(f"{error.message} (after {progress})", **context, body=error.body)
     # By name too: the SDK also runs on the older httpx, whose classes are others.

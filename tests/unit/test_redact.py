@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import logging
@@ -238,10 +239,49 @@ def test_bytes_without_a_whole_event_leave_the_filter_at_the_end(names: list[str
 def test_a_key_with_blanks_is_a_key(words: str) -> None:
     """The scheme alone stands before the first blank of the header."""
     key = "two words/Ab3dEf6hIj9kLmN0"
-    redactor = redactor_for({"authorization": f"Bearer {key}"})
+    for headers in ({"authorization": f"Bearer {key}"}, {"api-key": key}):
+        redactor = redactor_for(httpx2.Request("POST", "https://gateway.test", headers=headers))
 
-    assert key not in redactor.text(words.format(key))
-    assert redactor is redactor_for({"api-key": key})
+        assert key not in redactor.text(words.format(key))
+
+
+SENT: list[dict[str, Any]] = [
+    *({"default_headers": {name: KEY}} for name in ("api-key", "x-api-key", "x-litellm-api-key", "Authorization")),
+    {"default_headers": {"Authorization": f"Custom {KEY}"}},
+    {"default_headers": {"X-Auth": f"Basic {base64.b64encode(f'me:{KEY}'.encode()).decode()}"}},
+    {"default_headers": {"Cookie": f"theme=dark; session={KEY}"}},
+    {"default_query": {"api_key": KEY}},
+]
+
+
+@both
+@pytest.mark.parametrize("sent", SENT)
+@pytest.mark.parametrize("status", [200, 400])
+async def test_each_key_of_a_request_is_hidden(kind: str, sent: dict[str, Any], status: int) -> None:
+    """The keys are those of the request that was sent, whatever header or parameter holds them."""
+
+    def respond(_: httpx2.Request) -> httpx2.Response:
+        error = {"error": {"message": f"bad key {KEY}"}}
+        return httpx2.Response(status, content=event(error)) if status == 200 else httpx2.Response(status, json=error)
+
+    client = client_of(kind=kind).copy(api_key="dummy-key-1", **sent)
+    client._client = type(client._client)(transport=httpx2.MockTransport(respond))
+    if kind == "sync":
+        body = b"".join(forward_chat(client, ASK))
+        with pytest.raises(openai.APIError) as caught:
+            client.chat.completions.create(**ASK).until_done()
+    else:
+        body = b"".join([data async for data in await aforward_chat(client, ASK)])
+        with pytest.raises(openai.APIError) as caught:
+            await (await client.chat.completions.create(**ASK)).until_done()
+    shown = "".join(traceback.format_exception(caught.value)) + str(caught.value.body)
+
+    assert b"bad key ***" in body
+    assert not shows_key(body.decode())
+    assert "bad key ***" in shown
+    assert not shows_key(shown)
+    if status == 200:
+        assert not shows_key(repr(pickle.dumps(caught.value)))
 
 
 def test_an_error_of_any_depth_is_redacted() -> None:
