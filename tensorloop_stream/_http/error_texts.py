@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .redact import redactor_for
+
 if TYPE_CHECKING:
     import openai
 
@@ -17,7 +19,8 @@ _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 
 
 def explain_connection_error(error: openai.APIConnectionError) -> None:
-    """Name the host and the cause in the text of a connection error; class and attributes stay."""
+    """Name the host and the cause in the text of a connection error, without a key; class and attributes stay."""
+    redactor_for(error.request).error(error)
     if error.message != UNEXPLAINED:
         return
     text = f"{UNEXPLAINED} No answer from {_origin(error.request.url)}"

@@ -12,8 +12,6 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import openai
-
 if TYPE_CHECKING:
     from .library import httpx
 
@@ -30,6 +28,7 @@ _PART = r"[\w/-]{0,200}"
 _MAX_HELD, _OVERLAP = 64 * 1024, 2048
 _IS_SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE).search
 _SCHEMES = {"bearer", "basic", "digest", "token", "key", "apikey"}
+_CLEANED = (str, bytes, list, dict, tuple)
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
@@ -71,6 +70,10 @@ class Redactor:
             for key, item in list(container.items() if isinstance(container, dict) else enumerate(container)):
                 if isinstance(item, str):
                     container[key] = self.text(item)
+                elif isinstance(item, bytes):
+                    container[key] = self.data(item)
+                elif isinstance(item, tuple):
+                    container[key] = tuple(self.value([*item]))
                 elif isinstance(item, dict):
                     container[key] = {self.text(str(name)): each for name, each in item.items()}
                     left.append(container[key])
@@ -80,13 +83,43 @@ class Redactor:
         return copy[0]
 
     def error(self, error: BaseException) -> None:
-        """Remove the key from the texts of an error that will be the cause of another."""
+        """Remove the keys from an error that will be the cause of another, and from the whole chain behind it."""
         if not self.is_active:
             return
-        error.args = tuple(self.value(argument) for argument in error.args)
-        if isinstance(error, openai.APIError):
-            error.message = self.text(error.message)
-            error.body = self.value(error.body)
+        left, seen = [error], {id(error)}
+        while left:
+            each = left.pop()
+            self._clean(each)
+            for link in ("__cause__", "__context__"):
+                linked = getattr(each, link)
+                if linked is None or id(linked) in seen:
+                    continue
+                seen.add(id(linked))
+                self._clean(linked)
+                shown = _text_of(linked)
+                if (text := self.text(shown)) != shown:
+                    # Its text is made of what nobody can change.
+                    is_suppressed = each.__suppress_context__
+                    setattr(each, link, Exception(f"{type(linked).__name__}: {text}"))
+                    each.__suppress_context__ = is_suppressed
+                else:
+                    left.append(linked)
+            left += [member for member in getattr(each, "exceptions", ()) if isinstance(member, BaseException)]
+
+    def _clean(self, error: BaseException) -> None:
+        """Remove the keys from the arguments and the attributes of an error, of which its notes are one."""
+        error.args = tuple(self.value([*error.args]))
+        own = getattr(error, "__dict__", {})
+        own.update({name: self.value(item) for name, item in own.items() if isinstance(item, _CLEANED)})
+        if isinstance(error, OSError):
+            for name in ("strerror", "filename", "filename2"):
+                if isinstance(item := getattr(error, name), (str, bytes)):
+                    setattr(error, name, self.value(item))
+        elif isinstance(error, UnicodeDecodeError):
+            # As long as before: the error shows a byte of it by its number.
+            error.object = self._forms_in_bytes.sub(lambda found: b"*" * len(found[0]), error.object)
+        elif isinstance(error, UnicodeEncodeError):
+            error.object = self._forms.sub(lambda found: "*" * len(found[0]), error.object)
 
 
 class KeyFilter:
@@ -147,6 +180,13 @@ def without_key(url: httpx.URL) -> httpx.URL:
     for name in filter(_IS_SECRET, url.params):
         url = url.copy_set_param(name, _STARS)
     return url
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - of a program's own class
+        return ""
 
 
 def _credentials(value: str) -> list[str]:

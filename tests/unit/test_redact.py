@@ -333,3 +333,83 @@ async def test_a_forwarded_header_shows_no_key(kind: str) -> None:
 
     assert headers["x-request-id"].startswith("r-")
     assert not shows_key(headers["x-request-id"])
+
+
+def linked(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def noted(error: Exception) -> Exception:
+    error.add_note(f"key {KEY}")
+    return error
+
+
+class FixedError(Exception):
+    """An error whose text cannot be changed."""
+
+    def __str__(self) -> str:
+        return f"key {KEY}"
+
+
+BROKEN = [
+    OSError(5, f"key {KEY}"),
+    OSError(5, "no such file", f"/run/{KEY}"),
+    noted(httpx2.ReadError("cut")),
+    httpx2.ReadError(f"key {KEY}"),
+    *(
+        linked(httpx2.ReadError("cut"), cause)
+        for cause in (
+            OSError(KEY),
+            OSError(KEY.encode()),
+            noted(OSError()),
+            linked(OSError("cut"), linked(ValueError(), OSError((1, KEY)))),
+            ExceptionGroup("several", [OSError(KEY)]),
+            FixedError(),
+            UnicodeEncodeError("ascii", f"Bearer {KEY} é", 34, 35, "no ASCII"),
+        )
+    ),
+]
+
+
+def chain_of(error: BaseException | None) -> str:
+    """Return all that the errors of a chain show and hold."""
+    shown = "".join(traceback.format_exception(error))
+    while error is not None:
+        shown += f"{error!r} {getattr(error, 'object', '')} {getattr(error, 'filename', '')}"
+        error = error.__cause__ or error.__context__
+    return shown
+
+
+@pytest.mark.parametrize("error", BROKEN, ids=map(str, range(len(BROKEN))))
+def test_the_chain_of_an_error_shows_no_key(error: Exception) -> None:
+    """Neither do the notes, the arguments and the attributes of any error in it."""
+    with pytest.raises(openai.APIError) as caught:
+        client_of(Body([sse(HELLO[0], done=False), error])).chat.completions.create(**ASK).until_done()
+
+    assert caught.value.__cause__ is error
+    assert not shows_key(chain_of(caught.value))
+
+
+def test_what_is_not_utf_8_is_kept_without_the_key() -> None:
+    """The error behind a decode error holds the event."""
+    body = Body([b'data: {"a":"' + KEY.encode() + b'\xff"}\n\n'])
+    with pytest.raises(openai.APIError) as caught:
+        client_of(body).chat.completions.create(**ASK).until_done()
+
+    assert "0xff" in str(caught.value) or "utf-8" in str(caught.value).lower()
+    assert not shows_key(chain_of(caught.value))
+
+
+def test_a_connection_that_fails_shows_no_key() -> None:
+    """The text of a connection error names its cause."""
+
+    def fail(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError(f"key {KEY}") from OSError(KEY)
+
+    client = client_of().copy(http_client=httpx2.Client(transport=httpx2.MockTransport(fail)))
+    with pytest.raises(openai.APIConnectionError) as caught:
+        client.chat.completions.create(**ASK)
+
+    assert "key ***" in chain_of(caught.value)
+    assert not shows_key(chain_of(caught.value))
