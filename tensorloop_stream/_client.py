@@ -14,6 +14,7 @@ import functools
 import inspect
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,21 +22,21 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError, _base_client
 
-from ._credentials import OTHER_SERVICES, require_safe, resolve_credentials
+from ._credentials import OTHER_SERVICES, require_safe, require_sendable, resolve_credentials
 from ._errors import error_message
 from ._http.error_body import aread_error, read_error
 from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.openai_headers import credential_headers, openai_headers
 from ._http.pools import is_at_home, successor_of
-from ._http.redact import redactor_for
+from ._http.redact import holds_key, redactor_for
 from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
 from ._stream.settings import StreamSettings
 from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient, reads_directly
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection
     from typing import TypedDict, Unpack
 
     from openai._base_client import BaseClient
@@ -142,6 +143,16 @@ class _GatewayClient(_SDKClient):
         pool: Any = getattr(self, "_client", None)
         if isinstance(pool, _sdk_pools()):
             guard(pool, is_async=isinstance(self, AsyncOpenAI))
+
+    def _require_sendable_keys(self, options: FinalRequestOptions) -> None:
+        """Raise `OpenAIError` if a key of a request came after the client was made, and no header can hold it."""
+        headers: dict[str, Any] = {"authorization": getattr(self, "api_key", None)}
+        for given in (getattr(self, "default_headers", None), getattr(options, "headers", None)):
+            if isinstance(given, Mapping):
+                headers.update((name.lower(), value) for name, value in given.items())
+        for name, value in headers.items():
+            if holds_key(name):
+                require_sendable(value)
 
     def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
@@ -279,7 +290,9 @@ class Tensorloop(_GatewayClient, OpenAI):
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections(is_request=True)
-        return _unstreamed_timeout(super()._prepare_options(options), self.timeout)
+        options = super()._prepare_options(options)
+        self._require_sendable_keys(options)
+        return _unstreamed_timeout(options, self.timeout)
 
     def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = super()._send_request(request, **kwargs)
@@ -358,7 +371,9 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections(is_request=True)
-        return _unstreamed_timeout(await super()._prepare_options(options), self.timeout)
+        options = await super()._prepare_options(options)
+        self._require_sendable_keys(options)
+        return _unstreamed_timeout(options, self.timeout)
 
     async def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = await super()._send_request(request, **kwargs)

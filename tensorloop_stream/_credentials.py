@@ -32,12 +32,7 @@ def resolve_credentials(api_key: Any, base_url: Any, given: Mapping[str, Any], *
             "Without a key, replay recorded streams, such as those in the repository: "
             "python -m tensorloop_stream.replay cassettes -- python your_program.py"
         )
-    if isinstance(api_key, str) and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
-        # Reject it here: the HTTP library's error would print the key.
-        raise OpenAIError(
-            "The Tensorloop key holds a character that no header can hold, or a blank at its beginning or end: "
-            "copy it again"
-        )
+    require_sendable(api_key)
     require_safe(base_url, allow_http=allow_http)
     # The key is empty here, and not None: for None, the SDK would send OPENAI_API_KEY.
     return {"api_key": api_key or "", "base_url": base_url}
@@ -52,6 +47,16 @@ def require_safe(base_url: Any, *, allow_http: bool) -> None:
         raise OpenAIError(
             f"The base URL is http://{url.host}, which would send the key in the clear: use https://, or http:// for "
             "this machine alone. Inside of a private network, allow_http=True permits it."
+        )
+
+
+def require_sendable(value: Any) -> None:
+    """Raise `OpenAIError` for a key, or the value of a header with a key in it, that no header can hold."""
+    if isinstance(value, str) and not (value.isascii() and value.isprintable() and value == value.strip()):
+        # Reject it here: the HTTP library's error would print the key.
+        raise OpenAIError(
+            "The Tensorloop key holds a character that no header can hold, or a blank at its beginning or end: "
+            "copy it again"
         )
 
 

@@ -167,12 +167,17 @@ def redactor_for(request: httpx.Request) -> Redactor:
     """Return the redactor of the keys that a request holds, in its headers and in the query of its URL."""
     found: set[str] = set()
     for name, value in request.headers.items():
-        # Another one for each request, which the SDK makes.
-        if _IS_SECRET(name) and name.lower() != "idempotency-key":
+        if holds_key(name):
             found.update(_cookies(value) if "cookie" in name.lower() else _credentials(value))
     if (params := getattr(getattr(request, "url", None), "params", None)) is not None:
         found.update(value for name, value in params.multi_items() if _IS_SECRET(name))
     return redactor_of(*sorted(found))
+
+
+def holds_key(name: str) -> bool:
+    """Tell whether the value of a header is a key, by the header's name."""
+    # The SDK makes an idempotency key for each request.
+    return bool(_IS_SECRET(name)) and name.lower() != "idempotency-key"
 
 
 def without_key(url: httpx.URL) -> httpx.URL:

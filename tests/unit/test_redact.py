@@ -413,3 +413,50 @@ def test_a_connection_that_fails_shows_no_key() -> None:
 
     assert "key ***" in chain_of(caught.value)
     assert not shows_key(chain_of(caught.value))
+
+
+LATER = ["attribute", "callable", "copy", "default_headers", "extra_headers"]
+
+
+@both
+@pytest.mark.parametrize("where", LATER)
+@pytest.mark.parametrize("wrong", ["\n", "\x00", "\u00fc", " "])
+async def test_a_key_that_no_header_can_hold_is_refused_at_any_time(kind: str, where: str, wrong: str) -> None:
+    """The error says so without the key, and has no chain that shows it."""
+    bad = f"{KEY}{wrong}"
+    client, more = client_of(Body([sse(*HELLO)]), kind=kind), {}
+    if where == "extra_headers":
+        more = {"extra_headers": {"Authorization": f"Bearer {bad}"}}
+
+    async def later() -> str:
+        return bad
+
+    async def ask() -> None:
+        asked = client
+        if where == "attribute":
+            asked.api_key = bad
+        elif where == "callable":
+            asked = client.copy(api_key=(lambda: bad) if kind == "sync" else later)
+        elif where == "copy":
+            asked = client.copy(api_key=bad)
+        elif where == "default_headers":
+            asked = client.copy(default_headers={"X-Api-Key": bad})
+        answer = asked.chat.completions.create(**ASK, **more)
+        await answer if kind == "async" else answer
+
+    with pytest.raises(openai.OpenAIError) as caught:
+        await ask()
+
+    assert "a character that no header can hold" in str(caught.value)
+    assert not shows_key(chain_of(caught.value))
+
+
+@both
+async def test_a_header_that_replaces_a_key_is_the_one_that_counts(kind: str) -> None:
+    """A key that is not sent is not refused."""
+    client = client_of(Body([sse(*HELLO)]), kind=kind)
+    client.api_key = f"{KEY}\n"
+    answer = client.chat.completions.create(**ASK, extra_headers={"Authorization": f"Bearer {KEY}"})
+    text = (await (await answer).get_final_text()) if kind == "async" else answer.get_final_text()
+
+    assert text
