@@ -135,7 +135,8 @@ class ToolCalls:
     - A piece belongs to the call of its index, without index to that of its id, else to the last one.
     - Another id begins another call.
     - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
-    - Another name begins another call if the arguments of the last one are whole, else it is the rest of the name.
+    - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
+      rest of the name.
     - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712).
     - Arguments that begin with all that came before replace them (hermes-agent#35592).
     """
@@ -251,9 +252,12 @@ class ToolCalls:
 
     def _begins(self, call: ToolCall, piece: dict[str, Any], name: str, text: str) -> bool:
         """Tell whether the name of a piece, which has no other id than a call, begins another one."""
-        if not name or name.startswith(call.name) or call.type == "custom":
+        if not name or name == call.name or not call.name or call.type == "custom":
             return False
         call_id = _call_id(piece)
+        if name.startswith(call.name):
+            # A name that grows, unless the arguments have come: `get_all` behind `get` is another tool.
+            return call.is_whole() and not (call_id and call_id == call.id)
         if not call.has_input():
             # The rest of a name, unless all looks like the beginning of a call, on a host without ids.
             return bool(piece.get("type")) and not call.id and not call_id

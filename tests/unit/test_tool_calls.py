@@ -300,6 +300,21 @@ def test_two_names_with_a_type_and_without_ids_are_two_calls() -> None:
     assert calls({**first, "id": "a"}, second) == [("a", "fg", PARIS)]
 
 
+@pytest.mark.parametrize("index", [None, 0])
+@pytest.mark.parametrize("more", [{}, {"type": "function"}])
+@pytest.mark.parametrize("first", ["{}", PARIS])
+def test_a_longer_name_behind_whole_arguments_is_another_call(
+    first: str, more: dict[str, Any], index: int | None
+) -> None:
+    """A tool's name may begin with that of another; with the id of the call, it is the rest of its name."""
+    place = {} if index is None else {"index": index}
+    two = calls(call_delta(first, name="get", **more, **place), call_delta('{"a":1}', name="get_all", **more, **place))
+    one = calls(call_delta(first, name="get", id="a", **place), call_delta("", name="get_all", id="a", **place))
+
+    assert two == [(None, "get", first), (None, "get_all", '{"a":1}')]
+    assert one == [("a", "get_all", first)]
+
+
 def test_a_legacy_name_in_fragments_is_joined() -> None:
     """The rule for names holds for the legacy function call too."""
     parts = ({"name": "get_"}, {"name": "weather"}, {"name": "get_weather"}, {"arguments": PARIS})
