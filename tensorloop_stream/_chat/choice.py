@@ -26,7 +26,7 @@ from .merge import (
     thought_text,
 )
 from .tool_calls import ToolCall, ToolCalls, joined_name
-from .vocabulary import REASONING_FIELDS, is_complete
+from .vocabulary import REASONING_FIELDS, is_complete, is_reason
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _TEXTS = ("content", "refusal", *REASONING_FIELDS)
@@ -144,12 +144,12 @@ class ChoiceState:
             if value is None or name in _PLAIN_CHOICE:
                 continue
             if name == "finish_reason":
-                self.finish_reason = as_text(value) if value else self.finish_reason
+                self.finish_reason = as_text(value) if is_reason(value) else self.finish_reason
             elif name == "logprobs":
                 if isinstance(value, dict):
                     self.add_logprobs(value)
             elif name == "message" and self._stands_for_delta(choice):
-                self._add_message(value, is_last=bool(choice.get("finish_reason")))
+                self._add_message(value, is_last=is_reason(choice.get("finish_reason")))
             elif name == "text" and isinstance(value, str) and self._stands_for_delta(choice):
                 self._add_in_place({"content": value})
             elif name == "usage" and isinstance(value, dict):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .vocabulary import is_reason
+
 # Nobody gets so many choices unasked; a few may be those of a request whose `n` a proxy added.
 _ENOUGH = 8
 # As many chunks are enough if the last one has a finish reason, and no earlier one.
@@ -31,7 +33,7 @@ class ChunkCounter:
         chunks = self.chunks
         if not is_alone or (chunks and index != chunks[-1][0] + 1):
             return False
-        ends = bool(choice.get("finish_reason"))
+        ends = is_reason(choice.get("finish_reason"))
         count = len(chunks) + 1
         is_enough = count == _ENOUGH or (ends and (count >= _ENOUGH_AT_END or not _says_anything(choice)))
         if chunks and is_enough:

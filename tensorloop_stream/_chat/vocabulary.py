@@ -17,6 +17,15 @@ PART_LISTS = PART_TEXTS[1:]
 # The finish reasons of a complete answer, in lower case. After any other, the arguments of a call may be valid JSON by
 # chance (vllm#53269): hosts have dozens of names for a cut, a block and a failure (houston#1211, agenc-core#2492).
 COMPLETE = frozenset({"stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"})
+# Values of the field, in lower case, that hosts send in place of null before the end (DashScope).
+_NO_REASON = frozenset({"", "null", "none", "undefined"})
+
+
+def is_reason(finish_reason: object) -> bool:
+    """Tell whether the value of the field is a finish reason: null in words, in any case, and blanks are none."""
+    if isinstance(finish_reason, str):
+        return finish_reason.strip().lower() not in _NO_REASON
+    return bool(finish_reason)
 
 
 def is_complete(finish_reason: str) -> bool:

@@ -13,6 +13,20 @@ from tensorloop_stream import ChatStream
 both = pytest.mark.parametrize("kind", ["sync", "async"])
 
 
+# Finish reasons
+
+
+@pytest.mark.parametrize("value", ["null", "NULL", "None", "none", "undefined", "", " ", " null\n"])
+def test_a_finish_reason_of_null_in_words_is_none(value: str) -> None:
+    """It ends no stream, and does not replace the true one (DashScope)."""
+    before = accumulate(chunk({"content": "a"}, finish_reason=value))
+    behind = accumulate(text("a"), finish("stop"), chunk({}, finish_reason=value))
+
+    assert before.finish_reason is None
+    assert not before.finished
+    assert behind.finish_reason == "stop"
+
+
 # Fields
 
 
