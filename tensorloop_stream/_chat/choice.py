@@ -295,16 +295,17 @@ class ChoiceState:
         return ""
 
     def _add_tool_calls(self, pieces: Any) -> None:
+        if not pieces:
+            return
         if isinstance(pieces, dict):
             # Text Generation Inference sends a piece without a list around it (TGI#2949).
             pieces = [pieces]
         if not isinstance(pieces, list):
             raise ValueError(f"tool_calls is {reprlib.repr(pieces)}, which is not a list")
-        if pieces:
-            if self._calls is None:
-                self._calls = ToolCalls()
-            self._calls.add(pieces)
-            self.has_token = True
+        if self._calls is None:
+            self._calls = ToolCalls()
+        self._calls.add(pieces)
+        self.has_token = True
 
     def add_logprobs(self, logprobs: bytes | dict[str, Any]) -> None:
         """Take more log probabilities, in any of the forms that are kept."""
@@ -329,7 +330,10 @@ class ChoiceState:
             return []
         finished = self._may_run_calls(ended=ended)
         reason = "the arguments are not valid JSON" if finished else f"the finish reason is {self.finish_reason!r}"
-        return [UnusableToolCall(call.to_model(), reason) for call in self._calls.unusable(finished=finished)]
+        return [
+            UnusableToolCall(call.to_model(), reason if call.name else "the call has no name")
+            for call in self._calls.unusable(finished=finished)
+        ]
 
     def _may_run_calls(self, *, ended: bool) -> bool:
         return is_complete(self.finish_reason) if self.finish_reason else ended
@@ -342,9 +346,9 @@ class ChoiceState:
             message["refusal"] = str(self.refusal)
         message.update((name, str(text)) for name, text in self._texts.items())
         message.update((name, snapshot(value, PARTS_DEPTH)) for name, value in self._message.items())
-        if self._calls is not None and self._calls.calls:
+        if self._calls is not None and (calls := self._calls.ordered()):
             # Not an empty list, which no API takes back in the next turn.
-            message["tool_calls"] = [call.to_dict() for call in self._calls.ordered()]
+            message["tool_calls"] = [call.to_dict() for call in calls]
         if not message["content"] and (
             not self._empty_content or any(message.get(name) for name in ("tool_calls", "function_call", "refusal"))
         ):

@@ -64,6 +64,10 @@ class ToolCall:
             if name not in _CALL_FIELDS:
                 merge(self.extra, name, value)
 
+    def is_none(self) -> bool:
+        """Tell whether the call is none: neither a name nor an id nor arguments have come."""
+        return not (self.name or self.id or self.input)
+
     def has_input(self) -> bool:
         """Tell whether any argument text has come."""
         return bool(self.input)
@@ -84,6 +88,8 @@ class ToolCall:
 
     def is_valid(self) -> bool:
         """Tell whether the call may be executed once the stream says it has ended."""
+        if not self.name:
+            return False
         if self.type == "custom" or self.is_complete():
             return True
         text = str(self.input)
@@ -137,6 +143,7 @@ class ToolCalls:
     - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
     - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
       rest of the name.
+    - A call without a name is told as unusable, and one without anything is none.
     - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712).
     - Arguments that begin with all that came before replace them (hermes-agent#35592).
     """
@@ -156,7 +163,7 @@ class ToolCalls:
     def add(self, pieces: list[Any]) -> None:
         """Take the pieces of one delta; raises `ValueError` for a piece that is no object."""
         for piece in pieces:
-            if piece is None:
+            if piece is None or piece == "":
                 continue
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
@@ -209,7 +216,7 @@ class ToolCalls:
                 continue
             if not finished and call is self.calls[-1]:
                 self._changed[call.arrival] = call
-            elif call.is_valid() if finished else call.is_complete() and not _is_lone(str(call.input)):
+            elif call.is_valid() if finished else call.name and call.is_complete() and not _is_lone(str(call.input)):
                 # Arguments may follow those that are empty: before the end, such a call is not whole.
                 if call.is_repeat():
                     continue
@@ -223,12 +230,17 @@ class ToolCalls:
         return [
             call
             for call in self.ordered()
-            if not (call.announced or (call.is_valid() if finished else call is not last and call.is_complete()))
+            if not (
+                call.announced
+                or (call.is_valid() if finished else call.name and call is not last and call.is_complete())
+            )
         ]
 
     def ordered(self) -> list[ToolCall]:
         """Return the calls by index, then by arrival."""
-        return sorted((call for call in self.calls if not call.is_repeat()), key=lambda call: call.order)
+        return sorted(
+            (call for call in self.calls if not (call.is_repeat() or call.is_none())), key=lambda call: call.order
+        )
 
     def _call_of(self, piece: dict[str, Any], index: int | None, name: str, text: str) -> ToolCall:
         """Find the call that a piece belongs to, or open it.

@@ -315,6 +315,44 @@ def test_a_longer_name_behind_whole_arguments_is_another_call(
     assert one == [("a", "get_all", first)]
 
 
+def test_a_call_without_a_name_is_unusable() -> None:
+    """It stays in the message, and its reason says what is missing; a name may come late."""
+    made = accumulate(tool(call_delta(PARIS, index=0, id="a")), finish("tool_calls"))
+    late = accumulate(
+        tool(call_delta(PARIS, index=0, id="a")), tool(call_delta(index=0, name="f")), finish("tool_calls")
+    )
+
+    assert [one.reason for one in made.unusable_tool_calls] == ["the call has no name"]
+    assert len(made.tool_calls) == 1
+    assert not late.unusable_tool_calls
+
+
+@pytest.mark.parametrize("last", ["tool_calls", "length"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"index": 1, "id": "", "type": "function", "function": {"name": "", "arguments": ""}}],
+        [{"index": 1, "function": None}],
+        [{}],
+        [""],
+        {},
+        "",
+        False,
+    ],
+)
+def test_a_call_without_anything_is_none(value: Any, last: str) -> None:
+    """It is neither in the message nor told, alone or beside another call."""
+    alone = accumulate(chunk({"content": "a", "tool_calls": value}), finish(last))
+    beside = ChatAccumulation()
+    for one in (tool(F), chunk({"tool_calls": value}), finish("tool_calls")):
+        beside.add(one)
+
+    assert alone.completion.choices[0].message.tool_calls is None
+    assert not alone.unusable_tool_calls
+    assert [call.function.name for call in beside.newly_whole_calls(ended=True)] == ["f"]  # type: ignore[union-attr]
+    assert not beside.unusable_calls(ended=True)
+
+
 def test_a_legacy_name_in_fragments_is_joined() -> None:
     """The rule for names holds for the legacy function call too."""
     parts = ({"name": "get_"}, {"name": "weather"}, {"name": "get_weather"}, {"arguments": PARIS})
