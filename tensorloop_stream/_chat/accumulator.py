@@ -15,6 +15,7 @@ from .chunk_counter import ChunkCounter
 from .merge import add_usage, merge_usage, snapshot
 from .models import as_mapping
 from .tool_calls import as_index
+from .vocabulary import is_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +47,10 @@ class ChatAccumulation:
         "_usage",
         "_usage_before",
         "changes",
+        "has_finish",
         "has_result",
         "has_token",
+        "is_idle",
         "reasoning_delta",
         "refusal_delta",
         "request",
@@ -79,10 +82,40 @@ class ChatAccumulation:
         self.reasoning_delta: str = ""
         self.refusal_delta: str = ""
         self.has_token: bool = False
+        # Whether some choice has a finish reason.
+        self.has_finish = False
+        self.is_idle: bool = False
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Add one chunk in its wire form; raises `ValueError` for a value that is no chunk."""
         self.text_delta = self.reasoning_delta = self.refusal_delta = ""
+        if self.has_finish:
+            self._add_behind_finish(chunk)
+        else:
+            self._add(chunk)
+
+    def _add_behind_finish(self, chunk: Mapping[str, Any]) -> None:
+        before = repr(self._total_usage)
+        says_nothing = self._says_nothing(chunk.get("choices"))
+        self._add(chunk)
+        self.is_idle = says_nothing and before == repr(self._total_usage)
+
+    def _says_nothing(self, choices: Any) -> bool:
+        """Tell whether choices bring nothing of an answer that is not known."""
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            delta, reason = choice.get("delta"), choice.get("finish_reason")
+            if choice.get("message") or choice.get("text"):
+                return False
+            if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
+                return False
+            known = self._choices.get(as_index(choice.get("index")) or 0)
+            if is_reason(reason) and (known is None or known.finish_reason != reason):
+                return False
+        return True
+
+    def _add(self, chunk: Mapping[str, Any]) -> None:
         choices = chunk.get("choices")
         if choices is not None:
             self._add_choices(choices)
@@ -172,6 +205,8 @@ class ChatAccumulation:
         if state is None:
             state = self._choices[index] = ChoiceState(index)
         state.add(choice)
+        if state.finish_reason:
+            self.has_finish = True
         if not self.has_token:
             self.has_token = state.has_token
         if state.parts is not None:
@@ -281,6 +316,11 @@ class ChatAccumulation:
     def is_whole(self) -> bool:
         """Whether there is a choice and each has a finish reason."""
         return bool(self._choices) and all(choice.finish_reason for choice in self._choices.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether each choice has a finish reason in a chunk without text, after which no text is to be expected."""
+        return self.is_whole and all(choice.finished_alone for choice in self._choices.values())
 
     @property
     def may_end(self) -> bool:

@@ -51,6 +51,7 @@ class ChoiceState:
         "_thoughts_name",
         "content",
         "finish_reason",
+        "finished_alone",
         "has_token",
         "index",
         "parts",
@@ -65,6 +66,8 @@ class ChoiceState:
     def __init__(self, index: int) -> None:
         self.index = index
         self.finish_reason: str | None = None
+        # Whether the chunk with the finish reason brought no text: some gateways say stop where the reasoning ends.
+        self.finished_alone = False
         self.content = TextBuffer()
         self.refusal = TextBuffer()
         self.reasoning = TextBuffer()
@@ -99,6 +102,8 @@ class ChoiceState:
             self._add_delta(delta)
         if not choice.keys() <= _PLAIN_CHOICE:
             self._add_rest(choice)
+            if is_reason(choice.get("finish_reason")):
+                self.finished_alone = not (self.text_delta or self.reasoning_delta or self.refusal_delta)
 
     @property
     def is_plain_text(self) -> bool:

@@ -303,6 +303,13 @@ class ResponseAccumulation:
         tokens = usage.get("output_tokens") if isinstance(usage, dict) else None
         return tokens if isinstance(tokens, int) else None
 
+    is_idle = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the event came that ends a whole answer."""
+        return self.is_whole
+
     @property
     def is_whole(self) -> bool:
         """Whether the event came that ends a whole answer."""

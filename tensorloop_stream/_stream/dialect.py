@@ -24,6 +24,8 @@ class Accumulation(Protocol):
     """Whether the last request gave anything of a result, without which no stream is whole, whatever ends it."""
     has_token: bool
     """Whether any text, reasoning, refusal or tool call has arrived."""
+    is_idle: bool
+    """Whether the last item, behind a finish reason, brought nothing to the result."""
     ends: bool
     """Whether the last item was the end of the stream, whatever follows it."""
 
@@ -70,6 +72,10 @@ class Accumulation(Protocol):
     @property
     def is_whole(self) -> bool:
         """Whether the result is complete, although the stream may go on."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the result is complete, and no text is to be expected."""
 
     @property
     def may_end(self) -> bool:

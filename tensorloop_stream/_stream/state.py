@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from .sources import Kind
 
 
-# How long a gateway may send heartbeats alone after the finish reason: usage follows within moments.
+# How long a gateway may send nothing but heartbeats after the finish reason: usage follows within moments.
 GRACE_SECONDS = 5.0
 
 
@@ -143,6 +143,8 @@ class StreamState:
         self._arrival = 0.0
         self._first_token: float | None = None
         self._deadline: float | None = None
+        # When the last item came that brought anything; `None` if it is the last one of all.
+        self._last_change: float | None = None
         self._stopped = None
         # The items of the requests before this one.
         self._items_before = 0
@@ -248,13 +250,16 @@ class StreamState:
         return None
 
     def _end_after_grace(self) -> None:
-        """End a whole stream that sends nothing but heartbeats (bifrost#6784, cohere-python#756).
+        """End a whole stream that sends nothing but heartbeats, in comments or items (bifrost#6784, cohere-python#756).
 
-        After the finish reason only usage and the end can follow.
+        After the finish reason only usage and the end can follow, unless it came beside text.
         """
-        if self._arrivals and self._arrival - self._arrivals[-1] > GRACE_SECONDS and self.accumulation.is_whole:
+        if not self._arrivals:
+            return
+        last = self._arrivals[-1] if self._last_change is None else self._last_change
+        if self._arrival - last > GRACE_SECONDS and self.accumulation.is_settled:
             self.done = True
-            self._stopped = self._arrivals[-1]
+            self._stopped = last
 
     def _parse_event(self, event: bytes, typed: bool) -> Any:
         """Accumulate an event, without its blank line, and return its item; `None` for one that brings none."""
@@ -340,6 +345,11 @@ class StreamState:
         accumulation.add(mapping)
         if self._is_named and self.dialect.is_heartbeat(mapping):
             return
+        if not accumulation.is_idle:
+            self._last_change = None
+        elif self._last_change is None:
+            # The fast path forgets its templates at such an item, so that text behind it comes here.
+            self._last_change = self._arrivals[-1] if self._arrivals else self._arrival
         self._arrivals.append(self._arrival)
         self._deadline = None
         if error is not None:
@@ -352,6 +362,8 @@ class StreamState:
         if accumulation.ends:
             self.done = True
             self._stopped = self._arrival
+        elif accumulation.is_idle:
+            self._end_after_grace()
 
     def _bad_item(self, error: Exception) -> Exception:
         # A StreamDecodeError is a ValueError too.
@@ -569,7 +581,7 @@ class StreamState:
         self.accumulation.begin_continuation()
         self._fast_path = self.dialect.new_fast_path(self.accumulation)
         self._items_before = len(self._arrivals)
-        self._deadline = None
+        self._deadline = self._last_change = None
 
     @property
     def timing(self) -> StreamTiming:

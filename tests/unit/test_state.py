@@ -157,6 +157,79 @@ def test_heartbeats_alone_end_a_whole_stream_after_the_grace() -> None:
     assert GRACE_SECONDS == 5.0
 
 
+@pytest.mark.parametrize(
+    "beat",
+    [
+        chunk({}),
+        chunk({"content": ""}),
+        chunk({"role": "assistant", "content": "", "tool_calls": None}),
+        chunk({}, finish="stop"),
+        chunk({}, finish="null"),
+        {"choices": []},
+        {"choices": None},
+        {"type": "ping"},
+        {},
+        usage(),
+    ],
+)
+@pytest.mark.parametrize("kind", ["bytes", "read at once", "items"])
+def test_items_that_say_nothing_end_a_whole_stream_after_the_grace(beat: Any, kind: str) -> None:
+    """The grace runs from the last item that changed the answer, and each item still resets the idle timeout."""
+    state, clock = new_state(idle_timeout=3.0)
+    feed(state, ROLE, HEL, STOP, event(usage()))
+    ended = []
+    for _ in range(6):
+        clock.now += 1.0
+        if kind == "items":
+            state.receive(beat, "items")
+            state.next(typed=False)
+        elif kind == "bytes":
+            state.feed_one(event(beat), "bytes", typed=False)
+        else:
+            feed(state, event(beat))
+        ended.append(state.done)
+        assert state.wait_until() == clock.now + 3.0
+
+    assert ended == [False] * 5 + [True]
+    assert state.timing.duration == 0.0
+
+
+@pytest.mark.parametrize(
+    "late",
+    [text("lo"), chunk({"reasoning": "Hm"}), tool({"index": 0, "function": {"name": "f"}}), chunk({}, finish="length"),
+     usage(10)],
+)  # fmt: skip
+def test_an_item_that_says_anything_begins_the_grace_anew(late: Any) -> None:
+    """Also behind items that said nothing."""
+    state, clock = new_state()
+    feed(state, STOP, event(usage()))
+    for read in (b"data: {}\n\n", event(late), b"data: {}\n\n"):
+        clock.now += 3.0
+        feed(state, read)
+        assert not state.done
+    clock.now += 3.0
+    feed(state, b": ping\n\n")
+
+    assert state.done
+
+
+def test_a_finish_reason_beside_text_begins_no_grace() -> None:
+    """Some gateways say stop where the reasoning ends; the text that follows must not be lost."""
+    for first in (chunk({"reasoning_content": "Hm"}, finish="stop"), text("Hm", finish="stop")):
+        state, clock = new_state()
+        feed(state, event(first))
+        for read in (b": ping\n\n", b"data: {}\n\n"):
+            clock.now += 6.0
+            feed(state, read)
+            assert not state.done
+        feed(state, event(text("Hello")), STOP)
+        clock.now += 6.0
+        feed(state, b": ping\n\n")
+
+        assert state.done
+        assert state.accumulation.text.endswith("Hello")
+
+
 # Deliveries and restarts
 
 
