@@ -144,11 +144,12 @@ class ToolCalls:
     - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
       rest of the name.
     - A call without a name is told as unusable, and one without anything is none.
-    - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712).
+    - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712), but two
+      equal calls in one list are two.
     - Arguments that begin with all that came before replace them (hermes-agent#35592).
     """
 
-    __slots__ = ("_at_index", "_by_id", "_changed", "_finished", "calls")
+    __slots__ = ("_at_index", "_by_id", "_changed", "_finished", "_known", "calls")
 
     def __init__(self) -> None:
         self.calls: list[ToolCall] = []
@@ -159,9 +160,12 @@ class ToolCalls:
         # them each time would be quadratic.
         self._changed: dict[int, ToolCall] = {}
         self._finished = False
+        # How many calls there were before the list at hand.
+        self._known = 0
 
     def add(self, pieces: list[Any]) -> None:
         """Take the pieces of one delta; raises `ValueError` for a piece that is no object."""
+        self._known = len(self.calls)
         for piece in pieces:
             if piece is None or piece == "":
                 continue
@@ -258,7 +262,7 @@ class ToolCalls:
                 return known
             # Poolside changes the id after the first piece (pool#9): arguments without a name open nothing.
             return self._opened(index, index) if name or not text else call
-        if self._begins(call, piece, name, text):
+        if self._begins(call, piece, name, text) or self._is_twin(call, call_id, name, text):
             return self._opened(call.order, index)
         return call
 
@@ -277,6 +281,12 @@ class ToolCalls:
             return call.is_whole() or not call.input.begins(text)
         # Behind an object that is not closed, arguments go on, and so does the name.
         return (not call_id or call_id != call.id) and (call.is_whole() or not text)
+
+    def _is_twin(self, call: ToolCall, call_id: str, name: str, text: str) -> bool:
+        """Tell whether a whole call equals one that began in the same list, which is no repeat of it."""
+        if call.arrival < self._known or not name or name != call.name or (call_id and call_id == call.id):
+            return False
+        return call.is_whole() and text.strip() == str(call.input).strip()
 
     def _without_index(self, call_id: str, name: str) -> ToolCall | None:
         last = self.calls[-1] if self.calls else None

@@ -315,6 +315,21 @@ def test_a_longer_name_behind_whole_arguments_is_another_call(
     assert one == [("a", "get_all", first)]
 
 
+@pytest.mark.parametrize("more", [{}, {"index": 0}, {"index": 0, "type": "function"}])
+@pytest.mark.parametrize("arguments", [PARIS, "{}"])
+def test_two_equal_calls_in_one_list_are_two(arguments: str, more: dict[str, Any]) -> None:
+    """The same again in a later list, or with the same id, is a repeat."""
+    one = call_delta(arguments, name="f", **more)
+    twice = ChatAccumulation()
+    for each in (tool(one, one), tool(one, one), finish("tool_calls")):
+        twice.add(each)
+
+    assert [call.function.arguments for call in twice.newly_whole_calls(ended=True)] == [arguments] * 2  # type: ignore[union-attr]
+    assert len(twice.tool_calls) == 2
+    assert calls(one, one) == [(None, "f", arguments)]
+    assert len(accumulate(tool({**one, "id": "a"}, {**one, "id": "a"})).tool_calls) == 1
+
+
 def test_a_call_without_a_name_is_unusable() -> None:
     """It stays in the message, and its reason says what is missing; a name may come late."""
     made = accumulate(tool(call_delta(PARIS, index=0, id="a")), finish("tool_calls"))
