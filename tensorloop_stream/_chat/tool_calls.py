@@ -139,6 +139,7 @@ class ToolCalls:
     """All calls of one message, told apart by index, id, and where the arguments of one end.
 
     - A piece belongs to the call of its index, without index to that of its id, else to the last one.
+    - A piece at an unknown index that has neither id nor name belongs to the newest call that is not whole.
     - Another id begins another call.
     - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
     - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
@@ -253,6 +254,8 @@ class ToolCalls:
         """
         call_id = _call_id(piece)
         call = self._without_index(call_id, name) if index is None else self._at_index.get(index)
+        if call is None and not (call_id or name) and (unfinished := self._unfinished()):
+            return unfinished
         if call is None:
             last = self.calls[-1] if self.calls else None
             return self._opened(index if index is not None else last.order if last else 0, index)
@@ -281,6 +284,10 @@ class ToolCalls:
             return call.is_whole() or not call.input.begins(text)
         # Behind an object that is not closed, arguments go on, and so does the name.
         return (not call_id or call_id != call.id) and (call.is_whole() or not text)
+
+    def _unfinished(self) -> ToolCall | None:
+        """Return the newest call whose arguments are not whole (agno#8880)."""
+        return next((call for call in reversed(self.calls) if not call.is_whole()), None)
 
     def _is_twin(self, call: ToolCall, call_id: str, name: str, text: str) -> bool:
         """Tell whether a whole call equals one that began in the same list, which is no repeat of it."""

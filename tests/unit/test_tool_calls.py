@@ -300,6 +300,28 @@ def test_two_names_with_a_type_and_without_ids_are_two_calls() -> None:
     assert calls({**first, "id": "a"}, second) == [("a", "fg", PARIS)]
 
 
+@pytest.mark.parametrize("start", ["", '{"a":', "{"])
+def test_the_rest_of_a_call_may_have_another_index(start: str) -> None:
+    """A piece with neither id nor name opens no call beside one that is not whole (agno#8880)."""
+    rest = '{"a":1}'.removeprefix(start)
+    pieces = [
+        call_delta(PARIS, index=0, id="a", name="f"),
+        call_delta(start, index=0, id="b", name="g"),
+        call_delta("", index=1, id="", type="function"),
+        *(call_delta(one, index=1) for one in rest),
+        call_delta("{}", index=1, id="c", name="h"),
+    ]
+
+    assert calls(*pieces) == [("a", "f", PARIS), ("b", "g", '{"a":1}'), ("c", "h", "{}")]
+
+
+def test_arguments_before_their_name_at_a_new_index_open_a_call() -> None:
+    """Behind a whole call nothing else can take them."""
+    pieces = (call_delta(PARIS, index=0, name="f"), call_delta("{}", index=1), call_delta(index=1, name="g"))
+
+    assert calls(*pieces) == [(None, "f", PARIS), (None, "g", "{}")]
+
+
 @pytest.mark.parametrize("index", [None, 0])
 @pytest.mark.parametrize("more", [{}, {"type": "function"}])
 @pytest.mark.parametrize("first", ["{}", PARIS])
