@@ -117,7 +117,7 @@ class ChatAccumulation:
 
     def _add(self, chunk: Mapping[str, Any]) -> None:
         choices = chunk.get("choices")
-        if choices is not None:
+        if choices:
             self._add_choices(choices)
         # Most chunks repeat the envelope of the first.
         envelope, names = self._envelope, chunk.keys() - _REPEATED if self._is_named else chunk.keys()
@@ -189,7 +189,7 @@ class ChatAccumulation:
             raise ValueError(f"choices is {reprlib.repr(choices)}, which is not a list")
         for choice in choices:
             if not isinstance(choice, dict):
-                if choice is None:
+                if not choice:
                     continue
                 raise ValueError(f"a choice is {reprlib.repr(choice)}, which is not an object")
             index = choice.get("index")
@@ -302,10 +302,16 @@ class ChatAccumulation:
 
     @property
     def _last_usage(self) -> dict[str, Any] | None:
-        if self._usage is not None:
-            return self._usage
-        # Moonshot sends it inside the choice (pi#2017), Groq in a field of its own (langchain#30379).
-        return next((choice.usage for choice in self._choices.values() if choice.usage), self._groq_usage)
+        # Moonshot sends it inside the choice (pi#2017), Groq in a field of its own (langchain#30379), and zeros in one
+        # place hide nothing in another.
+        of_choice = next((choice.usage for choice in self._choices.values() if choice.usage), None)
+        places = [usage for usage in (self._groq_usage, of_choice, self._usage) if usage]
+        if len(places) < 2:
+            return places[0] if places else None
+        merged: dict[str, Any] = {}
+        for usage in places:
+            merged = merge_usage(merged, usage)
+        return merged
 
     @property
     def finish_reason(self) -> str | None:

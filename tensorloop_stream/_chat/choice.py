@@ -98,7 +98,7 @@ class ChoiceState:
         if self.reasoning_delta or self.refusal_delta:
             self.reasoning_delta = self.refusal_delta = ""
         delta = choice.get("delta")
-        if delta is not None:
+        if delta:
             self._add_delta(delta)
         if not choice.keys() <= _PLAIN_CHOICE:
             self._add_rest(choice)
@@ -153,7 +153,7 @@ class ChoiceState:
             elif name == "logprobs":
                 if isinstance(value, dict):
                     self.add_logprobs(value)
-            elif name == "message" and self._stands_for_delta(choice):
+            elif name == "message" and value and self._stands_for_delta(choice):
                 self._add_message(value, is_last=is_reason(choice.get("finish_reason")))
             elif name == "text" and isinstance(value, str) and self._stands_for_delta(choice):
                 self._add_in_place({"content": value})

@@ -98,7 +98,8 @@ class ChatDialect:
 
         An event is an error if one of these is true; whatever else stands beside choices is a warning, and harmless:
 
-        - It has an `error` (OpenAI), or one of its choices has (OpenRouter); one whose fields are all empty is none.
+        - It has an `error` (OpenAI), or one of its choices has (OpenRouter); one whose fields are all empty, or whose
+          code and message are those of a success, is none.
         - It has a `base_resp` whose `status_code` is not 0 (MiniMax).
         - It has no choice, but the type or object `error` (older vLLM), a field that is not empty and has the name of
           an error (FastChat, hermes-agent#65631, AWS), `success: false` (Cloudflare), or a `detail` (FastAPI).
@@ -109,18 +110,14 @@ class ChatDialect:
         Raises `StreamDecodeError` for an event of the Responses API.
         """
         error = mapping.get("error")
-        if error and not (isinstance(error, dict) and not any(error.values())):
+        if _is_error(error):
             return error if mapping.get("choices") else with_code(error, mapping)
         status = mapping.get("base_resp")
         if isinstance(status, dict) and is_failure(status.get("status_code")):
             return status
         choices = mapping.get("choices")
         if choices:
-            if isinstance(choices, list):
-                for choice in choices:
-                    if isinstance(choice, dict) and choice.get("error"):
-                        return choice["error"]
-            return None
+            return _error_of_choices(choices)
         if is_bare_error(mapping):
             return dict(mapping)
         if str(mapping.get("type")).startswith("response."):
@@ -129,6 +126,23 @@ class ChatDialect:
                 "ResponseStream"
             )
         return None
+
+
+def _error_of_choices(choices: Any) -> Any:
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and _is_error(choice.get("error")):
+            return choice["error"]
+    return None
+
+
+def _is_error(error: Any) -> bool:
+    """Tell whether the value of a field `error` is one."""
+    if not isinstance(error, dict):
+        return bool(error)
+    code, message = error.get("code"), error.get("message")
+    # Some hosts send zero in every chunk. An error without a code, or with the words of one, is one.
+    is_success = code is not None and code != "" and not is_failure(code) and not (message and is_failure(message))
+    return any(error.values()) and not (is_success and not error.get("type"))
 
 
 def _delta_of(mapping: Mapping[str, Any]) -> Any:

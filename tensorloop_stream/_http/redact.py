@@ -26,7 +26,11 @@ _BEFORE = r"[\w\\-]"
 _PART = r"[\w/-]{0,200}"
 # An event of this size is forwarded in parts, of which the last characters may be the first of a key.
 _MAX_HELD, _OVERLAP = 64 * 1024, 2048
-_IS_SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE).search
+# Not of an author, a monkey or a number of tokens.
+_IS_SECRET = re.compile(
+    r"auth(?!ors?(?![a-z]))|(?<![a-z])(api|access|subscription)?_?keys?(?![a-z])|token(?!s)|secret|cookie",
+    re.IGNORECASE,
+).search
 _SCHEMES = {"bearer", "basic", "digest", "token", "key", "apikey"}
 _CLEANED = (str, bytes, list, dict, tuple)
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n", b"\r\r")

@@ -9,6 +9,7 @@ from chunks import HELLO, accumulate, chunk, event, finish, message_of, sse, tex
 from clients import CHAT, Body, read, sync_client
 
 from tensorloop_stream import ChatStream
+from tensorloop_stream._chat.dialect import ChatDialect
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
 
@@ -156,6 +157,74 @@ def test_usage_of_groq_counts_where_there_is_no_other() -> None:
 
 
 # Form
+
+
+ZERO = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0)
+NINE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+PART = {"prompt_tokens": 7, "total_tokens": 7}
+
+
+@pytest.mark.parametrize("top", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
+@pytest.mark.parametrize("choice", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
+def test_usages_in_several_places_are_merged(top: Any, choice: Any) -> None:
+    """What is zero or null in the chunk's own usage hides nothing in that of a choice or of Groq."""
+    made = accumulate(
+        chunk({"content": "a"}, usage=choice) | {"usage": top}, {"choices": [], "x_groq": {"usage": NINE}}
+    )
+    beside = accumulate(chunk({"content": "a"}, usage=NINE) | {"usage": top}, finish())
+
+    assert made.completion.usage is not None
+    assert made.completion.usage.to_dict() == NINE
+    assert beside.usage is not None
+    assert beside.usage.to_dict() == NINE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 0, "message": "success"},
+        {"code": "0", "message": ""},
+        {"code": "success", "message": None},
+        {"code": 200, "message": "OK", "type": ""},
+        {"code": 0},
+        {"message": "", "code": None},
+        {},
+    ],
+)
+def test_an_error_of_a_success_is_none(error: Any) -> None:
+    """Beside an answer and in a choice, some hosts send it in every chunk."""
+    for one in ({**chunk(), "error": error}, chunk({}, error=error), {"error": error}):
+        assert ChatDialect.error_of(one) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": 0, "message": "rate limit"},
+        {"code": "", "message": "rate limit"},
+        {"code": None, "message": "success"},
+        {"code": 0, "type": "server_error"},
+        {"code": 500},
+        "rate limit",
+        True,
+    ],
+)
+def test_an_error_with_any_sign_of_failure_is_one(error: Any) -> None:
+    """A message, a type or a code other than of a success is such a sign, and so is a lack of a code."""
+    for one in ({**chunk(), "error": error}, chunk({}, error=error)):
+        assert ChatDialect.error_of(one) == error
+
+
+@pytest.mark.parametrize("empty", [[], {}, "", False, 0])
+def test_an_empty_value_of_another_type_is_null(empty: Any) -> None:
+    """As a PHP host sends an empty object."""
+    chunks = [text("Hello"), chunk(), chunk(message=empty), finish(), usage() | {"choices": empty}]
+    chunks[1]["choices"] = [{"index": 0, "delta": empty}, empty or None]
+    made = accumulate(*chunks)
+
+    assert made.text == "Hello"
+    assert made.finish_reason == "stop"
+    assert made.usage is not None
 
 
 def messages(*contents: str, last: str | None = "stop", **more: Any) -> list[dict[str, Any]]:
