@@ -138,7 +138,7 @@ def with_code(error: Any, mapping: Mapping[str, Any]) -> Any:
 
 
 def is_bare_error(mapping: Mapping[str, Any]) -> bool:
-    """Tell whether an event without any part of an answer is an error by its own fields.
+    """Tell whether an event without any part of an answer is an error by its own fields, but for `error` itself.
 
     Their names are compared without case and separators, and a code of success beside them decides.
     """
@@ -146,7 +146,7 @@ def is_bare_error(mapping: Mapping[str, Any]) -> bool:
         return True
     if any(str(mapping.get(name)).lower() == "false" for name in ("success", "ok")) or mapping.get("detail"):
         return True
-    fields = {_NOT_A_LETTER.sub("", name.lower()): value for name, value in mapping.items()}
+    fields = {_NOT_A_LETTER.sub("", name.lower()): value for name, value in mapping.items() if name != "error"}
     codes = [fields[name] for name in _CODES if fields.get(name) is not None]
     if codes and not any(map(is_failure, codes)):
         return False
