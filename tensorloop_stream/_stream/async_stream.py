@@ -209,6 +209,10 @@ class AsyncReader(Generic[ItemT]):
             await self._leave(interrupt)
             raise
 
+    async def aclose(self) -> None:
+        """Close the connection now: the method of an async generator, which the SDK has in this place."""
+        await self.close()
+
     async def _close(self) -> None:
         state = self.state
         if not state.ended:
@@ -410,7 +414,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     # Reading
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
-        return AsyncStream.__aiter__(self) if is_patched(AsyncStream, "__aiter__") else self
+        # From the method of a subclass, `self` would lead back to it.
+        if type(self).__aiter__ is not AsyncStreamBase.__aiter__ or is_patched(AsyncStream, "__aiter__"):
+            return AsyncStream.__aiter__(self)
+        return self
 
     async def __anext__(self) -> ItemT:
         reader = self._reader

@@ -393,7 +393,10 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     # Reading
 
     def __iter__(self) -> Iterator[ItemT]:
-        return Stream.__iter__(self) if is_patched(Stream, "__iter__") else self
+        # From the method of a subclass, `self` would lead back to it.
+        if type(self).__iter__ is not SyncStream.__iter__ or is_patched(Stream, "__iter__"):
+            return Stream.__iter__(self)
+        return self
 
     def __next__(self) -> ItemT:
         reader = self._reader

@@ -489,3 +489,52 @@ def test_timeouts_of_a_client_hold_where_no_read_can_be_woken() -> None:
     assert client.chat.completions.create(**CHAT).get_final_text() == "Hello"
     with client.chat.completions.create(**CHAT) as stream, pytest.raises(ValueError, match="idle_timeout"):
         ChatStream(stream, idle_timeout=5.0)
+
+
+@both
+async def test_the_iterator_of_a_stream_can_be_closed(kind: str) -> None:
+    """A tool closes what it finds in `_iterator` as it closes a generator: the stream is closed then."""
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        next(stream)
+        stream._iterator.close()
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        await anext(stream)
+        await stream._iterator.aclose()
+
+    assert stream.response.is_closed
+    assert repr(stream).endswith(" closed, 1 chunk>")
+
+
+@pytest.mark.parametrize("how", ["subclass", "class of one stream"])
+@both
+async def test_a_subclass_may_extend_the_iteration(kind: str, how: str) -> None:
+    """`super().__iter__()` and `super().__aiter__()` give the items, as in a subclass of the SDK's stream."""
+
+    class Recorded(ChatStream):
+        def __iter__(self) -> Iterator[Any]:
+            yield from super().__iter__()
+
+    class AsyncRecorded(AsyncChatStream):
+        async def __aiter__(self) -> AsyncIterator[Any]:
+            async for chunk in super().__aiter__():
+                yield chunk
+
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        if how == "subclass":
+            stream = Recorded(stream)
+        else:
+            stream.__class__ = Recorded
+        count = len(list(stream))
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        if how == "subclass":
+            stream = AsyncRecorded(stream)
+        else:
+            stream.__class__ = AsyncRecorded
+        count = len([chunk async for chunk in stream])
+
+    assert count == CHUNKS
+    assert stream.text == "Hello"
