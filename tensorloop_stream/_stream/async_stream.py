@@ -61,6 +61,8 @@ class AsyncReader(Generic[ItemT]):
         self._opening_scope: anyio.CancelScope | None = None
         # The task that closed it before its end.
         self._closed_by: int | None = None
+        # The objects of tools that were closed or left with it.
+        self._ended: list[Any] = []
         self._is_opening = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
@@ -224,6 +226,13 @@ class AsyncReader(Generic[ItemT]):
             finally:
                 await self._close_source()
             await self._run(calls)
+
+    def is_first_end(self, each: Any) -> bool:
+        """Tell whether an object of a tool is still to be closed or left, which happens once; it is noted."""
+        if each is None or each is self or any(each is ended for ended in self._ended):
+            return False
+        self._ended.append(each)
+        return True
 
     async def _leave(self, interrupt: BaseException) -> None:
         """Close the stream after an interrupt, without waiting where the coroutine itself is closed."""
@@ -470,10 +479,13 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
 
     async def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
+        await self._close()
+
+    async def _close(self, left: Any = None) -> None:
+        """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
         await self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            # So that the span of a tracing tool ends.
-            if each is not None and each is not self._reader:
+            if each is not left and self._reader.is_first_end(each):
                 with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
                     await aclose_foreign(each)
 
@@ -498,14 +510,18 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         try:
-            await self.close()
+            left: Any = self._wrapper if hasattr(self._wrapper, "__aexit__") else None
+            if left is None:
+                await self.close()
+            else:
+                await self._close(left)
         except Exception:
             raise
         except BaseException as interrupt:
             await self._reader._leave(interrupt)
             raise
-        if self._wrapper is not None and hasattr(self._wrapper, "__aexit__"):
-            await self._wrapper.__aexit__(exc_type, exc, exc_tb)
+        if self._reader.is_first_end(left):
+            await left.__aexit__(exc_type, exc, exc_tb)
 
     # Streams made of streams
 

@@ -63,6 +63,8 @@ class SyncReader(Generic[ItemT]):
         self._alarm: Alarm | None = None
         # The thread that closed it before its end.
         self._closed_by: int | None = None
+        # The objects of tools that were closed or left with it.
+        self._ended: list[Any] = []
 
     def __iter__(self) -> Iterator[ItemT]:
         return self
@@ -222,6 +224,13 @@ class SyncReader(Generic[ItemT]):
         finally:
             self._close_source()
         self._run(calls)
+
+    def is_first_end(self, each: Any) -> bool:
+        """Tell whether an object of a tool is still to be closed or left, which happens once; it is noted."""
+        if each is None or each is self or any(each is ended for ended in self._ended):
+            return False
+        self._ended.append(each)
+        return True
 
     def _leave(self, _: BaseException) -> None:
         """Close the stream after an interrupt."""
@@ -450,10 +459,13 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
 
     def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
+        self._close()
+
+    def _close(self, left: Any = None) -> None:
+        """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
         self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            # So that the span of a tracing tool ends.
-            if each is not self._reader and callable(close := getattr(each, "close", None)):
+            if each is not left and self._reader.is_first_end(each) and callable(close := getattr(each, "close", None)):
                 with suppress(ValueError):  # a generator that another thread is in, which ends with the connection
                     close()
 
@@ -474,14 +486,18 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         try:
-            self.close()
+            left: Any = self._wrapper if hasattr(self._wrapper, "__exit__") else None
+            if left is None:
+                self.close()
+            else:
+                self._close(left)
         except Exception:
             raise
         except BaseException as interrupt:
             self._reader._leave(interrupt)
             raise
-        if self._wrapper is not None and hasattr(self._wrapper, "__exit__"):
-            self._wrapper.__exit__(exc_type, exc, exc_tb)
+        if self._reader.is_first_end(left):
+            left.__exit__(exc_type, exc, exc_tb)
 
     # Streams made of streams
 

@@ -538,3 +538,107 @@ async def test_a_subclass_may_extend_the_iteration(kind: str, how: str) -> None:
 
     assert count == CHUNKS
     assert stream.text == "Hello"
+
+
+class Span:
+    """An object of a tool that is iterator, wrapper and block in one."""
+
+    def __init__(self, inner: Any, log: Log) -> None:
+        self.inner = inner
+        self.log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __aiter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self.inner)
+
+    async def __anext__(self) -> Any:
+        return await anext(self.inner)
+
+    def __enter__(self) -> Any:
+        return self
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.log.ends += 1
+        self.inner.close()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.log.ends += 1
+        await self.inner.close()
+
+
+class ClosedSpan(Span):
+    def close(self) -> None:
+        self.__exit__()
+
+
+@pytest.mark.parametrize("way", ["block", "close", "close in a block"])
+@pytest.mark.parametrize("wraps", [False, True])
+@both
+async def test_an_object_of_a_tool_ends_once(
+    kind: str, wraps: bool, way: str, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object that is iterator, wrapper and block in one is closed or left once, however many streams are around."""
+
+    wrap_create(monkeypatch, lambda stream: (ClosedSpan if kind == "sync" else Span)(stream, log))
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        stream = ChatStream(stream) if wraps else stream
+        if way == "close":
+            stream.close()
+        else:
+            with stream:
+                next(stream)
+                if way != "block":
+                    stream.close()
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        stream = AsyncChatStream(stream) if wraps else stream
+        if way == "close":
+            await stream.close()
+        else:
+            async with stream:
+                await anext(stream)
+                if way != "block":
+                    await stream.close()
+
+    assert log.ends == 1
+
+
+@both
+async def test_a_close_that_a_tool_put_into_a_stream_is_called_once(kind: str, log: Log) -> None:
+    """A stream around a watched one closes that one, which calls the tool."""
+    if kind == "sync":
+        inner: Any = client_of("sync").chat.completions.create(**CHAT)
+        plain = inner.close
+
+        def close() -> None:
+            log.ends += 1
+            plain()
+
+        inner.close = close
+        with ChatStream(inner) as stream:
+            stream.until_done()
+    else:
+        inner = await client_of("async").chat.completions.create(**CHAT)
+        plain = inner.close
+
+        async def close_async() -> None:
+            log.ends += 1
+            await plain()
+
+        inner.close = close_async
+        async with AsyncChatStream(inner) as async_stream:
+            await async_stream.until_done()
+
+    assert log.ends == 1
