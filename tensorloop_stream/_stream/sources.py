@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import socket
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from .waiting import run_at_once
 from .watchdog import Alarm
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     import httpx2
 
     from .dialect import Dialect
@@ -73,7 +76,7 @@ def request_of(stream: Any) -> Request | None:
     return Request(client, options, cast_to, AsyncStream if isinstance(stream, AsyncStream) else Stream)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Source:
     """A sync source, opened: `reads` yields bytes or items."""
 
@@ -117,7 +120,7 @@ class Source:
         return self.response is not None and not self.response.is_closed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class AsyncSource:
     """An async source, opened: `reads` yields bytes or items; a sync iterable needs no waiting."""
 
@@ -220,7 +223,9 @@ def source_of_sdk(stream: Stream[Any]) -> Source:
     response = stream.response
     if is_patched(Stream, *EVENT_METHODS):
         return Source("sdk", Stream.__stream__(stream), response, response, request_of(stream))
-    return Source("bytes", bytes_of(response), response, None, request_of(stream))
+    source = Source("bytes", iter(()), response, None, request_of(stream))
+    source.reads = _Unread(source)
+    return source
 
 
 def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
@@ -228,12 +233,52 @@ def async_source_of_sdk(stream: AsyncStream[Any]) -> AsyncSource:
     response = stream.response
     if is_patched(AsyncStream, *EVENT_METHODS):
         return AsyncSource("sdk", AsyncStream.__stream__(stream), response, response, request=request_of(stream))
-    return AsyncSource("bytes", async_bytes_of(response), response, None, request=request_of(stream))
+    source = AsyncSource("bytes", None, response, None, request=request_of(stream))
+    source.reads = _AsyncUnread(source)
+    return source
+
+
+class _Unread:
+    """The bytes of a stream that nobody has read from: its caller may still read the response by hand."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Source) -> None:
+        # Weak, so that a stream that is dropped unread is finalized at once.
+        self._source = weakref.proxy(source)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        # Only the first read comes here.
+        self._source.reads = reads = bytes_of(self._source.response)
+        return next(reads)
+
+
+class _AsyncUnread:
+    """The bytes of an asynchronous stream that nobody has read from, as `_Unread`."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: AsyncSource) -> None:
+        self._source = weakref.proxy(source)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    def __anext__(self) -> Awaitable[bytes]:
+        self._source.reads = reads = async_bytes_of(self._source.response)
+        return anext(reads)
+
+    async def aclose(self) -> None:
+        """Do nothing: nothing was begun."""
 
 
 def bytes_of(response: httpx2.Response) -> Iterator[bytes]:
     """Return the decoded bytes of a response as they arrive."""
-    if "content-encoding" in response.headers:
+    if "content-encoding" in response.headers or response.is_stream_consumed:
+        # Also what the caller has read by hand, or an error if it is gone: as with the SDK.
         return response.iter_bytes()
     # Past three layers of the HTTP library, which only matter to content that must be decoded.
     response.is_stream_consumed = True
@@ -242,7 +287,7 @@ def bytes_of(response: httpx2.Response) -> Iterator[bytes]:
 
 def async_bytes_of(response: httpx2.Response) -> AsyncIterator[bytes]:
     """Return the decoded bytes of a response as they arrive."""
-    if "content-encoding" in response.headers:
+    if "content-encoding" in response.headers or response.is_stream_consumed:
         return response.aiter_bytes()
     response.is_stream_consumed = True
     return aiter(cast("httpx2.AsyncByteStream", response.stream))

@@ -642,3 +642,43 @@ async def test_a_close_that_a_tool_put_into_a_stream_is_called_once(kind: str, l
             await async_stream.until_done()
 
     assert log.ends == 1
+
+
+@pytest.mark.parametrize("how", ["read", "iter_lines", "iter_bytes", "iter_raw", "_iter_events"])
+@both
+async def test_an_unread_response_may_be_read_by_hand(kind: str, how: str) -> None:
+    """The response of a stream is the SDK's until the stream is read: its body can be had past the stream."""
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        if how == "read":
+            got = stream.response.read()
+        else:
+            got = list(stream._iter_events() if how == "_iter_events" else getattr(stream.response, how)())
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        if how == "read":
+            got = await stream.response.aread()
+        else:
+            got = [
+                each
+                async for each in (
+                    stream._iter_events() if how == "_iter_events" else getattr(stream.response, f"a{how}")()
+                )
+            ]
+
+    assert len(got) == {"read": len(WHOLE), "iter_lines": 2 * (CHUNKS + 1), "_iter_events": CHUNKS + 1}.get(how, 1)
+
+
+@both
+async def test_a_stream_whose_response_was_read_whole_gives_its_items(kind: str) -> None:
+    """A tool logs the body before the caller reads the stream."""
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        stream.response.read()
+        stream.until_done()
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        await stream.response.aread()
+        await stream.until_done()
+
+    assert stream.text == "Hello"
