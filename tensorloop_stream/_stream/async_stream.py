@@ -438,10 +438,12 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             reader.state.delivered = True
             return item
         try:
-            return await self._iterator.__anext__()
+            item = await self._iterator.__anext__()
         except StopAsyncIteration:
             await reader.finish()
             raise
+        self._returned = (self._returned or 0) + 1
+        return item
 
     def __stream__(self) -> AsyncIterator[ItemT]:
         return self._reader
@@ -449,7 +451,9 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     @property
     def text_stream(self) -> AsyncIterator[str]:
         """The text deltas that are not empty, of choice 0; may be left and taken up again."""
-        return _AsyncTexts(self._state, self._advancing())
+        advance = self._advancing()
+        is_direct = (self._through or self._iterator) is self._reader
+        return _AsyncTexts(self._state, advance, None if is_direct else self._text_in)
 
     async def until_done(self) -> Self:
         """Read to the end; raises the `StreamError` of a stream that breaks."""
@@ -470,10 +474,16 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             self._through = AsyncStream.__aiter__(self)
         through, reader = self._through or self._iterator, self._reader
 
-        async def advance(_: bool) -> Any:
-            return await reader.finish(await anext(through, None))
+        if through is reader:
+            return reader.advance
+        self._returned = self._returned or 0
 
-        return reader.advance if through is reader else advance
+        async def advance(_: bool) -> Any:
+            item = await anext(through, None)
+            self._returned = (self._returned or 0) + (item is not None)
+            return await reader.finish(item)
+
+        return advance
 
     # The life of the connection
 
@@ -580,17 +590,20 @@ def _current_task() -> int:
 class _AsyncTexts:
     # Not an async generator: left half-way, those end in a task of the event loop's choice (openai-python#503).
 
-    def __init__(self, state: StreamState, advance: Callable[[bool], Awaitable[Any]]) -> None:
+    def __init__(
+        self, state: StreamState, advance: Callable[[bool], Awaitable[Any]], text_in: Callable[[Any], str] | None
+    ) -> None:
         self._state = state
         self._advance = advance
+        self._text_in = text_in
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        state, advance = self._state, self._advance
-        while await advance(False) is not None:
-            if text := state.accumulation.text_delta:
+        state, advance, text_in = self._state, self._advance, self._text_in
+        while (item := await advance(False)) is not None:
+            if text := state.accumulation.text_delta if text_in is None else text_in(item):
                 state.delivered = True
                 return text
         raise StopAsyncIteration

@@ -25,6 +25,8 @@ class StreamView(Generic[ResultT]):
     _dialect: ClassVar[Dialect]
     # A SyncReader or an AsyncReader.
     _reader: Any
+    # How many items came through what a tool put before the reader; `None` without a tool.
+    _returned: int | None = None
 
     @property
     def text(self) -> str:
@@ -63,6 +65,21 @@ class StreamView(Generic[ResultT]):
     def _state(self) -> StreamState:
         state: StreamState = self._reader.state
         return state
+
+    def _text_in(self, item: Any) -> str:
+        """Return the new text of an item: from the item itself where a tool reads ahead of what it returns."""
+        state = self._state
+        if self._returned == state.count:
+            return state.accumulation.text_delta
+        dialect = state.dialect
+        try:
+            mapping = dialect.as_mapping(item)
+        except TypeError:  # an object of the tool's own
+            return state.accumulation.text_delta
+        # Added to nothing, for the choice that it belongs to.
+        alone = dialect.new_accumulation()
+        alone.add(mapping)
+        return dialect.text_of(mapping) if alone.text else ""
 
     def _final(self) -> ResultT:
         state = self._state

@@ -417,10 +417,12 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
             reader.state.delivered = True
             return item
         try:
-            return self._iterator.__next__()
+            item = self._iterator.__next__()
         except StopIteration:
             reader.finish()
             raise
+        self._returned = (self._returned or 0) + 1
+        return item
 
     def __stream__(self) -> Iterator[ItemT]:
         return self._reader
@@ -429,8 +431,9 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     def text_stream(self) -> Iterator[str]:
         """The text deltas that are not empty, of choice 0; may be left and taken up again."""
         state, advance = self._state, self._advancing()
-        while advance(False) is not None:
-            text = state.accumulation.text_delta
+        is_direct = (self._through or self._iterator) is self._reader
+        while (item := advance(False)) is not None:
+            text = state.accumulation.text_delta if is_direct else self._text_in(item)
             if text:
                 state.delivered = True
                 yield text
@@ -453,7 +456,16 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         if self._through is None and is_patched(Stream, "__iter__"):
             self._through = Stream.__iter__(self)
         through, reader = self._through or self._iterator, self._reader
-        return reader.advance if through is reader else lambda _: reader.finish(next(through, None))
+        if through is reader:
+            return reader.advance
+        self._returned = self._returned or 0
+
+        def advance(_: bool) -> Any:
+            item = next(through, None)
+            self._returned = (self._returned or 0) + (item is not None)
+            return reader.finish(item)
+
+        return advance
 
     # The life of the connection
 

@@ -40,7 +40,6 @@ MAY_DIFFER = {
     "_take_over": "a new timeout needs an alarm",
     "_recover": "the back-off blocks here",
     "text_stream": "an asynchronous generator that is left ends in another task (openai-python#503)",
-    "_advancing": "a function that waits cannot be a lambda",
 }
 ONLY_SYNC: set[str] = set()
 ONLY_ASYNC = {"_opened", "aclose"}

@@ -682,3 +682,53 @@ async def test_a_stream_whose_response_was_read_whole_gives_its_items(kind: str)
         await stream.until_done()
 
     assert stream.text == "Hello"
+
+
+def read_ahead(items: Any, count: int) -> Iterator[Any]:
+    held = []
+    for item in items:
+        held.append(item)
+        if len(held) > count:
+            yield held.pop(0)
+    yield from held
+
+
+async def read_ahead_async(items: Any, count: int) -> AsyncIterator[Any]:
+    held = []
+    async for item in items:
+        held.append(item)
+        if len(held) > count:
+            yield held.pop(0)
+    for item in held:
+        yield item
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 99])
+@both
+async def test_texts_are_those_of_the_items_that_a_tool_returns(kind: str, count: int, begun: bool) -> None:
+    """Behind an iterator that reads ahead, `text_stream` gives what a loop over the items gives."""
+    if kind == "sync":
+        stream: Any = client_of("sync").chat.completions.create(**CHAT)
+        stream._iterator = read_ahead(stream._iterator, count)
+        if begun:
+            next(stream)
+        texts = list(stream.text_stream)
+    else:
+        stream = await client_of("async").chat.completions.create(**CHAT)
+        stream._iterator = read_ahead_async(stream._iterator, count)
+        if begun:
+            await anext(stream)
+        texts = [text async for text in stream.text_stream]
+
+    assert texts == ["Hel", "lo"]
+
+
+def test_texts_behind_a_tool_are_of_one_choice() -> None:
+    """An item of another choice has no text for `text_stream`, read ahead or not."""
+    other = {"index": 1, "delta": {"content": "Other"}}
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [other]}
+    stream: Any = client_of("sync", sse(HELLO[0], chunk, *HELLO[1:])).chat.completions.create(**CHAT)
+    stream._iterator = iter(list(stream._iterator))
+
+    assert list(stream.text_stream) == ["Hel", "lo"]
