@@ -16,7 +16,6 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -32,6 +31,7 @@ from ._http.pools import is_at_home, successor_of
 from ._http.redact import holds_key, redactor_for
 from ._http.redirects import guard
 from ._retry import is_budget_spent, retry_after
+from ._stream.foreign import replaceable_property
 from ._stream.settings import StreamSettings
 from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient, reads_directly
 
@@ -274,14 +274,14 @@ class Tensorloop(_GatewayClient, OpenAI):
             """Send a GET request, as the SDK does; a response that is taken up again is streamed as in `post`."""
             return super().get(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
 
-    @cached_property
+    @replaceable_property
     def chat(self) -> Chat:
         """Chat completions; their streams are `ChatStream`s."""
         from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return TensorloopChat(self)
 
-    @cached_property
+    @replaceable_property
     def responses(self) -> Responses:
         """The Responses API; its streams are `ResponseStream`s."""
         from ._stream_classes import TensorloopResponses  # noqa: PLC0415 - as above
@@ -355,14 +355,14 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
             """Send a GET request, as the SDK does; a response that is taken up again is streamed as in `post`."""
             return await super().get(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
 
-    @cached_property
+    @replaceable_property
     def chat(self) -> AsyncChat:
         """Chat completions, whose streams are `AsyncChatStream`s."""
         from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         return AsyncTensorloopChat(self)
 
-    @cached_property
+    @replaceable_property
     def responses(self) -> AsyncResponses:
         """The Responses API; its streams are `AsyncResponseStream`s."""
         from ._stream_classes import AsyncTensorloopResponses  # noqa: PLC0415 - as above

@@ -11,7 +11,6 @@ import functools
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from openai import AsyncStream, Stream
@@ -22,6 +21,7 @@ from openai.types.responses import ResponseStreamEvent
 
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._responses.streams import AsyncResponseStream, ResponseStream
+from ._stream.foreign import replaceable_property
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ class AsyncTensorloopCompletions(AsyncCreatesStreams, AsyncCompletions):
 class TensorloopChat(_Resource, Chat):
     """The SDK's `chat`, with these completions."""
 
-    @cached_property
+    @replaceable_property
     def completions(self) -> Completions:
         """Chat completions, streamed as `ChatStream`."""
         return TensorloopCompletions(self._gateway_client)
@@ -284,7 +284,7 @@ class TensorloopChat(_Resource, Chat):
 class AsyncTensorloopChat(_Resource, AsyncChat):
     """The SDK's `chat`, with these completions."""
 
-    @cached_property
+    @replaceable_property
     def completions(self) -> AsyncCompletions:
         """Chat completions, streamed as `AsyncChatStream`."""
         return AsyncTensorloopCompletions(self._gateway_client)

@@ -6,8 +6,10 @@ Touches private API: the SDK's `Stream._iterator`, `_iter_events` and `_make_sse
 
 from __future__ import annotations
 
+import functools
 import inspect
 from contextlib import suppress
+from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +23,7 @@ EVENT_METHODS = ("__stream__", "_iter_events")
 _READ_METHODS = ("__iter__", "__next__", *EVENT_METHODS)
 _ASYNC_READ_METHODS = ("__aiter__", "__anext__", *EVENT_METHODS)
 _SDK_FILE = Stream.close.__code__.co_filename
+_SDK_FOLDER = str(Path(_SDK_FILE).parent)
 # Where wrappers of tracing tools keep the stream that they wrap.
 _WRAPPED_IN = ("__wrapped__", "_stream", "stream", "_wrapped", "wrapped", "_raw_stream", "_response", "_iterator")
 # A tool may wrap the wrapper of another.
@@ -68,6 +71,31 @@ def is_patched(kind: type[Stream[Any] | AsyncStream[Any]], *names: str) -> bool:
     methods = (vars(kind)[name] for name in every if name in vars(kind))
     # By the file of the code: `functools.wraps` and wrapt copy names and signatures.
     return any(type(method) is not FunctionType or method.__code__.co_filename != _SDK_FILE for method in methods)
+
+
+if TYPE_CHECKING:
+    replaceable_property = functools.cached_property
+else:
+
+    class replaceable_property(functools.cached_property):  # noqa: N801 - as the one that it extends
+        """A cached property in place of the SDK's of that name; where a test replaced that one, it is what counts."""
+
+        def __set_name__(self, owner: type, name: str) -> None:
+            super().__set_name__(owner, name)
+            self._owner = owner
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is not None and self._is_replaced():
+                return getattr(super(self._owner, instance), self.attrname)
+            return super().__get__(instance, owner)
+
+        def _is_replaced(self) -> bool:
+            bases = (vars(base) for base in self._owner.__mro__[1:])
+            theirs = next((names[self.attrname] for names in bases if self.attrname in names), self)
+            function = getattr(theirs, "func", None) or getattr(theirs, "fget", None)
+            code = getattr(function, "__code__", None)
+            # By the file of the code, as above.
+            return theirs is not self and not getattr(code, "co_filename", "").startswith(_SDK_FOLDER)
 
 
 def is_wrapper(source: object) -> bool:

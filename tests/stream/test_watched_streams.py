@@ -732,3 +732,25 @@ def test_texts_behind_a_tool_are_of_one_choice() -> None:
     stream._iterator = iter(list(stream._iterator))
 
     assert list(stream.text_stream) == ["Hel", "lo"]
+
+
+@pytest.mark.parametrize("attribute", ["OpenAI.chat", "resources.chat.Chat.completions", "OpenAI.responses"])
+@both
+def test_a_mocked_resource_of_the_sdks_class_is_used(kind: str, attribute: str) -> None:
+    """No request is sent where a test replaced the attribute of the class, and the mock is gone after it."""
+    owner, name = attribute.rsplit(".", 1)
+    target = f"openai.{owner}.{name}" if kind == "sync" else f"openai.{owner.replace('OpenAI', 'AsyncOpenAI')}.{name}"
+    target = target.replace(".Chat.", ".AsyncChat.") if kind == "async" else target
+    client = client_of(kind)
+    with mock.patch(target) as replaced:
+        found = client.chat.completions if name == "completions" else getattr(client, name)
+        assert found is replaced
+
+    after = client.chat.completions if name == "completions" else getattr(client, name)
+    assert "tensorloop" in type(after).__module__
+
+
+def test_a_mocked_property_of_the_sdks_class_is_used() -> None:
+    """A `PropertyMock` is asked, as with the SDK's client."""
+    with mock.patch("openai.OpenAI.chat", new_callable=mock.PropertyMock, return_value="mocked"):
+        assert client_of("sync").chat == "mocked"
