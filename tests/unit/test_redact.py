@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import openai
@@ -460,3 +463,44 @@ async def test_a_header_that_replaces_a_key_is_the_one_that_counts(kind: str) ->
     text = (await (await answer).get_final_text()) if kind == "async" else answer.get_final_text()
 
     assert text
+
+
+ODD = "tl_aB3+xY/9z=Qw.rTy77&kk"
+SPELLINGS: list[Callable[[str], str]] = [
+    lambda key: quote(key, safe=""),
+    lambda key: quote(quote(key, safe=""), safe=""),
+    lambda key: "".join(f"%{ord(each):02X}" for each in key),
+    html.escape,
+    lambda key: "".join(f"&#{ord(each)};" for each in key),
+    json.dumps,
+    lambda key: json.dumps(json.dumps(key.replace("/", "\\/"))),
+    lambda key: json.dumps(json.dumps("".join(f"\\u{ord(each):04x}" for each in key))),
+    lambda key: base64.b64encode(key.encode()).decode(),
+    lambda key: base64.b64encode(f"me:{key}".encode()).decode()[4:],
+    lambda key: base64.b64encode(f"user:{key};".encode()).decode()[7:],
+    lambda key: base64.urlsafe_b64encode(key.encode()).decode(),
+    lambda key: f"{key[:12]}...",
+    lambda key: f"{key[:16]}\u2026",
+    lambda key: key[:12],
+    lambda key: f"{key[:9]}***{key[-6:]}",
+]
+
+
+@pytest.mark.parametrize("spell", SPELLINGS)
+@pytest.mark.parametrize("key", [ODD, KEY, "eyJhbGciOiJSUzI1NiJ9." + "aB3.x-Y_9" * 60])
+def test_a_key_in_other_spellings_is_hidden(spell: Callable[[str], str], key: str) -> None:
+    """Each character may be escaped for JSON, a URL or HTML, more than once; base64 and the beginning are known."""
+    redactor = Redactor(key)
+    spelled = spell(key)
+    data = redactor.data(json.dumps({"error": f"bad key {spelled} was sent"}).encode())
+
+    for shown in (redactor.text(f"bad key {spelled} was sent"), json.loads(data)["error"]):
+        assert shown.startswith("bad key ")
+        assert shown.endswith(" was sent")
+        assert len(shown.removeprefix("bad key ").removesuffix(" was sent").strip('"\\')) < 12
+
+
+@given(st.text(alphabet="abc .%&#;*\\u0025/+=", max_size=300))
+def test_words_beside_a_key_stay_in_every_spelling(text: str) -> None:
+    """What is no key is not changed."""
+    assert Redactor("tl_QwertyuiopXYZ-12345678").data(b"rror" + text.encode()) == b"rror" + text.encode()
