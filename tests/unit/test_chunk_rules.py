@@ -192,7 +192,7 @@ def test_usages_in_several_places_are_merged(top: Any, choice: Any) -> None:
     ],
 )
 def test_an_error_of_a_success_is_none(error: Any) -> None:
-    """Beside an answer and in a choice, some hosts send it in every chunk."""
+    """Some hosts send it in every chunk, beside an answer or in a choice."""
     for one in ({**chunk(), "error": error}, chunk({}, error=error), {"error": error}):
         assert ChatDialect.error_of(one) is None
 
@@ -217,7 +217,7 @@ def test_an_error_with_any_sign_of_failure_is_one(error: Any) -> None:
 
 @pytest.mark.parametrize("empty", [[], {}, "", False, 0])
 def test_an_empty_value_of_another_type_is_null(empty: Any) -> None:
-    """As a PHP host sends an empty object."""
+    """PHP hosts send an empty list in the place of an empty object."""
     chunks = [text("Hello"), chunk(), chunk(message=empty), finish(), usage() | {"choices": empty}]
     chunks[1]["choices"] = [{"index": 0, "delta": empty}, empty or None]
     made = accumulate(*chunks)
