@@ -502,5 +502,5 @@ def test_a_key_in_other_spellings_is_hidden(spell: Callable[[str], str], key: st
 
 @given(st.text(alphabet="abc .%&#;*\\u0025/+=", max_size=300))
 def test_words_beside_a_key_stay_in_every_spelling(text: str) -> None:
-    """What is no key is not changed."""
+    """Only a key is changed."""
     assert Redactor("tl_QwertyuiopXYZ-12345678").data(b"rror" + text.encode()) == b"rror" + text.encode()
