@@ -66,8 +66,14 @@ class ResponseDialect:
 
     @staticmethod
     def named(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-        """Return an event with its type, which may stand in its name alone, and a response that is its own event."""
-        if isinstance(mapping.get("type"), str):
+        """Return an event with its type, which may stand in its name alone, and a response that is its own event.
+
+        `response.done`, of some gateways (9router#2142), is the event of the status that its response has.
+        """
+        kind = mapping.get("type")
+        if isinstance(kind, str):
+            if kind == "response.done" and (ending := f"response.{_status(mapping)}") in events.TERMINAL:
+                return {**mapping, "type": ending}
             return mapping
         if mapping.get("object") == "response" and not isinstance(mapping.get("response"), dict):
             # In place of an event (sap-ai-core-llm-proxy#35), or of all of them.
@@ -89,14 +95,15 @@ class ResponseDialect:
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
-        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity).
+        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity). So has
+          any other end of a response whose status is `failed` (adk-go#1359).
         - An event `error` is one, or has it in its `error`.
         - An event of no type is one by the names of its fields.
 
         Raises `StreamDecodeError` for a chunk of chat completions.
         """
         kind, error = mapping.get("type"), mapping.get("error")
-        if kind in events.FAILED:
+        if kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) == "failed"):
             response = mapping.get("response")
             inner = response.get("error") if isinstance(response, dict) else None
             return inner or error or (_CANCELLED if kind == "response.cancelled" else {"code": None})
@@ -117,6 +124,11 @@ class ResponseDialect:
                 "ChatStream"
             )
         return dict(mapping) if is_bare_error(mapping) else None
+
+
+def _status(mapping: Mapping[str, Any]) -> Any:
+    response = mapping.get("response")
+    return response.get("status") if isinstance(response, dict) else None
 
 
 RESPONSES = ResponseDialect()

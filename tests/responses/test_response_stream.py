@@ -232,6 +232,23 @@ async def test_chunks_of_chat_are_no_events(kind: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("ending", ["completed", "done"])
+async def test_the_status_of_the_last_response_decides(kind: str, ending: str) -> None:
+    """Some gateways end a failed answer with the event of a whole one, or each with an event of their own."""
+    error = {"code": "rate_limit_exceeded", "message": "Slow down."}
+    failed = event(ending, response={"id": "resp_1", "status": "failed", "output": [], "error": error})
+    _, _, broken = await read(kind, creating(kind, stream(*HELLO[:4], failed)), "text")
+    opened, _, none = await read(
+        kind, creating(kind, stream(*HELLO[:-1], {**HELLO[-1], "type": "response.done"})), "text"
+    )
+
+    assert isinstance(broken, StreamProviderError)
+    assert "Slow down." in str(broken)
+    assert none is None
+    assert (opened.status, opened.text) == ("completed", "Hello")
+
+
+@both
 @pytest.mark.parametrize(
     ("code", "restarts"),
     [
