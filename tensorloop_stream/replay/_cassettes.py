@@ -22,6 +22,9 @@ _OF_THE_SERVER = re.compile(
     re.IGNORECASE,
 )
 
+# A field of an event, or a comment.
+_BEGINS_EVENTS = re.compile(rb"\s*(data|event|id|retry)?:").match
+
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
@@ -129,7 +132,7 @@ def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ..
 
 def _answer(status: int, reason: str, headers: tuple[tuple[str, str], ...], body: bytes) -> Answer:
     named = {name.lower(): value for name, value in headers}
-    if "content-type" not in named and status == 200 and body.startswith(b"data:"):
+    if "content-type" not in named and status == 200 and _BEGINS_EVENTS(body):
         # A cassette written by hand may lack the header: the body shows that it is an event stream.
         headers = (*headers, ("content-type", "text/event-stream"))
     elif not named.get("content-type", "").lower().startswith("text/event-stream"):

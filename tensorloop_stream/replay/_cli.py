@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -53,7 +54,7 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
         report=None if strict or options["quiet"] else _reporter("replay"),
         **_faults(options),
     )
-    with _listening(server):
+    with _unwarned(_reporter("replay"), quiet=options["quiet"]), _listening(server):
         if command is not None:
             # A plain `OpenAI()` must not ask the true service, and be billed, in a program that is tried here.
             settings = {"BASE_URL": server.base_url, "KEY": _KEY}
@@ -81,6 +82,9 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
             # Its key is its own, from wherever it has it: the recorder passes it on.
             status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
     count = server.files.count
+    if not count:
+        report("0 exchanges kept: nothing was asked at TENSORLOOP_BASE_URL, which a plain OpenAI() does not read")
+        return status
     report(f"{count} exchange{'' if count == 1 else 's'} kept; to play: {PROGRAM} {options['record']} -- COMMAND")
     return status
 
@@ -99,6 +103,16 @@ def _listening(server: ReplayServer | RecordingServer) -> Iterator[None]:
             # The text of the error itself repeats the address.
             raise _PortTakenError(os.strerror(error.errno or 0)) from None
         yield
+
+
+@contextmanager
+def _unwarned(report: Callable[[str], None], *, quiet: bool) -> Iterator[None]:
+    """Print what the server warns of as lines of the command."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for each in () if quiet else caught:
+        report(str(each.message))
 
 
 def _reporter(who: str) -> Callable[[str], None]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any
+from typing import Any, Self
 
 from ._bodies import canonical
 
@@ -19,6 +19,12 @@ class Difference:
     where: str
     sent: str | None
     recorded: str | None
+
+    @classmethod
+    def of(cls, where: str, values: list[Any], wanted: str) -> Self:
+        """Return the difference of what was sent at a path and a text of what is wanted there."""
+        sent = values[0] if len(values) == 1 else values
+        return cls(where, _text(sent) if values else None, wanted)
 
     def __str__(self) -> str:
         where = self.where.lstrip(".") or "the body"
@@ -37,7 +43,7 @@ def differences(sent: Any, recorded: Any, where: str = "") -> Iterator[Differenc
     elif isinstance(sent, list) and isinstance(recorded, list):
         by_index = dict(enumerate(sent)), dict(enumerate(recorded))
         for index in range(max(len(sent), len(recorded))):
-            yield from _compared(*by_index, index, f"{where}[{index}]")
+            yield from _compared(*by_index, index, f"{where}.{index}")
     elif canonical(sent) != canonical(recorded):
         yield Difference(where, _text(sent), _text(recorded))
 

@@ -6,7 +6,7 @@ from textwrap import shorten
 from typing import Any
 
 from ._answers import Answer
-from ._bodies import Key, key_of
+from ._bodies import Key, is_streamed, key_of
 from ._differences import Difference, differences, in_words, likeness
 from ._rules import EXACT, Rule
 
@@ -90,8 +90,15 @@ class Recordings:
 
 def nearest_of(interactions: Sequence[Interaction], body: Any) -> tuple[Interaction, list[Difference]]:
     """Return the interaction whose request is most like a body, and the differences."""
-    differing = [
-        (each, list(differences(each.rule.counted(body), each.rule.counted(each.body)))) for each in interactions
-    ]
+    differing = [(each, _differing(each, body)) for each in interactions]
     fewest = min(len(found) for _, found in differing)
     return max((pair for pair in differing if len(pair[1]) == fewest), key=lambda pair: likeness(pair[1]))
+
+
+def _differing(interaction: Interaction, body: Any) -> list[Difference]:
+    """Return why an interaction does not answer a body: by its rule, if it has one for some fields alone."""
+    rule, recorded = interaction.rule, interaction.body
+    if not rule.is_loose or is_streamed(body) != is_streamed(recorded):
+        return list(differences(rule.counted(body), rule.counted(recorded)))
+    missed = rule.misses(rule.counted(body), rule.counted(recorded))
+    return [Difference.of(path, values, wanted) for path, values, wanted in missed]

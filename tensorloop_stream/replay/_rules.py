@@ -1,7 +1,8 @@
 """Rules that let a recorded interaction answer more requests than the recorded one. No I/O."""
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -61,6 +62,17 @@ class Rule:
         return same and all(
             any(pattern.search(text_of(value)) for value in values_at(sent, path)) for path, pattern in self.patterns
         )
+
+    def misses(self, sent: Any, recorded: Any) -> Iterator[tuple[str, Any, str]]:
+        """Yield the path of each field that does not fit a loose rule, what was sent there, and what fits."""
+        for path in self.fields:
+            values, wanted = list(values_at(sent, path)), list(values_at(recorded, path))
+            if [canonical(value) for value in values] != [canonical(value) for value in wanted]:
+                yield ".".join(path), values, json.dumps(wanted[0] if len(wanted) == 1 else wanted, ensure_ascii=False)
+        for path, pattern in self.patterns:
+            values = list(values_at(sent, path))
+            if not any(pattern.search(text_of(value)) for value in values):
+                yield ".".join(path), values, f"/{pattern.pattern}/"
 
     def over(self, general: "Rule") -> "Rule":
         """Return this rule completed by a more general one: its ignored fields, and its match where there is none."""

@@ -38,6 +38,7 @@ class ReplayServer:
     at its top or in an interaction. `report` is called with a line about each request and its answer.
 
     Leaving the block warns (`UserWarning`) of each fault that no answer was long enough for: such a test tests nothing.
+    An exception that leaves the block has the same as a note.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
@@ -90,8 +91,11 @@ class ReplayServer:
         traceback: TracebackType | None,
     ) -> None:
         self._loopback.stop()
-        if exc_type is None:
-            for sentence in self._playback.unused_faults:
+        for sentence in self._playback.unused_faults:
+            if exc is not None:
+                # Perhaps the reason: a test that waits for an error in vain.
+                exc.add_note(sentence)
+            elif self._playback.report is None:
                 warnings.warn(sentence, stacklevel=2)
 
     def _connect(self, on_end: Callable[[Connection], None]) -> Connection:

@@ -231,7 +231,7 @@ def test_404_says_what_differs_from_the_nearest_request(tmp_path: Path) -> None:
     assert reply.error["type"] == "invalid_request_error"
     assert reply.error["message"] == (
         f"no recorded POST /v1/chat/completions has this body; the nearest ({path}) differs: "
-        'messages[0].content was sent as "What is the capital of Spain?", '
+        'messages.0.content was sent as "What is the capital of Spain?", '
         'but recorded as "What is the capital of France?"'
     )
 
@@ -245,7 +245,7 @@ def test_404_names_missing_and_additional_fields(server: ReplayServer) -> None:
 
     assert "stream was not sent, but recorded as true" in message
     assert "seed was sent as 7, but not recorded" in message
-    assert re.search(r'messages\[1\] was sent as \{"role": "user", "content": "x+\.\.\., but not', message)
+    assert re.search(r'messages\.1 was sent as \{"role": "user", "content": "x+\.\.\., but not', message)
 
 
 def test_404_for_another_path_names_the_recorded_ones(server: ReplayServer) -> None:
@@ -534,6 +534,33 @@ def test_a_fault_that_no_answer_reaches_is_told(one_stream: Path) -> None:
         test_of_an_app()
 
     assert warned[0].filename == __file__
+
+
+def test_a_test_that_fails_for_an_unused_fault_is_told(one_stream: Path) -> None:
+    """The exception that leaves the block has it as a note."""
+
+    def test_of_an_app() -> None:
+        with ReplayServer(one_stream, cut_after=7) as server:
+            ask(server, chat())
+            raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        test_of_an_app()
+
+    assert caught.value.__notes__ == ["the answer had 5 events, so cut-after=7 changed nothing"]
+
+
+@pytest.mark.parametrize("first", [b": hello\n\n", b"event: response.created\n", b"id: 1\n", b"\ndata:{}\n\n"])
+def test_an_answer_without_headers_is_a_stream_by_its_first_line(tmp_path: Path, first: bytes) -> None:
+    """Any field of an event, or a comment, shows it: faults count its events."""
+    body = first.decode() + "data: {}\n\ndata: [DONE]\n\n"
+    by_hand = recorded(chat(), body)
+    del by_hand["response"]["headers"]
+    path = cassette(tmp_path / "a.yaml", by_hand)
+    with ReplayServer(path) as server:
+        reply = ask(server, chat())
+
+    assert reply.headers["content-type"] == "text/event-stream"
 
 
 def test_a_fault_that_one_answer_reaches_is_used(one_stream: Path) -> None:

@@ -590,7 +590,7 @@ def test_a_line_names_the_source_of_each_answer(tmp_path: Path) -> None:
     assert lines == [
         f"{asked}: recorded in {path}",
         f"{asked}: canned answer, for nothing like it is recorded",
-        f'{asked}: nearest recorded, {path}: messages[0].content was sent as "Bern?", but recorded as "Hi"',
+        f'{asked}: nearest recorded, {path}: messages.0.content was sent as "Bern?", but recorded as "Hi"',
         f"{asked}: 400: n must be 1 or more, not 0",
         "GET /other: 404: nothing is recorded for GET /other, only for POST /v1/chat/completions",
     ]

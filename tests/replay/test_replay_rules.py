@@ -112,7 +112,18 @@ def test_a_404_does_not_speak_of_ignored_fields(tmp_path: Path) -> None:
     with ReplayServer(path, ignore=["seed"]) as server:
         message = ask(server, chat("Bye", seed=2)).error["message"]
 
-    assert message.endswith('differs: messages[0].content was sent as "Bye", but recorded as "Hi"')
+    assert message.endswith('differs: messages.0.content was sent as "Bye", but recorded as "Hi"')
+
+
+def test_a_404_speaks_of_the_fields_of_a_rule_alone(tmp_path: Path) -> None:
+    """A date that a pattern lets pass is no difference."""
+    match = {"messages.0.content": r"Today is \w+day", "messages.-1.content": "(?i)what"}
+    path = cassette_file(tmp_path / "a.yaml", interaction(TWO_MESSAGES, completion("Monday"), replay={"match": match}))
+    asked = chat(messages=[ANOTHER_DAY, {"role": "user", "content": "Why?"}])
+    with ReplayServer(path) as server:
+        message = ask(server, asked).error["message"]
+
+    assert message.endswith('differs: messages.-1.content was sent as "Why?", but recorded as /(?i)what/')
 
 
 @pytest.mark.parametrize(
