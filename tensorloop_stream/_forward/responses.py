@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tensorloop_stream._callbacks import AnyCallbacks, Call, Callbacks
+    from tensorloop_stream._http.redact import Redactor
     from tensorloop_stream._stream.watchdog import Alarm
 
 __all__ = [
@@ -90,10 +91,10 @@ class _Forwarded:
     def _refuse(self, error: openai.APIError) -> list[Call]:
         redactor = redactor_for(error.request)
         if self._hides_refusals and is_refusal_of_server(error):
-            _log.error("the gateway refused this server: %s", redactor.text(str(error)))
+            _log.error("the gateway refused this server: %s", _loggable(str(error), redactor))
             answer = unavailable_answer()
         else:
-            _log.warning("a forwarded answer did not begin: %s", redactor.text(str(error))[:_MOST_LOGGED])
+            _log.warning("a forwarded answer did not begin: %s", _loggable(str(error), redactor))
             answer = error_answer(error, redactor)
         self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)
@@ -102,7 +103,13 @@ class _Forwarded:
         """Log why the answer broke after its first byte: its status says nothing of it."""
         if reason := self._observer.broken:
             self._observer.broken = ""
-            _log.warning("a forwarded answer broke: %s", self._redactor.text(reason)[:_MOST_LOGGED])
+            _log.warning("a forwarded answer broke: %s", _loggable(reason, self._redactor))
+
+
+def _loggable(text: str, redactor: Redactor) -> str:
+    """Return a reason as one line that any log can hold: a gateway may send line ends and halves of surrogate pairs."""
+    line = " ".join(redactor.text(text).split())
+    return line[:_MOST_LOGGED].encode("utf-8", "backslashreplace").decode()
 
 
 class ForwardedChat(_Forwarded):

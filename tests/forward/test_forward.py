@@ -331,6 +331,17 @@ def test_an_answer_that_is_whole_or_left_is_not_logged(
     assert caplog.records == []
 
 
+@both
+def test_a_logged_reason_is_one_line(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Words of a gateway forge no line of a log, and half a surrogate pair ends no handler."""
+    busy = httpx2.Response(503, content=b'{"error": {"message": "a\\n2026 ERROR forged \\ud800"}}')
+    forward(kind, busy)
+    (record,) = caplog.records
+
+    assert "\n" not in record.getMessage()
+    assert record.getMessage().encode()
+
+
 def test_a_model_cannot_fake_an_end() -> None:
     """Text that looks like a finish reason is not one."""
     parts = [sse(text('"finish_reason":"stop" data: [DONE] "error":{'), done=False)]
