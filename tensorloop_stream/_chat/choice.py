@@ -26,7 +26,7 @@ from .merge import (
     thought_text,
 )
 from .tool_calls import ToolCall, ToolCalls, joined_name
-from .vocabulary import PART_TEXTS, REASONING_FIELDS, REASONING_LISTS, is_complete, is_reason
+from .vocabulary import REASONING_FIELDS, is_complete, is_reason
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _TEXTS = ("content", "refusal", *REASONING_FIELDS)
@@ -257,11 +257,8 @@ class ChoiceState:
     def _add_reasoning(self, name: str, value: Any) -> str:
         if isinstance(value, dict):
             # Bedrock's, through Envoy: text in pieces, then its signature (ai-gateway#1222).
-            known = self._message.get(name)
-            if not isinstance(known, dict):
-                known = self._message[name] = {}
-            append_texts(known, value, PART_TEXTS)
-            return thought_text(value) or as_text(value.get("text") or "")
+            append_texts(self._message.setdefault(name, {}), value, ("text",))
+            return as_text(value.get("text") or "")
         if isinstance(value, list):
             # Databricks' parts, with a summary in each.
             known = self._message.get(name)
@@ -275,9 +272,7 @@ class ChoiceState:
 
     def _add_thoughts(self, name: str, value: str) -> str:
         """Take thoughts under a name of the host's own, and return them if it is the first such name."""
-        return self._of_first_name(name, join_text(self._message, name, value))
-
-    def _of_first_name(self, name: str, piece: str) -> str:
+        piece = join_text(self._message, name, value)
         if piece:
             self._thoughts_name = self._thoughts_name or name
         return piece if name == self._thoughts_name else ""
@@ -291,9 +286,6 @@ class ChoiceState:
         """Take a field without a rule of its own, and return the thoughts in it."""
         if type(value) is str and is_reasoning_name(name):
             return self._add_thoughts(name, value)
-        if isinstance(value, (dict, list)) and (name in REASONING_LISTS or is_reasoning_name(name)):
-            merge(self._message, name, value)
-            return self._of_first_name(name, thought_text(value))
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             known = self._message.get(name)
             if not isinstance(known, dict):

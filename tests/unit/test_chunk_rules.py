@@ -61,41 +61,6 @@ def test_reasoning_under_a_usual_name_counts_alone(usual: str) -> None:
     assert made.reasoning == later.reasoning == two.reasoning == "Let me"
 
 
-@pytest.mark.parametrize(
-    "delta",
-    [
-        lambda piece: {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": piece}]},
-        lambda piece: {"thinking_blocks": [{"type": "thinking", "thinking": piece}]},
-        lambda piece: {"reasoning": {"content": piece}},
-        lambda piece: {"reasoning": {"summary": piece}},
-        lambda piece: {"reasoning_content": {"thinking": piece, "signature": "x"}},
-        lambda piece: {"thinking": {"content": piece}},
-        lambda piece: {"thinking": [{"type": "thinking", "thinking": piece}]},
-        lambda piece: {"reasoningContent": {"text": piece}},
-        lambda piece: {"content": [{"type": "reasoning", "reasoning": piece}]},
-        lambda piece: {"content": [{"type": "thought", "text": piece}]},
-    ],
-)
-def test_thoughts_in_objects_and_lists_are_the_reasoning(delta: Any) -> None:
-    """All pieces count, and the message has each."""
-    made = accumulate(*(chunk(delta(piece)) for piece in ("Let ", "me.")), finish())
-
-    assert made.reasoning == "Let me."
-    assert made.text == ""
-    message = str(made.completion.choices[0].message.to_dict(warnings=False))
-    assert "Let " in message
-    assert "me." in message
-
-
-@pytest.mark.parametrize("name", ["reasoning_details", "thinking_blocks"])
-def test_lists_of_thoughts_beside_a_usual_name_are_no_more_thoughts(name: str) -> None:
-    """Most hosts send both, and some the list again at the end."""
-    pieces = [{"reasoning": piece, name: [{"type": "thinking", "thinking": piece}]} for piece in ("Let ", "me.")]
-    again = {name: [{"type": "thinking", "thinking": "Let me."}]}
-
-    assert accumulate(*map(chunk, (*pieces, again)), finish()).reasoning == "Let me."
-
-
 def test_fields_of_a_provider_grow() -> None:
     """Their lists are extended and their texts joined; of other values the last stays (litellm#9103)."""
     fields: list[dict[str, Any]] = [
@@ -202,7 +167,7 @@ PART = {"prompt_tokens": 7, "total_tokens": 7}
 @pytest.mark.parametrize("top", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
 @pytest.mark.parametrize("choice", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
 def test_usages_in_several_places_are_merged(top: Any, choice: Any) -> None:
-    """Zeros and nulls in the chunk's own usage hide nothing in that of a choice or of Groq."""
+    """What is zero or null in the chunk's own usage hides nothing in that of a choice or of Groq."""
     made = accumulate(
         chunk({"content": "a"}, usage=choice) | {"usage": top}, {"choices": [], "x_groq": {"usage": NINE}}
     )

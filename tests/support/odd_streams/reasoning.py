@@ -241,7 +241,6 @@ REASONING = (
                 {"type": "thinking", "thinking": "b", "signature": "Z2lz"},
             ]
         ),
-        reasoning="ab",
         about=("thinking_blocks",),
     ),
     OddStream(
