@@ -167,7 +167,7 @@ PART = {"prompt_tokens": 7, "total_tokens": 7}
 @pytest.mark.parametrize("top", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
 @pytest.mark.parametrize("choice", [None, {}, ZERO, dict.fromkeys(ZERO), PART, NINE])
 def test_usages_in_several_places_are_merged(top: Any, choice: Any) -> None:
-    """What is zero or null in the chunk's own usage hides nothing in that of a choice or of Groq."""
+    """A zero or a null in the chunk's own usage hides nothing in that of a choice or of Groq."""
     made = accumulate(
         chunk({"content": "a"}, usage=choice) | {"usage": top}, {"choices": [], "x_groq": {"usage": NINE}}
     )
