@@ -349,6 +349,8 @@ class ResponseAccumulation:
     def _reason(self, item: Item) -> str:
         if item.is_usable():
             return f"the status of the response is {self.status!r}"
+        if not item.has_name:
+            return "the call has no name"
         return "the call is incomplete" if item.is_incomplete else "the arguments are not valid JSON"
 
 

@@ -89,7 +89,8 @@ class ResponseDialect:
     @staticmethod
     def is_item(mapping: Mapping[str, Any]) -> bool:
         """Tell whether an event that holds an error is one of the API."""
-        return mapping.get("type") in _ERRORS
+        kind = mapping.get("type")
+        return kind in _ERRORS or (kind in events.TERMINAL and _status(mapping) == "failed")
 
     @staticmethod
     def error_of(mapping: Mapping[str, Any]) -> Any:

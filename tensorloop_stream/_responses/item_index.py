@@ -48,15 +48,21 @@ class ItemIndex:
         return items
 
     def item_of(self, event: Mapping[str, Any], kind: str) -> Item:
-        """Return the item that an event extends: of this type, by its id, else its index, else the last not done."""
-        item_id, index = event.get("item_id"), index_of(event.get("output_index"))
-        found = self._found.get((kind, "id", item_id)) if isinstance(item_id, str) and item_id else None
+        """Return the item that an event extends: of this type, by its id, else its index, else the last not done.
+
+        Its id may be that of the call (opencodex#1361).
+        """
+        item_id, call_id, index = event.get("item_id"), event.get("call_id"), index_of(event.get("output_index"))
+        found = None
+        for name, wanted in (("id", item_id), ("call_id", item_id), ("call_id", call_id)):
+            if found is None and isinstance(wanted, str) and wanted:
+                found = self._found.get((kind, name, wanted))
         if found is None:
             found = self._last_open(kind) if index is None else self._found.get((kind, "index", index))
         if found is None:
             found = self.new_item(kind, index)
-            if item_id:
-                found.fields["id"] = item_id
+            if item_id or call_id:
+                found.fields |= {name: value for name, value in (("id", item_id), ("call_id", call_id)) if value}
                 self.note(found)
         return found
 

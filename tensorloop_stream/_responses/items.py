@@ -209,13 +209,18 @@ class Item:
         return self.kind in {"function_call", "custom_tool_call"}
 
     @property
+    def has_name(self) -> bool:
+        """Whether the call says what is to be called."""
+        return bool(self.fields.get("name"))
+
+    @property
     def is_incomplete(self) -> bool:
         """Whether the gateway said that it was cut."""
         return self.fields.get("status") == "incomplete"
 
     def is_usable(self) -> bool:
-        """Tell whether a call may be run: one of a function has arguments that are JSON, and none is incomplete."""
-        if self.is_incomplete:
+        """Tell whether a call may be run: it has a name and was not cut, and the arguments of a function are JSON."""
+        if self.is_incomplete or not self.has_name:
             return False
         return self.kind != "function_call" or self.input is None or self.input.is_valid()
 

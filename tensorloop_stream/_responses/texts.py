@@ -69,19 +69,21 @@ class Text:
 class Input:
     """The input of a call: arguments, code, or a text. A whole replaces the pieces, and ends them if it is JSON.
 
-    pydantic-ai#5757 is of a host that sends pieces after the whole.
+    pydantic-ai#5757 is of a host that sends pieces after the whole. An empty object is the weakest of wholes: it ends
+    no pieces, and replaces none (litellm#17254).
     """
 
-    __slots__ = ("_is_whole", "_pieces", "has_come")
+    __slots__ = ("_is_empty", "_is_whole", "_pieces", "has_come")
 
     def __init__(self) -> None:
         self._pieces = TextBuffer()
-        self._is_whole = False
+        # Whether a whole came that is JSON, and whether an empty object came before anything else.
+        self._is_whole = self._is_empty = False
         # Whether the gateway sent any, were it empty.
         self.has_come = False
 
     def __str__(self) -> str:
-        return str(self._pieces)
+        return str(self._pieces) or ("{}" if self._is_empty else "")
 
     @property
     def appending(self) -> Callable[[str], str]:
@@ -101,6 +103,9 @@ class Input:
         if whole is None or whole == "":
             return
         text = as_text(whole)
+        if text.replace(" ", "") == "{}":
+            self._is_empty = True
+            return
         self._pieces = TextBuffer()
         self._pieces.append(text)
         self._is_whole = is_json(text)

@@ -357,3 +357,43 @@ def test_a_call_may_be_run_when_it_is_whole() -> None:
         "the arguments are not valid JSON",
         "the call is incomplete",
     ]
+
+
+@pytest.mark.parametrize("whole", ["{}", "{ }"])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_an_empty_object_is_the_weakest_input(whole: str, is_last: bool) -> None:
+    """It neither ends the pieces nor replaces them, wherever it comes; alone it is the input."""
+    begun, pieces = added(call(whole)), [argument('{"a":'), argument("1}")]
+    ends = [done(call(whole))] if is_last else []
+    streamed = accumulate(created(), begun, *pieces, *ends, ended())
+    alone = accumulate(created(), begun, done(call(whole)), ended())
+
+    assert [one.to_dict()["arguments"] for one in streamed.tool_calls] == ['{"a":1}']
+    assert [one.to_dict()["arguments"] for one in alone.tool_calls] == ["{}"]
+
+
+@pytest.mark.parametrize(
+    "names", [{"item_id": "call_{}"}, {"call_id": "call_{}"}, {"item_id": "x", "call_id": "call_{}"}]
+)
+def test_pieces_may_name_the_call_by_its_call_id(names: dict[str, str]) -> None:
+    """DeepSeek's bridge does so, with an index of 0 for all (opencodex#1361)."""
+    pieces = [
+        event(
+            "function_call_arguments.delta",
+            delta=f'{{"n":{number}}}',
+            output_index=0,
+            **{name: value.format(number) for name, value in names.items()},
+        )
+        for number in (1, 2)
+    ]
+    calls = [added(call("", number=number), number - 1) for number in (1, 2)]
+    accumulated = accumulate(created(), *calls, *pieces, ended())
+
+    assert [one.to_dict()["arguments"] for one in accumulated.tool_calls] == ['{"n":1}', '{"n":2}']
+
+
+def test_a_call_without_a_name_is_not_usable() -> None:
+    """Nobody knows what it calls."""
+    accumulated = accumulate(created(), added(call("", name="")), done(call("{}", name="")), ended())
+
+    assert [unusable.reason for unusable in accumulated.unusable_tool_calls] == ["the call has no name"]

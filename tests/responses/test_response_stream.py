@@ -237,14 +237,14 @@ async def test_the_status_of_the_last_response_decides(kind: str, ending: str) -
     """Some gateways end a failed answer with the event of a whole one, or each with an event of their own."""
     error = {"code": "rate_limit_exceeded", "message": "Slow down."}
     failed = event(ending, response={"id": "resp_1", "status": "failed", "output": [], "error": error})
-    _, _, broken = await read(kind, creating(kind, stream(*HELLO[:4], failed)), "text")
+    partial, given, broken = await read(kind, creating(kind, stream(*HELLO[:4], failed)))
     opened, _, none = await read(
         kind, creating(kind, stream(*HELLO[:-1], {**HELLO[-1], "type": "response.done"})), "text"
     )
 
     assert isinstance(broken, StreamProviderError)
     assert "Slow down." in str(broken)
-    assert none is None
+    assert (partial.status, len(given), none) == ("failed", 5, None)
     assert (opened.status, opened.text) == ("completed", "Hello")
 
 
