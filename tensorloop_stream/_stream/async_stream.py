@@ -61,8 +61,6 @@ class AsyncReader(Generic[ItemT]):
         self._opening_scope: anyio.CancelScope | None = None
         # The task that closed it before its end.
         self._closed_by: int | None = None
-        # The objects of tools that were closed or left with it.
-        self._ended: list[Any] = []
         self._is_opening = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
@@ -226,13 +224,6 @@ class AsyncReader(Generic[ItemT]):
             finally:
                 await self._close_source()
             await self._run(calls)
-
-    def is_first_end(self, each: Any) -> bool:
-        """Tell whether an object of a tool is still to be closed or left, which happens once; it is noted."""
-        if each is None or each is self or any(each is ended for ended in self._ended):
-            return False
-        self._ended.append(each)
-        return True
 
     async def _leave(self, interrupt: BaseException) -> None:
         """Close the stream after an interrupt, without waiting where the coroutine itself is closed."""
@@ -495,7 +486,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
         await self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            if each is not left and self._reader.is_first_end(each):
+            if each is not left and each is not self._reader and self._state.is_first_end(each):
                 with suppress(RuntimeError):  # a generator that another task is in, which ends with the connection
                     await aclose_foreign(each)
 
@@ -530,7 +521,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
         except BaseException as interrupt:
             await self._reader._leave(interrupt)
             raise
-        if self._reader.is_first_end(left):
+        if self._state.is_first_end(left):
             await left.__aexit__(exc_type, exc, exc_tb)
 
     # Streams made of streams

@@ -86,6 +86,8 @@ class StreamState:
         self.ended = False
         # Whether the caller closed it before its end.
         self.is_left = False
+        # The objects of tools around it that were closed or left.
+        self._ended_tools: list[Any] = []
         # Whether an item, a text or a callback's argument reached the caller: then nothing may be repeated.
         self.delivered = False
         self.restarted = 0
@@ -431,6 +433,13 @@ class StreamState:
             return []
         self.error = error
         return self._last(self._plan.callbacks.on_error, error)
+
+    def is_first_end(self, tool: Any) -> bool:
+        """Tell whether an object of a tool is still to be closed or left, which happens once; it is noted."""
+        if tool is None or any(tool is ended for ended in self._ended_tools):
+            return False
+        self._ended_tools.append(tool)
+        return True
 
     def take_failed_item(self) -> Any:
         """Return the item that says that the answer failed, once; `None` if there is none."""

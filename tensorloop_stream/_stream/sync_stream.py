@@ -63,8 +63,6 @@ class SyncReader(Generic[ItemT]):
         self._alarm: Alarm | None = None
         # The thread that closed it before its end.
         self._closed_by: int | None = None
-        # The objects of tools that were closed or left with it.
-        self._ended: list[Any] = []
 
     def __iter__(self) -> Iterator[ItemT]:
         return self
@@ -224,13 +222,6 @@ class SyncReader(Generic[ItemT]):
         finally:
             self._close_source()
         self._run(calls)
-
-    def is_first_end(self, each: Any) -> bool:
-        """Tell whether an object of a tool is still to be closed or left, which happens once; it is noted."""
-        if each is None or each is self or any(each is ended for ended in self._ended):
-            return False
-        self._ended.append(each)
-        return True
 
     def _leave(self, _: BaseException) -> None:
         """Close the stream after an interrupt."""
@@ -477,7 +468,12 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
         self._reader.close()
         for each in (self._through, self._iterator, self._wrapper):
-            if each is not left and self._reader.is_first_end(each) and callable(close := getattr(each, "close", None)):
+            if (
+                each is not left
+                and each is not self._reader
+                and self._state.is_first_end(each)
+                and callable(close := getattr(each, "close", None))
+            ):
                 with suppress(ValueError):  # a generator that another thread is in, which ends with the connection
                     close()
 
@@ -508,7 +504,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         except BaseException as interrupt:
             self._reader._leave(interrupt)
             raise
-        if self._reader.is_first_end(left):
+        if self._state.is_first_end(left):
             left.__exit__(exc_type, exc, exc_tb)
 
     # Streams made of streams
