@@ -34,5 +34,5 @@ try:
     print(f"\n--- final ({len(text)} chars) ---")
     if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
         print(f"(cut: {reason})")
-except OpenAIError as error:
+except OpenAIError as error:  # before the stream: the SDK's own, after its retries
     raise SystemExit(f"{error}") from None

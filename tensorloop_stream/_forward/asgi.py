@@ -30,8 +30,9 @@ class ForwardApp:
 
     It opens the upstream only when it is run, and watches for the browser leaving all the while: also while the
     model is silent and while the SDK waits to retry (litellm#13774). Where the gateway refuses the key of this server,
-    the browser gets a 502, and the reason is logged. `headers` of your own go beside those of the
-    stream; the rest is as in `aforward_chat`. A body without messages but with an input goes to the Responses API.
+    the browser gets a 502, and the reason is logged. `on_error` gets a `StreamError`, or before the stream an error of
+    the SDK, which has no `.partial`. `headers` of your own go beside those of the stream; the rest is as in
+    `aforward_chat`. A body without messages but with an input goes to the Responses API.
 
     For example:
 

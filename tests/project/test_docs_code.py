@@ -36,7 +36,10 @@ _BLOCK = re.compile(
 )
 _BASE_URL = re.compile(r'"https?://[\w.:-]+(?:/api|/openai)?/v1/?"')
 # What a page needs that the tests alone do not.
-NEEDS = {"tutorial.md": ("fastapi", "fastapi")}
+NEEDS = {
+    "tutorial.md": [("fastapi", "fastapi")],
+    "web.md": [("starlette", "starlette"), ("opentelemetry.sdk", "opentelemetry")],
+}
 
 
 class Block(NamedTuple):
@@ -87,8 +90,8 @@ def test_code_runs_in_its_order(
     page: Path, server: ReplayServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A reader who copies the blocks of a page one after the other gets what the page says."""
-    if page.name in NEEDS:
-        requirements.module(*NEEDS[page.name])
+    for module, extra in NEEDS.get(page.name, []):
+        requirements.module(module, extra)
     names: dict[str, Any] = {"__name__": "__main__"}
     printed, asked = "", 0
     with pages.closing_clients():
