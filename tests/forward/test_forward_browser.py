@@ -16,6 +16,7 @@ from web import (
     BROWSER_REQUEST,
     CHROMIUM_FLAGS,
     HAIKU,
+    ROOT,
     RunningRecipe,
     answer_events,
     serve_recipe,
@@ -272,6 +273,31 @@ def test_a_failure_is_shown_with_its_reason(
     assert HAIKU.startswith(partial)
     assert bool(partial) == ("status" not in faults)
     assert shown(page) == HAIKU
+
+
+@pytest.mark.parametrize("recipe", ["chat", "chat_resumable"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (429, '{"error": {"message": "deployment eu-7 of team-a", "type": null, "param": null, "code": "429"}}'),
+        (200, 'data: {"error": {"message": "deployment eu-7 of team-a", "type": null, "code": "429"}}\n\n'),
+    ],
+    ids=["refused", "broken"],
+)
+def test_a_reader_elsewhere_gets_the_words_of_the_page(page: Page, recipe: str, status: int, body: str) -> None:
+    """The gateway's own words are for operators: away from one's own machine, the code chooses the words."""
+    html = (ROOT / f"recipes/{recipe}.html").read_text("utf-8")
+    kind = "text/event-stream" if status == 200 else "application/json"
+    page.route("http://chat.test/", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.route("http://chat.test/chat**", lambda route: route.fulfill(status=status, body=body, content_type=kind))
+    page.goto("http://chat.test/")
+    page.get_by_role("button", name="Send").click()
+    ended(page)
+    explained = note(page)
+    page.unroute_all()
+
+    assert "The service is busy: try again in a minute." in explained
+    assert "eu-7" not in explained
 
 
 def test_a_429_says_how_long_to_wait(page: Page, site: RunningRecipe) -> None:
