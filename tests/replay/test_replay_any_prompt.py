@@ -12,8 +12,11 @@ from typing import Any, Literal
 
 import pytest
 from cassette_files import Reply, ask, cassette_file, chat, completion, events, interaction
+from openai import OpenAI
+from openai.types.responses import Response
 from pydantic import BaseModel
 
+from tensorloop_stream import ResponseStream
 from tensorloop_stream.replay import ReplayServer
 from tensorloop_stream.replay._cli import main
 from tensorloop_stream.replay._command import is_test_run
@@ -459,23 +462,39 @@ RESPONSE: dict[str, Any] = {
     ],
 }
 STREAMED = f"data: {json.dumps({'type': 'response.completed', 'response': RESPONSE})}\n\ndata: [DONE]\n\n"
+PICTURE = [{"role": "user", "content": [{"type": "input_image", "image_url": "data:", "detail": "auto"}]}]
+RESPONSE_WEATHER = {"type": "function", "strict": True, **WEATHER["function"]}
 
 
-def respond(server: ReplayServer, prompt: str, **more: Any) -> Reply:
-    return ask(server, {"model": "gpt-4o", "input": prompt, **more}, path="/v1/responses")
+def respond(server: ReplayServer, asked: Any, **more: Any) -> Reply:
+    return ask(server, {"model": "gpt-4o", "input": asked, **more}, path="/v1/responses")
 
 
 @pytest.fixture
 def responses(tmp_path: Path) -> Iterator[ReplayServer]:
-    body = {"model": "gpt-4o-mini", "input": "Hi", "stream": True}
+    body = {"model": "gpt-4o-mini", "input": [*PICTURE, *PICTURE], "stream": True}
     path = cassette_file(tmp_path / "a.yaml", interaction(body, STREAMED, path="/v1/responses"))
     with ReplayServer(path, strict=False) as server:
         yield server
 
 
-def test_a_response_is_the_nearest_recorded_one(responses: ReplayServer) -> None:
+@pytest.fixture
+def sdk(server: ReplayServer) -> Iterator[OpenAI]:
+    with OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as client:
+        yield client
+
+
+def responded(client: OpenAI, *, stream: bool, **request: Any) -> Response:
+    """Ask for a response, streamed or whole."""
+    if stream:
+        return ResponseStream(client.responses.create(**request, stream=True)).get_final_response()
+    answer: Response = client.responses.create(**request)
+    return answer
+
+
+def test_a_response_is_the_nearest_recorded_one_of_its_kind(responses: ReplayServer) -> None:
     """With the asked model, and an id and a time of its own."""
-    first = respond(responses, "Something else", stream=True).body.partition(b"\n\n")[0]
+    first = respond(responses, PICTURE, stream=True).body.partition(b"\n\n")[0]
     response = json.loads(first.removeprefix(b"data: "))["response"]
 
     assert response["output"] == RESPONSE["output"]
@@ -494,10 +513,10 @@ def test_a_stream_without_numbers_gets_them(tmp_path: Path) -> None:
         {"type": "response.completed", "response": RESPONSE},
     ]
     stream = "".join(f"data: {json.dumps(event)}\n\n" for event in made)
-    body = {"model": "gpt-4o-mini", "input": "Hi", "stream": True}
+    body = {"model": "gpt-4o-mini", "input": [*PICTURE, *PICTURE], "stream": True}
     path = cassette_file(tmp_path / "a.yaml", interaction(body, stream, path="/v1/responses"))
     with ReplayServer(path, strict=False) as server:
-        lines = respond(server, "Something else", stream=True).body.decode().split("\n\n")[:-1]
+        lines = respond(server, PICTURE, stream=True).body.decode().split("\n\n")[:-1]
     numbers = ("sequence_number", "output_index", "content_index")
     values = [json.loads(line.removeprefix("data: ")) for line in lines]
 
@@ -512,24 +531,164 @@ def test_a_stream_without_numbers_gets_them(tmp_path: Path) -> None:
 
 def test_a_whole_response_may_be_that_of_a_stream(responses: ReplayServer) -> None:
     """Each stream ends with it."""
-    assert respond(responses, "Something else").json["output"] == RESPONSE["output"]
+    assert respond(responses, PICTURE).json["output"] == RESPONSE["output"]
+
+
+@STREAMS
+@pytest.mark.parametrize("recorded", [True, False], ids=["streamed recording", "whole recording"])
+def test_a_recorded_prompt_is_answered_as_recorded_whatever_else_is_asked(
+    tmp_path: Path, stream: bool, recorded: bool
+) -> None:
+    """The usage, a sampling field, another model and the other form do not change what the prompt asks."""
+    answer = events({"content": "Hello"}) if recorded else completion("Hello")
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Hi", stream=recorded), answer))
+    options = {"stream_options": {"include_usage": True}} if stream else {}
+    with ReplayServer(path, strict=False) as server:
+        reply = ask(server, chat("Hi", "gpt-4o", stream=stream, temperature=0.2, **options))
+        other = ask(server, chat("Hi there", "gpt-4o", stream=stream))
+
+    assert reply.text == "Hello"
+    assert (reply.chunks[-1] if stream else reply.json)["usage"]["completion_tokens"] == 1
+    assert other.text.startswith("This is a canned answer")
+
+
+def test_a_recorded_input_is_answered_as_recorded_whatever_else_is_asked(tmp_path: Path) -> None:
+    """The same holds for the Responses API, where instructions are part of what is asked."""
+    body = {"model": "gpt-4o-mini", "input": "Hi", "instructions": "Be brief."}
+    path = cassette_file(tmp_path / "a.yaml", interaction(body, RESPONSE, path="/v1/responses"))
+    with ReplayServer(path, strict=False) as server:
+        same = respond(server, "Hi", instructions="Be brief.", temperature=0.2)
+        other = respond(server, "Hi", instructions="Be long.")
+
+    assert same.json["output"] == RESPONSE["output"]
+    assert "This is a canned answer" in other.body.decode()
+
+
+@STREAMS
+def test_a_plain_response_says_that_it_is_canned(sdk: OpenAI, stream: bool) -> None:
+    """A recorded refusal, nearest by its letters, is not taken for the answer to another prompt."""
+    prompt = "What is the capital of France?"
+    response = responded(sdk, stream=stream, model="gpt-4o", input=prompt, instructions="Be brief.")
+    text = response.output_text
+
+    assert text.startswith(f'This is a canned answer: no model has read your message "{prompt}"')
+    assert "(2 messages arrived)" in text
+    assert (response.status, response.model, response.instructions) == ("completed", "gpt-4o", "Be brief.")
+    assert response.usage is not None
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens > 0
+
+
+def test_the_events_of_a_made_up_response_are_those_of_the_sdk(sdk: OpenAI) -> None:
+    """The SDK's own helper reads them, and each has its fields."""
+    events = list(sdk.responses.create(model="gpt-4o", input="Hello", stream=True))
+    with sdk.responses.stream(model="gpt-4o", input="Hello") as helper:
+        final = helper.get_final_response()
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [type(event).model_validate(event.to_dict()) for event in events] == events
+    assert list(dict.fromkeys(event.type.removeprefix("response.") for event in events)) == [
+        "created",
+        "in_progress",
+        "output_item.added",
+        "content_part.added",
+        "output_text.delta",
+        "output_text.done",
+        "content_part.done",
+        "output_item.done",
+        "completed",
+    ]
+    assert final.output_text.startswith("This is a canned answer")
+
+
+@STREAMS
+def test_a_tool_of_a_response_is_called_with_arguments_that_fit(sdk: OpenAI, stream: bool) -> None:
+    """An own tool, which nobody recorded, is called; its result gets a text."""
+    asked: dict[str, Any] = {"model": "gpt-4o", "tools": [RESPONSE_WEATHER]}
+    (call,) = responded(sdk, stream=stream, **asked, input=[ABOUT_BERN]).output
+    assert call.type == "function_call"
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny."}
+    answer = responded(sdk, stream=stream, **asked, input=[ABOUT_BERN, call.to_dict(), result])
+
+    assert (call.name, json.loads(call.arguments)["city"]) == ("get_weather", "Bern")
+    assert 'no model has read the result of get_weather "Sunny."' in answer.output_text
+
+
+@STREAMS
+def test_a_custom_tool_of_a_response_gets_an_input(sdk: OpenAI, stream: bool) -> None:
+    """The input of a custom tool is text."""
+    tools = [{"type": "custom", "name": "code"}]
+    (call,) = responded(sdk, stream=stream, model="gpt-4o", input="Sum 1 and 2.", tools=tools).output
+
+    assert call.type == "custom_tool_call"
+    assert (call.name, call.input) == ("code", "canned input")
+
+
+def test_a_structured_response_fits_its_schema(sdk: OpenAI) -> None:
+    """The SDK parses it into the model."""
+    parsed = sdk.responses.parse(model="gpt-4o", input="A book.", text_format=Book)
+
+    assert isinstance(parsed.output_parsed, Book)
+
+
+@STREAMS
+def test_a_made_up_response_is_cut_at_the_limit_of_tokens(sdk: OpenAI, stream: bool) -> None:
+    """Its status is then incomplete, with the reason."""
+    response = responded(sdk, stream=stream, model="gpt-4o", input="Hello", max_output_tokens=16)
+
+    assert response.status == "incomplete"
+    assert response.incomplete_details is not None
+    assert response.incomplete_details.reason == "max_output_tokens"
+    assert response.usage is not None
+    assert response.usage.output_tokens == 16
 
 
 @pytest.mark.parametrize(
-    "more",
+    "asked",
     [
-        {"tools": [{"type": "function", "name": "get_weather"}]},
-        {"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}}},
-        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}]},
+        {"tools": [{"type": "web_search"}]},
+        {"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}},
+        {"tools": [RESPONSE_WEATHER], "tool_choice": "none"},
+        {"input": [{"type": "reasoning", "id": "rs_1", "summary": []}, {"role": "user", "content": "Hello"}]},
+        {"input": None, "previous_response_id": "resp_1"},
+        {"input": PICTURE},
     ],
-    ids=["tools", "structured", "image"],
+    ids=["service tool", "chosen service tool", "no tool", "reasoning", "continued", "picture"],
 )
-def test_a_response_of_another_kind_is_a_404(responses: ReplayServer, more: dict[str, Any]) -> None:
-    """It says that chat completions alone are made up."""
-    reply = respond(responses, "Hi", **more)
+def test_any_other_response_is_a_text(server: ReplayServer, asked: dict[str, Any]) -> None:
+    """The service's own tools call nothing of the program, and other items count for nothing."""
+    reply = respond(server, **{"asked": "Hello", **asked})
+
+    assert reply.status == 200
+    assert [item["type"] for item in reply.json["output"]] == ["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"input": 7}, "input"),
+        ({"input": ["Hello"]}, "input"),
+        ({"model": None}, "model"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"tools": "all"}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools.0.name"),
+        ({"tool_choice": {"type": "function", "name": "other"}, "tools": [RESPONSE_WEATHER]}, "tool_choice"),
+    ],
+    ids=str,
+)
+def test_a_wrong_request_for_a_response_is_a_400(server: ReplayServer, asked: dict[str, Any], param: str) -> None:
+    """It names the field, as the service does."""
+    reply = respond(server, **{"asked": "Hello", **asked})
+
+    assert reply.status == 400
+    assert reply.error["param"] == param
+
+
+def test_a_response_that_is_not_recorded_is_a_404_when_strict(tmp_path: Path) -> None:
+    """A test must learn that nobody recorded its request."""
+    with ReplayServer(cassette_file(tmp_path / "a.yaml", interaction(chat("Hi"), completion("Hello")))) as server:
+        reply = respond(server, "Hello")
 
     assert reply.status == 404
-    assert "the replay makes up chat completions alone" in reply.error["message"]
 
 
 # A fallback
@@ -582,13 +741,14 @@ def test_a_line_names_the_source_of_each_answer(tmp_path: Path) -> None:
     )
     lines: list[str] = []
     with ReplayServer(path, strict=False, report=lines.append) as server:
-        for body in (chat(), chat(seed=1), chat("Bern?", tools=[WEATHER]), chat(n=0)):
+        for body in (chat(), chat(seed=1), chat("Bye"), chat("Bern?", tools=[WEATHER]), chat(n=0)):
             ask(server, body)
         ask(server, method="GET", path="/other")
 
     asked = "POST /v1/chat/completions gpt-4o-mini"
     assert lines == [
         f"{asked}: recorded in {path}",
+        f"{asked}: nearest recorded, {path}: seed was sent as 1, but not recorded",
         f"{asked}: canned answer, for nothing like it is recorded",
         f'{asked}: nearest recorded, {path}: messages.0.content was sent as "Bern?", but recorded as "Hi"',
         f"{asked}: 400: n must be 1 or more, not 0",
@@ -611,7 +771,7 @@ def test_a_request_that_fails_inside_the_server_is_logged(caplog: pytest.LogCapt
 
 ASK = """
 import os, sys, urllib.request
-body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}'
+body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "Bye"}]}'
 request = urllib.request.Request(os.environ["TENSORLOOP_BASE_URL"] + "/chat/completions", body)
 try:
     print(urllib.request.urlopen(request).read().decode())
@@ -683,7 +843,7 @@ def test_the_command_line_takes_a_fallback_and_fields_to_ignore(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A recorded answer for every prompt, and one for a prompt that differs in what does not count."""
-    mine = cassette_file(tmp_path / "a.yaml", interaction(chat(model="any", seed=7), completion("Mine")))
+    mine = cassette_file(tmp_path / "a.yaml", interaction(chat("Bye", model="any", seed=7), completion("Mine")))
     other = cassette_file(tmp_path / "b.yaml", interaction(chat("Any"), completion("Always")))
     for ignored in ("seed", "model"):
         main(

@@ -122,7 +122,7 @@ def _merge(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
         known = choice["calls"].setdefault(call.get("index") or 0, {"type": kind, kind: {}})
         for name, text in (call.get(known["type"]) or {}).items():
             inner = known[known["type"]]
-            inner[name] = text if name == "name" else inner.get(name, "") + (text or "")
+            inner[name] = inner.get(name, "") + (text or "")
 
 
 def _of_stream(choice: dict[str, Any]) -> Choice:

@@ -1,5 +1,6 @@
 """Answers to requests that nobody recorded: a fallback, the nearest of its kind, or a made-up one. No I/O."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,17 @@ from .canned import canned
 from .chat_answer import chat_answer
 from .chat_kinds import Kind, kind_of, serves
 from .chat_request import ChatRequest, WrongRequestError
-from .choices import choices_of
-from .response_kinds import response_kind_of, response_serves, whole_response
+from .choices import Choice, choices_of
+from .response_answer import response_answer
+from .response_kinds import ResponseKind, response_kind_of, response_serves, whole_response
+from .response_request import as_chat
 
 _POST = "POST"
 _CHAT = "/v1/chat/completions"
 _RESPONSES = "/v1/responses"
 _MODELS = "/v1/models"
+# What a plain request for a response asks.
+_PROMPT = ("input", "instructions", "previous_response_id")
 # The model of the service that every key may call.
 _MODEL = "gpt-4o-mini"
 
@@ -69,46 +74,50 @@ def improvise(recordings: Recordings, method: str, path: str, body: Any) -> Impr
         request = ChatRequest.read(body)
     except WrongRequestError as error:
         return _refused(error)
-    kind = kind_of(request)
-    if not kind.is_plain and (found := _nearest_chat(recordings, kind, request, body)) is not None:
+    if (found := _nearest_chat(recordings, request, body)) is not None:
         return found
-    try:
-        what = (
-            "made-up call of a tool" if kind.wants_call else "made-up JSON" if kind.is_structured else "canned answer"
-        )
-        return Improvised(chat_answer(request, canned(request)), f"{what}, for nothing like it is recorded")
-    except NoExampleError as error:
-        why = f"the replay has no recorded answer for this schema, and can make up none: {error}"
-        return Improvised(error_answer(404, why, param="response_format"), f"404: {why}")
+    return _made_up(request, "response_format", lambda choices: chat_answer(request, choices))
 
 
-def _nearest_chat(recordings: Recordings, kind: Kind, request: ChatRequest, body: Any) -> Improvised | None:
-    candidates = {
-        id(each): (each, choices)
+def _nearest_chat(recordings: Recordings, request: ChatRequest, body: dict[str, Any]) -> Improvised | None:
+    """Answer by the nearest recording of the same kind; where any text is an answer, of the same messages too."""
+    kind = kind_of(request)
+    serving = [
+        each
         for each in recordings.at(_POST, _CHAT)
-        if _kind_in(each) == kind and (choices := choices_of(each.answer)) and serves(choices, request)
-    }
-    if not candidates:
+        if (its := _kind_in(each)) is not None and its[1:] == kind[1:]
+        if not kind.is_plain or each.body["messages"] == body["messages"]
+        if (choices := choices_of(each.answer)) and serves(choices, request)
+    ]
+    if not serving:
         return None
-    nearest, differences = nearest_of([each for each, _ in candidates.values()], body)
-    answer = adapted_chat(nearest.answer, request, candidates[id(nearest)][1])
-    return Improvised(answer, f"nearest recorded, {nearest.file}: {in_words(differences)}")
+    same_form = [each for each in serving if (each.answer.frames is not None) == request.stream]
+    nearest, differences = nearest_of(same_form or serving, body)
+    return Improvised(_as_asked(nearest.answer, request), f"nearest recorded, {nearest.file}: {in_words(differences)}")
 
 
-def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised | None:
+def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised:
+    try:
+        request = as_chat(body)
+    except WrongRequestError as error:
+        return _refused(error)
     asked = response_kind_of(body)
+    if (found := _nearest_response(recordings, asked, body)) is not None:
+        return found
+    return _made_up(request, "text.format", lambda choices: response_answer(request, body, choices[0]))
+
+
+def _nearest_response(recordings: Recordings, asked: ResponseKind, body: dict[str, Any]) -> Improvised | None:
+    """Answer by the nearest recording of the same kind; where any text is an answer, of the same prompt too."""
     serving = [
         each
         for each in recordings.at(_POST, _RESPONSES)
         if (kind := response_kind_of(each.body))[1:] == asked[1:] and kind.stream >= asked.stream
+        if not asked.is_plain or all(each.body.get(name) == body.get(name) for name in _PROMPT)
         if response_serves(each.answer, body)
     ]
     if not serving:
-        why = (
-            "no answer of the Responses API is recorded for a request of this kind, and the replay makes up chat "
-            "completions alone: record one with --record, or ask for a chat completion"
-        )
-        return Improvised(error_answer(404, why), f"404: {why}")
+        return None
     same_form = [each for each in serving if (each.answer.frames is not None) == asked.stream]
     nearest, differences = nearest_of(same_form or serving, body)
     # Every streamed answer ends with the whole one.
@@ -116,6 +125,19 @@ def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised | None
     return Improvised(
         adapted_response(answer, str(body.get("model"))), f"nearest recorded, {nearest.file}: {in_words(differences)}"
     )
+
+
+def _made_up(request: ChatRequest, format_field: str, answer_of: Callable[[list[Choice]], Answer]) -> Improvised:
+    """Answer by what is made up, and say what it is; `format_field` names the field with the schema."""
+    try:
+        choices = canned(request)
+    except NoExampleError as error:
+        why = f"the replay has no recorded answer for this schema, and can make up none: {error}"
+        return Improvised(error_answer(404, why, param=format_field), f"404: {why}")
+    what = "canned answer"
+    if request.wants_call or request.schema is not None:
+        what = "made-up call of a tool" if request.wants_call else "made-up JSON"
+    return Improvised(answer_of(choices), f"{what}, for nothing like it is recorded")
 
 
 def _models(recordings: Recordings, name: str) -> Improvised:

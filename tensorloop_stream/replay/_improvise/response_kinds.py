@@ -17,6 +17,11 @@ class ResponseKind(NamedTuple):
     is_structured: bool
     has_attachments: bool
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether any text is an answer."""
+        return not (self.wants_call or self.is_structured or self.has_attachments)
+
 
 def response_kind_of(body: Any) -> ResponseKind:
     """Return the kind of a request; its parts may be anything."""
