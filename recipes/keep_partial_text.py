@@ -7,7 +7,8 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from tensorloop_stream import ChatStream, StreamError, Tensorloop
 
-REFUSALS = {"400", "401", "403", "404", "budget_exceeded"}  # a spent budget has the status of a rate limit, 429
+SPENT = {"budget_exceeded", "insufficient_quota"}  # their status is that of a rate limit, 429
+REFUSALS = {"400", "401", "403", "404", *SPENT}
 QUESTION: ChatCompletionMessageParam = {"role": "user", "content": "Stream a haiku about errors."}
 GO_ON = "You were cut off. Go on where you stopped, and repeat nothing."
 

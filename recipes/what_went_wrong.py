@@ -13,6 +13,8 @@ from tensorloop_stream import (
     Tensorloop,
 )
 
+REFUSALS = {"400", "401", "403", "404", "budget_exceeded", "insufficient_quota"}
+
 
 def advice(error: StreamError) -> str:
     """Return advice as text; a program would retry, shorten the prompt, or report the error."""
@@ -21,15 +23,14 @@ def advice(error: StreamError) -> str:
             return "nothing came for too long: ask again, or wait longer"
         case StreamConnectionError() | StreamTruncatedError() | StreamDecodeError():
             return "a part is missing: keep what came, and ask again"
-        case StreamProviderError() if {error.code, error.type} & {"400", "401", "403", "404", "budget_exceeded"}:
+        case StreamProviderError() if {error.code, error.type} & REFUSALS:
             return "the gateway refused it: a retry does not help"
     return "the gateway gave up: ask again"
 
 
 try:
-    ask = "Stream a haiku about caching."
     answer = Tensorloop().chat.completions.create(
-        model="gpt-4o-mini", messages=[{"role": "user", "content": ask}], stream=True
+        model="gpt-4o-mini", messages=[{"role": "user", "content": "Stream a haiku about caching."}], stream=True
     )
     with ChatStream(answer, idle_timeout=5) as stream:  # to see errors, start the replay with --cut-after 7
         print(stream.get_final_text())

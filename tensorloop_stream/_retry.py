@@ -12,6 +12,7 @@ Three callers share these rules:
 from __future__ import annotations
 
 import math
+import re
 from email.utils import mktime_tz, parsedate_tz
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -34,7 +35,14 @@ ErrorClass: TypeAlias = Literal["stop", "wait", "retry", "fail"]
 # The SDK's own back-off: half a second, doubled up to eight, less up to a quarter.
 FIRST_DELAY, MAX_DELAY, JITTER = 0.5, 8.0, 0.25
 
-_BUDGET_EXCEEDED = "budget_exceeded"
+# LiteLLM's word, and OpenAI's.
+_SPENT = frozenset({"budget_exceeded", "insufficient_quota"})
+# Words in a code or a type that blame the request, the key or the account: the same request meets them again.
+_REFUSAL = re.compile(
+    r"invalid(?!_response)|authenti|unauthori[sz]ed|permission|forbidden|denied|not_?found|unsupported|unknown_(?:url|model)"
+    r"|insufficient|billing|payment|arrear|context_(?:length|window)|too_(?:long|large)"
+    r"|content_(?:policy|filter)|moderation|safety|bad_request|unprocessable"
+)
 _RETRIED_STATUS = frozenset({408, 409, 429})
 # LiteLLM forwards the headers of its upstream under names of its own.
 _PREFIXES = ("", "llm_provider-")
@@ -83,12 +91,12 @@ def _named_wait(headers: Mapping[str, str], prefix: str, now: float) -> float | 
 def is_budget_spent(error: object) -> bool:
     """Tell whether an error, or the body of one, names a spent budget, in any nesting.
 
-    LiteLLM names it in `type` or in `code`; a proxy before a proxy wraps the error in one of its own.
+    LiteLLM and OpenAI name it in `type` or in `code`; a proxy before a proxy wraps the error in one of its own.
     """
     if isinstance(error, openai.APIError):
         error = {"type": error.type, "code": error.code, "error": error.body}
     while isinstance(error, dict):
-        if _BUDGET_EXCEEDED in (error.get("type"), error.get("code")):
+        if any(isinstance(word, str) and word in _SPENT for word in (error.get("type"), error.get("code"))):
             return True
         error = error.get("error")
     return False
@@ -102,8 +110,9 @@ def is_retried(status: int) -> bool:
 def may_restart(error: Exception, codes: frozenset[str] | None = None) -> bool:
     """Tell whether a stream that broke with this error may be opened again, where nothing of it was delivered.
 
-    Cuts, truncation and timeouts merit it. So do errors of the gateway without a status, or with a retried one; with
-    `codes`, of those whose code is a word only these.
+    Cuts, truncation and timeouts merit it. So do errors of the gateway with a retried status, and those without a
+    status, unless a word in their code or type blames the request, the key or the account; with `codes`, of those whose
+    code is a word only these.
     """
     if isinstance(error, StreamProviderError):
         status, code = error.status_code, error.code
@@ -111,8 +120,15 @@ def may_restart(error: Exception, codes: frozenset[str] | None = None) -> bool:
             return False
         if status is not None:
             return is_retried(status)
+        if any(_REFUSAL.search(_snake_case(word)) for word in (code, error.type) if word):
+            return False
         return codes is None or not code or code in codes
     return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
+
+
+def _snake_case(word: object) -> str:
+    """Return a word as its parts in lower case: `InvalidParameter` and `invalid-parameter` are `invalid_parameter`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z]+", "_", str(word)).lower()
 
 
 def classify_error(error: openai.APIError) -> ErrorClass:

@@ -29,5 +29,5 @@ def is_reason(finish_reason: object) -> bool:
 
 
 def is_complete(finish_reason: str) -> bool:
-    """Tell whether a finish reason, in any case, says that the model had finished."""
-    return finish_reason.lower() in COMPLETE
+    """Tell whether a finish reason, in any case and between blanks, says that the model had finished."""
+    return finish_reason.strip().lower() in COMPLETE

@@ -31,4 +31,4 @@ def finish_note(result: ChatCompletion | Response) -> str | None:
     reason = str(answer.choices[0].finish_reason or "") if answer.choices else ""
     if not reason or is_complete(reason):
         return None
-    return f"{_OUTCOMES.get(reason, 'Perhaps not complete')} (finish reason: {reason})."
+    return f"{_OUTCOMES.get(reason.strip().lower(), 'Perhaps not complete')} (finish reason: {reason})."

@@ -85,7 +85,17 @@ async def test_a_cut_answer_says_so(reason: str, capsys: pytest.CaptureFixture[s
     assert [f"(finish reason: {reason}).)" in line for line in said.err.splitlines()] == [True, True]
 
 
-@pytest.mark.parametrize("reason", ["stop", "tool_calls", "STOP", "end_turn"])
+@pytest.mark.parametrize("reason", ["length", "LENGTH", " length "])
+def test_the_note_of_a_reason_does_not_depend_on_its_spelling(
+    reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hosts send the same reason in upper case, too."""
+    print_stream([text("a"), finish(reason)])
+
+    assert f"Cut off at the limit of tokens (finish reason: {reason})." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "STOP", "end_turn", " stop"])
 def test_a_whole_answer_has_no_note(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A note would hide the ones that matter."""
     print_stream([text("a"), finish(reason)])

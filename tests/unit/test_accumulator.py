@@ -211,7 +211,7 @@ def test_the_first_id_and_the_last_fingerprint_count() -> None:
     assert (completion.system_fingerprint, completion.service_tier) == ("fp_1", "default")
 
 
-def test_reasoning_under_both_names_counts_once() -> None:
+def test_reasoning_under_two_names_in_one_chunk_counts_once() -> None:
     """`reasoning_content` and `reasoning` both stay in the message, and count once (claude-code-router#1205)."""
     both = accumulate(chunk({"reasoning": "a", "reasoning_content": "a"}), chunk({"reasoning": "b"}), text("c"))
 

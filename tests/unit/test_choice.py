@@ -463,7 +463,7 @@ def test_the_end_says_which_calls_may_be_run(reason: str | None, ended: bool, wh
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "function_call", "eos", "end_turn", "tool_use"])
 def test_a_call_may_be_run_after_the_end_of_a_whole_answer(reason: str) -> None:
     """Hosts have several names for it, in upper or lower case."""
-    for spelled in (reason, reason.upper()):
+    for spelled in (reason, reason.upper(), f" {reason} "):
         assert len(state_with(spelled, CALL).newly_whole_calls(ended=False)) == 1
     assert state_with(reason + "ped", CALL).newly_whole_calls(ended=True) == []
 

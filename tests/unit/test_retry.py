@@ -230,12 +230,18 @@ def test_a_status_is_not_retried(status: int) -> None:
         provider_error(code="429"),
         provider_error(code="500"),
         provider_error(type="overloaded_error"),
+        provider_error(code="server_error", type="server_error"),
+        provider_error(code="rate_limit_exceeded", type="requests"),
+        provider_error(code="invalid_response", type="upstream_error"),
+        provider_error(code="load_balancer_error"),
+        provider_error(code="an_unknown_word"),
+        provider_error(code="503", type="invalid_request_error"),
         StreamProviderError("no", body="words"),
     ],
     ids=repr,
 )
 def test_a_stream_may_restart_when_the_error_may_pass(error: Exception) -> None:
-    """Cuts, truncation and timeouts pass, as do retried statuses, and errors without a status."""
+    """Cuts, truncation and timeouts pass, as do retried statuses, and words that blame the service or nobody."""
     assert may_restart(error)
 
 
@@ -247,6 +253,17 @@ def test_a_stream_may_restart_when_the_error_may_pass(error: Exception) -> None:
         provider_error(code="400"),
         provider_error(**BUDGET),
         provider_error(message="no", error=BUDGET),
+        provider_error(code="insufficient_quota", type="insufficient_quota"),
+        provider_error(code="429", type="insufficient_quota"),
+        provider_error(code="invalid_api_key", type="invalid_request_error"),
+        provider_error(code="context_length_exceeded"),
+        provider_error(code="content_policy_violation"),
+        provider_error(code="InvalidParameter"),
+        provider_error(code="DataInspectionFailed", type="Arrearage"),
+        provider_error(type="authentication_error"),
+        provider_error(type="permission-error"),
+        provider_error(type="not_found_error"),
+        provider_error(code="model_not_found"),
         status_error(503),
         openai.APIConnectionError(request=REQUEST),
         RuntimeError("no"),
@@ -254,7 +271,7 @@ def test_a_stream_may_restart_when_the_error_may_pass(error: Exception) -> None:
     ids=repr,
 )
 def test_a_stream_may_not_restart_when_the_error_stays(error: Exception) -> None:
-    """The SDK's own errors stay too: they come after its retries."""
+    """A word that blames the request, the key or the account stays; so do the SDK's errors, after its retries."""
     assert not may_restart(error)
 
 
