@@ -86,9 +86,7 @@ async def test_a_cut_answer_says_so(reason: str, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("reason", ["length", "LENGTH", " length "])
-def test_the_note_of_a_reason_does_not_depend_on_its_spelling(
-    reason: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_note_of_a_reason_does_not_depend_on_its_spelling(reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Hosts send the same reason in upper case, too."""
     print_stream([text("a"), finish(reason)])
 
