@@ -28,8 +28,8 @@ from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.openai_headers import credential_headers, openai_headers
 from ._http.pools import is_at_home, successor_of
-from ._http.redact import holds_key, redactor_for
 from ._http.redirects import guard
+from ._http.request_keys import holds_key, redactor_for
 from ._retry import is_budget_spent, retry_after
 from ._stream.foreign import replaceable_property
 from ._stream.settings import StreamSettings

@@ -11,7 +11,7 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from ._http.library import httpx
-from ._http.redact import redactor_for, without_key
+from ._http.request_keys import redactor_for, without_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

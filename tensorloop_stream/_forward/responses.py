@@ -13,8 +13,10 @@ import openai
 from openai import AsyncStream, Stream
 
 from tensorloop_stream._callbacks import require_sync
+from tensorloop_stream._http.key_filter import KeyFilter
 from tensorloop_stream._http.library import httpx, is_http_error, is_timeout
-from tensorloop_stream._http.redact import KeyFilter, redactor_for, redactor_of
+from tensorloop_stream._http.redact import redactor_of
+from tensorloop_stream._http.request_keys import redactor_for
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of
 from tensorloop_stream._stream.waiting import in_time

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .redact import redactor_for
+from .redact_errors import redact_error
+from .request_keys import redactor_for
 
 if TYPE_CHECKING:
     import openai
@@ -20,7 +21,7 @@ _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 
 def explain_connection_error(error: openai.APIConnectionError) -> None:
     """Name the host and the cause in the text of a connection error, without a key; class and attributes stay."""
-    redactor_for(error.request).error(error)
+    redact_error(error, redactor_for(error.request))
     if error.message != UNEXPLAINED:
         return
     text = f"{UNEXPLAINED} No answer from {_origin(error.request.url)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from .error_body import aread_error, read_error
-from .redact import redactor_for
+from .request_keys import redactor_for
 
 if TYPE_CHECKING:
     import httpx2

@@ -36,7 +36,8 @@ from tensorloop_stream._errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from tensorloop_stream._http.redact import redactor_for
+from tensorloop_stream._http.redact_errors import redact_error
+from tensorloop_stream._http.request_keys import redactor_for
 from tensorloop_stream._retry import backoff, may_restart
 from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, is_single_event
 from tensorloop_stream._timing import StreamTiming
@@ -372,7 +373,7 @@ class StreamState:
         if isinstance(error, StreamDecodeError):
             return self.failed(error, "bytes")
         if self.response is not None:
-            redactor_for(self.response.request).error(error)
+            redact_error(error, redactor_for(self.response.request))
         article = "an" if self.dialect.item_name[0] in "aeiou" else "a"
         return StreamDecodeError(
             f"not {article} {self.dialect.item_name} after {self._progress}: {error}", **self._error_context

@@ -19,7 +19,8 @@ from tensorloop_stream._errors import (
     error_message,
     has_partial,
 )
-from tensorloop_stream._http.redact import redactor_for
+from tensorloop_stream._http.redact_errors import redact_error
+from tensorloop_stream._http.request_keys import redactor_for
 
 from .payload import parse_object
 
@@ -49,7 +50,7 @@ def translate_error(error: Exception, progress: str, **context: Any) -> Exceptio
         return error
     if (request := context.get("request")) is not None:
         # It becomes the cause of another, and a traceback shows both.
-        redactor_for(request).error(error)
+        redact_error(error, redactor_for(request))
     if isinstance(error, StreamError):
         return type(error)(f"{error.message} (after {progress})", **context, body=error.body)
     # By name too: the SDK also runs on the older httpx, whose classes are others.

@@ -59,7 +59,7 @@ WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "http
 PURE = (
     "_callbacks",
     "_http.openai_headers",
-    "_http.redact",
+    *(f"_http.{name}" for name in ("key_filter", "key_patterns", "redact", "redact_errors", "request_keys")),
     "_retry",
     "_sse",
     "_timing",

@@ -29,7 +29,9 @@ from tensorloop_stream import (
     aforward_chat,
     forward_chat,
 )
-from tensorloop_stream._http.redact import KeyFilter, Redactor, redactor_for
+from tensorloop_stream._http.key_filter import KeyFilter
+from tensorloop_stream._http.redact import Redactor
+from tensorloop_stream._http.request_keys import redactor_for
 
 KEY = "sk-tl/Ab3dEf6hIj9kLmN0pQ7r"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
