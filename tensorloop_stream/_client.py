@@ -22,8 +22,8 @@ import openai
 from openai import NOT_GIVEN, AsyncOpenAI, NotGiven, OpenAI, OpenAIError, _base_client
 
 from ._credentials import OTHER_SERVICES, require_safe, require_sendable, resolve_credentials
-from ._errors import error_message
 from ._http.error_body import aread_error, read_error
+from ._http.error_object import error_message
 from ._http.error_texts import explain_connection_error, explain_status
 from ._http.library import httpx
 from ._http.openai_headers import credential_headers, openai_headers

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 from openai.types.chat import ChatCompletion
 
+from ._http.error_object import error_code
 from ._http.library import httpx
 from ._http.request_keys import redactor_for, without_key
 
@@ -17,25 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai.types.responses import Response
-
-# The names that services give to the message of an error, and to its code.
-_MESSAGES = (
-    "error_message",
-    "message",
-    "status_msg",
-    "error_msg",
-    "msg",
-    "text",
-    "detail",
-    "errors",
-    "error",
-    "base_resp",
-    "Message",
-    "errmsg",
-    "errorMessage",
-    "title",
-)
-_CODES = ("code", "status_code", "statusCode", "error_code", "status", "errcode", "errorCode", "Code")
 
 __all__ = [
     "StreamConnectionError",
@@ -155,35 +137,6 @@ def _is_of_caller(filename: str) -> bool:
 def has_partial(error: StreamError) -> bool:
     """Tell whether an error has the partial answer of a stream already."""
     return error._partial is not None  # noqa: SLF001 - of this module
-
-
-def error_message(body: object) -> str:
-    """Return the message in an error object of any service; empty if it has none."""
-    if isinstance(body, str):
-        return body
-    if isinstance(body, list):
-        return error_message(body[0]) if body else ""
-    if isinstance(body, dict):
-        for name in _MESSAGES:
-            if message := error_message(body.get(name)):
-                return message
-        # An object of another name, such as Bedrock's `throttlingException`.
-        return next(
-            (message for value in body.values() if isinstance(value, dict) and (message := error_message(value))), ""
-        )
-    return ""
-
-
-def error_code(body: object) -> str | None:
-    """Return the code in an error object that has no field `code`."""
-    if isinstance(body, dict):
-        for name in _CODES:
-            if isinstance(code := body.get(name), (int, str)) and code:
-                return str(code)
-        errors = body.get("errors")
-        if isinstance(errors, list) and errors and isinstance(errors[0], dict):
-            return error_code(errors[0])
-    return None
 
 
 def _rebuild(kind: type[StreamError], message: str, context: dict[str, Any]) -> StreamError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
-from tensorloop_stream._stream.translate import is_bare_error, is_failure, with_code
+from tensorloop_stream._http.error_object import is_failure
+from tensorloop_stream._stream.error_events import is_bare_error, with_code
 
 from . import models
 from .accumulator import ChatAccumulation

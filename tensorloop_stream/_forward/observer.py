@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tensorloop_stream._errors import StreamDecodeError, StreamError, StreamTimeoutError, StreamTruncatedError
 from tensorloop_stream._sse import EventSplitter
+from tensorloop_stream._stream.payload import is_complete_event
 from tensorloop_stream._stream.state import StreamState
-from tensorloop_stream._stream.translate import is_complete_event, translate_error
+from tensorloop_stream._stream.translate import translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

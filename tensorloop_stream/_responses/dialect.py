@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
-from tensorloop_stream._stream.translate import is_bare_error
+from tensorloop_stream._stream.error_events import is_bare_error
 
 from . import events
 from .accumulator import ResponseAccumulation

@@ -1,4 +1,4 @@
-"""The JSON of one event, as an object."""
+"""The data of one event: its JSON as an object, also where no field name or no blank line marks it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,20 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if type(value) is not dict:
         raise StreamDecodeError(f"not a JSON object: {_shown(data)}")
     return value
+
+
+def is_bare_json(event: bytes) -> bool:
+    """Tell whether the lines of an event are an object, or an array of objects, without a field name."""
+    return event.lstrip().removeprefix(b"[").lstrip().startswith(b"{")
+
+
+def is_complete_event(rest: bytes) -> bool:
+    """Tell whether the last bytes are an event, although no blank line ends them.
+
+    They may be a JSON answer in place of the events, an error object that breaks off the events (Gemini,
+    bifrost#5262), or an error event that ended the stream.
+    """
+    return is_bare_json(rest) or rest.lstrip().startswith((b"error:", b"event: error", b'data: {"error"'))
 
 
 def _object_in(array: list[Any]) -> Any:

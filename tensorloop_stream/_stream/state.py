@@ -43,8 +43,9 @@ from tensorloop_stream._sse import MAX_EVENT_SIZE, EventParser, EventSplitter, i
 from tensorloop_stream._timing import StreamTiming
 
 from .continuation import Continuation
-from .payload import parse_object
-from .translate import event_error_body, is_bare_json, is_complete_event, is_of_sdk, provider_error, translate_error
+from .error_events import event_error_body
+from .payload import is_bare_json, is_complete_event, parse_object
+from .translate import is_of_sdk, provider_error, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -59,13 +59,17 @@ WAITS = {"anyio", "asyncio", "socket", "ssl", "threading", "os", "dotenv", "http
 PURE = (
     "_callbacks",
     "_http.openai_headers",
-    *(f"_http.{name}" for name in ("key_filter", "key_patterns", "redact", "redact_errors", "request_keys")),
+    *(
+        f"_http.{name}"
+        for name in ("error_object", "key_filter", "key_patterns", "redact", "redact_errors", "request_keys")
+    ),
     "_retry",
     "_sse",
     "_timing",
     "_timing_chart",
     "_stream.state",
     "_stream.dialect",
+    "_stream.error_events",
     "_stream.payload",
     "_stream.translate",
     "_forward.apis",
