@@ -12,13 +12,14 @@ from tensorloop_stream._stream.models import build_model
 
 from .choice import ChoiceState
 from .chunk_counter import ChunkCounter
-from .merge import add_usage, merge_usage, snapshot
+from .index import as_index
+from .merge import snapshot
 from .models import as_mapping
-from .tool_calls import as_index
-from .vocabulary import is_reason
+from .trailing_chunk import says_nothing
+from .usage import AnswerUsage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageToolCallUnion
 
@@ -41,11 +42,9 @@ class ChatAccumulation:
         "_choices",
         "_counter",
         "_envelope",
-        "_groq_usage",
         "_is_named",
         "_talking",
         "_usage",
-        "_usage_before",
         "changes",
         "has_finish",
         "has_result",
@@ -62,10 +61,7 @@ class ChatAccumulation:
 
     def __init__(self) -> None:
         self._envelope: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
-        self._groq_usage: dict[str, Any] | None = None
-        # Of the requests that this answer continues.
-        self._usage_before: dict[str, Any] | None = None
+        self._usage = AnswerUsage()
         self._choices: dict[int, ChoiceState] = {}
         self._is_named = False
         # Whether the request at hand gave a choice: a gateway whose backend failed may send [DONE] alone
@@ -96,24 +92,9 @@ class ChatAccumulation:
 
     def _add_behind_finish(self, chunk: Mapping[str, Any]) -> None:
         before = repr(self._total_usage)
-        says_nothing = self._says_nothing(chunk.get("choices"))
+        is_empty = says_nothing(chunk.get("choices"), self._choices)
         self._add(chunk)
-        self.is_idle = says_nothing and before == repr(self._total_usage)
-
-    def _says_nothing(self, choices: Any) -> bool:
-        """Tell whether choices bring nothing of an answer that is not known."""
-        for choice in choices if isinstance(choices, list) else ():
-            if not isinstance(choice, dict):
-                continue
-            delta, reason = choice.get("delta"), choice.get("finish_reason")
-            if choice.get("message") or choice.get("text"):
-                return False
-            if isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role"):
-                return False
-            known = self._choices.get(as_index(choice.get("index")) or 0)
-            if is_reason(reason) and (known is None or known.finish_reason != reason):
-                return False
-        return True
+        self.is_idle = is_empty and before == repr(self._total_usage)
 
     def _add(self, chunk: Mapping[str, Any]) -> None:
         choices = chunk.get("choices")
@@ -167,13 +148,12 @@ class ChatAccumulation:
             if not self._envelope.get(name):
                 self._envelope[name] = value
         elif name == "usage":
-            # Not simply the last chunk's: some gateways send an empty chunk after it (openai-python loses it).
             if isinstance(value, dict) and value:
-                self._usage = merge_usage(self._usage or {}, value)
+                self._usage.add(value)
                 self.changes += 1
         elif name not in _DROPPED:
-            if name == "x_groq" and isinstance(value, dict) and isinstance(usage := value.get("usage"), dict):
-                self._groq_usage = merge_usage(self._groq_usage or {}, usage)
+            if name == "x_groq":
+                self._usage.add_of_groq(value)
             # Not merged: Perplexity repeats all its citations in every chunk.
             self._set(name, value)
 
@@ -261,8 +241,7 @@ class ChatAccumulation:
 
     def begin_continuation(self) -> None:
         """Keep the usage so far beside that of the request which continues the answer."""
-        self._usage_before = add_usage(self._usage_before, self._last_usage)
-        self._usage = self._groq_usage = None
+        self._usage.begin_continuation(self._usages_of_choices())
         self.has_result = False
         for choice in self._choices.values():
             choice.usage = None
@@ -298,20 +277,10 @@ class ChatAccumulation:
 
     @property
     def _total_usage(self) -> dict[str, Any] | None:
-        return add_usage(self._usage_before, self._last_usage)
+        return self._usage.total(self._usages_of_choices())
 
-    @property
-    def _last_usage(self) -> dict[str, Any] | None:
-        # Moonshot sends it inside the choice (pi#2017), Groq in a field of its own (langchain#30379), and zeros in one
-        # place hide nothing in another.
-        of_choice = next((choice.usage for choice in self._choices.values() if choice.usage), None)
-        places = [usage for usage in (self._groq_usage, of_choice, self._usage) if usage]
-        if len(places) < 2:
-            return places[0] if places else None
-        merged: dict[str, Any] = {}
-        for usage in places:
-            merged = merge_usage(merged, usage)
-        return merged
+    def _usages_of_choices(self) -> Iterator[dict[str, Any] | None]:
+        return (choice.usage for choice in self._choices.values())
 
     @property
     def finish_reason(self) -> str | None:

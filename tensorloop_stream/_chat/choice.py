@@ -20,12 +20,13 @@ from .merge import (
     join_text,
     merge,
     merge_parts,
-    merge_usage,
     part_texts,
     snapshot,
     thought_text,
 )
-from .tool_calls import ToolCall, ToolCalls, joined_name
+from .tool_call import ToolCall, joined_name
+from .tool_calls import ToolCalls
+from .usage import merge_usage
 from .vocabulary import REASONING_FIELDS, is_complete, is_reason
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
-_NUMBERS = (int, float)
 # Of the list, a part, its thoughts, one of these, its text.
 PARTS_DEPTH = 5
 # The last word of a name that says that the field is text, and the words that say what text.
@@ -86,23 +85,6 @@ def merge(into: dict[str, Any], name: str, value: Any) -> None:
         join_text(into, name, value)
     else:
         into[name] = value
-
-
-def merge_usage(known: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """Merge a usage by field: what is null, zero or empty erases nothing (gateway#496, llmio#71)."""
-    for name, value in usage.items():
-        old = known.get(name)
-        if isinstance(value, dict):
-            known[name] = merge_usage(old if isinstance(old, dict) else {}, value)
-        elif value or name not in known or (old is None and value is not None):
-            known[name] = value
-    if "total_tokens" in known:
-        # The two may come in different chunks, each with a total of its own.
-        parts = [count for name in ("prompt_tokens", "completion_tokens") if type(count := known.get(name)) is int]
-        total = known["total_tokens"]
-        if len(parts) == 2 and (total is None or type(total) is int):
-            known["total_tokens"] = max(total or 0, sum(parts))
-    return known
 
 
 def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:
@@ -239,22 +221,6 @@ _LIST_RULES: dict[str, Callable[[Any, list[Any]], None]] = {
     "annotations": merge_unique,
     "citations": merge_unique,
 }
-
-
-def add_usage(before: dict[str, Any] | None, usage: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return the sum of two usages, counter by counter; of other values the later ones."""
-    if not before or not usage:
-        return usage or before
-    total = {**before, **usage}
-    for name, value in before.items():
-        later = usage.get(name)
-        if isinstance(value, dict) and isinstance(later, dict):
-            total[name] = add_usage(value, later)
-        elif type(value) in _NUMBERS and type(later) in _NUMBERS:
-            total[name] = value + later
-        elif later is None:
-            total[name] = value
-    return total
 
 
 def snapshot(value: Any, depth: int = 3) -> Any:

@@ -1,138 +1,12 @@
-"""Pieces of tool calls to whole calls, on what gateways really send."""
+"""Find the tool call that each piece belongs to, on what gateways really send."""
 
 from __future__ import annotations
 
-import json
 import reprlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
-
-from tensorloop_stream._stream.models import build_model
-from tensorloop_stream._stream.text import as_text
-
-from .json_object import ObjectText
-from .merge import merge, snapshot
-
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionMessageToolCallUnion
-
-_CALL_FIELDS = frozenset({"index", "id", "type", "function", "custom"})
-_FUNCTION_FIELDS = frozenset({"name", "arguments"})
-_CUSTOM_FIELDS = frozenset({"name", "input"})
-_INVALID = object()
-
-
-class ToolCall:
-    """One call as far as it has come."""
-
-    __slots__ = (
-        "_is_object", "announced", "arrival", "before", "extra", "has_arguments", "id", "inner_extra",
-        "input", "name", "order", "type",
-    )  # fmt: skip
-
-    def __init__(self, order: int, arrival: int) -> None:
-        self.order = order
-        self.arrival = arrival
-        self.id = ""
-        self.type = ""
-        self.name = ""
-        self.input = ObjectText()
-        self.extra: dict[str, Any] = {}
-        self.inner_extra: dict[str, Any] = {}
-        self.announced = False
-        # Whether the gateway sent any arguments, were they empty.
-        self.has_arguments = False
-        # The call whose arguments ended where these begin, if nothing else tells the two apart.
-        self.before: ToolCall | None = None
-        self._is_object: bool | None = None
-
-    def add(self, piece: dict[str, Any]) -> None:
-        """Take all of a piece but its arguments; id, type and name may be repeated in every piece and count once."""
-        self.id = self.id or _call_id(piece)
-        self.type = self.type or piece.get("type") or ("custom" if isinstance(piece.get("custom"), dict) else "")
-        for key, inner_fields in (("function", _FUNCTION_FIELDS), ("custom", _CUSTOM_FIELDS)):
-            inner = piece.get(key)
-            if not isinstance(inner, dict):
-                continue
-            self.name = joined_name(self.name, inner.get("name") or "")
-            self.has_arguments = self.has_arguments or inner.get("arguments") is not None
-            for name, value in inner.items():
-                if name not in inner_fields:
-                    merge(self.inner_extra, name, value)
-        for name, value in piece.items():
-            if name not in _CALL_FIELDS:
-                merge(self.extra, name, value)
-
-    def is_none(self) -> bool:
-        """Tell whether the call is none: neither a name nor an id nor arguments have come."""
-        return not (self.name or self.id or self.input)
-
-    def has_input(self) -> bool:
-        """Tell whether any argument text has come."""
-        return bool(self.input)
-
-    def is_whole(self) -> bool:
-        """Tell whether the arguments end with a closed object, which need not be valid."""
-        self.input.look()
-        return self.input.state == "whole" and self.type != "custom"
-
-    def is_complete(self) -> bool:
-        """Tell whether the arguments are a whole JSON object, so that nothing can follow."""
-        if not self.is_whole():
-            return False
-        if self._is_object is None:
-            # Once: what is closed cannot change but by blanks.
-            self._is_object = isinstance(_parsed(str(self.input)), dict)
-        return self._is_object
-
-    def is_valid(self) -> bool:
-        """Tell whether the call may be executed once the stream says it has ended."""
-        if not self.name:
-            return False
-        if self.type == "custom" or self.is_complete():
-            return True
-        text = str(self.input)
-        return not text.strip() or (self.input.state != "whole" and _parsed(text) is not _INVALID)
-
-    def restart(self) -> None:
-        """Forget the arguments that came."""
-        self.input.clear()
-        self._is_object = None
-
-    def is_repeat(self) -> bool:
-        """Tell whether the call is none: the arguments of the one before again, or `{}` behind them."""
-        return self.before is not None and self.before.is_followed_by(str(self.input))
-
-    def is_followed_by(self, text: str) -> bool:
-        """Tell whether a whole object behind these arguments adds nothing to them."""
-        return text.strip() == str(self.input).strip() or _is_lone(text)
-
-    def to_dict(self, *, runnable: bool = False) -> dict[str, Any]:
-        """Return the call as a finished message holds it: without `index`.
-
-        With `runnable`, a call of which no arguments were sent has those of an answer with `stream=False`.
-        """
-        custom = self.type == "custom"
-        text = str(self.input)
-        if runnable and not custom and not (text or self.has_arguments):
-            text = "{}"
-        inner = {
-            "name": self.name,
-            "input" if custom else "arguments": text,
-            **_plain_fields(self.inner_extra),
-        }
-        call: dict[str, Any] = {"id": self.id} if self.id else {}
-        kind = self.type or "function"
-        return {**call, "type": kind, "custom" if custom else "function": inner, **_plain_fields(self.extra)}
-
-    def to_model(self, *, runnable: bool = False) -> ChatCompletionMessageToolCallUnion:
-        """Return the call as the SDK's type."""
-        kind: Any = ChatCompletionMessageFunctionToolCall
-        if self.type == "custom":
-            kind = ChatCompletionMessageCustomToolCall
-        call: ChatCompletionMessageToolCallUnion = build_model(kind, self.to_dict(runnable=runnable))
-        return call
+from .index import as_index
+from .tool_call import ToolCall, id_of, is_empty, name_and_text_of
 
 
 class ToolCalls:
@@ -173,7 +47,7 @@ class ToolCalls:
             if not isinstance(piece, dict):
                 raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
             index = as_index(piece.get("index"))
-            name, text = _name_and_text(piece)
+            name, text = name_and_text_of(piece)
             call = self._call_of(piece, index, name, text)
             call.add(piece)
             if call.id:
@@ -221,7 +95,7 @@ class ToolCalls:
                 continue
             if not finished and call is self.calls[-1]:
                 self._changed[call.arrival] = call
-            elif call.is_valid() if finished else call.name and call.is_complete() and not _is_lone(str(call.input)):
+            elif call.is_valid() if finished else call.name and call.is_complete() and not is_empty(str(call.input)):
                 # Arguments may follow those that are empty: before the end, such a call is not whole.
                 if call.is_repeat():
                     continue
@@ -252,7 +126,7 @@ class ToolCalls:
 
         Indices may be missing, always 0 or start late (openai-python#2806, ollama#15457, litellm#21331).
         """
-        call_id = _call_id(piece)
+        call_id = id_of(piece)
         call = self._without_index(call_id, name) if index is None else self._at_index.get(index)
         if call is None and not (call_id or name) and (unfinished := self._unfinished()):
             return unfinished
@@ -273,7 +147,7 @@ class ToolCalls:
         """Tell whether the name of a piece, which has no other id than a call, begins another one."""
         if not name or name == call.name or not call.name or call.type == "custom":
             return False
-        call_id = _call_id(piece)
+        call_id = id_of(piece)
         if name.startswith(call.name):
             # A name that grows, unless the arguments have come: `get_all` behind `get` is another tool.
             return call.is_whole() and not (call_id and call_id == call.id)
@@ -323,7 +197,7 @@ class ToolCalls:
             call.restart()
         rest = known.take(text)
         while rest:
-            if _is_lone(str(known)):
+            if is_empty(str(known)):
                 call.restart()
             else:
                 following = self._opened(call.order, index)
@@ -331,54 +205,3 @@ class ToolCalls:
                 self._changed[following.arrival] = call = following
                 known = call.input
             rest = known.take(rest)
-
-
-def joined_name(known: Any, name: Any) -> Any:
-    """Join a name that comes in pieces; a name that is repeated, or sent so far as it has come, counts once."""
-    if not isinstance(name, str) or not isinstance(known, str):
-        return known or name
-    return name if name.startswith(known) else known + name
-
-
-def as_index(value: object) -> int | None:
-    """Return an index as a number, `None` if it is missing or none; some gateways send it as text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        return int(value)
-    return None
-
-
-def _name_and_text(piece: dict[str, Any]) -> tuple[str, str]:
-    """Return the name in a piece of a call, and its arguments or input as text; empty for what is missing."""
-    for key, text_field in (("function", "arguments"), ("custom", "input")):
-        inner = piece.get(key)
-        if isinstance(inner, dict) and inner:
-            name, text = inner.get("name"), inner.get(text_field)
-            return name if isinstance(name, str) else "", "" if text is None else as_text(text)
-    return "", ""
-
-
-def _is_lone(text: str) -> bool:
-    return "".join(text.split()) == "{}"
-
-
-def _call_id(piece: dict[str, Any]) -> str:
-    value = piece.get("id")
-    # Some gateways send a blank in the pieces that follow the first (vercel/ai#18440).
-    return as_text(value) if value and not (isinstance(value, str) and value.isspace()) else ""
-
-
-def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: snapshot(value) for name, value in fields.items()}
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return _INVALID

@@ -33,6 +33,7 @@ from touched import TestMap  # noqa: E402
 
 PACKAGE = "tensorloop_stream"
 _CHAT = ["unit/test_choice.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py", "unit/test_tool_calls.py"]
+_CALLS = ["unit/test_tool_calls.py", "unit/test_accumulator.py", "unit/test_choice.py"]
 # The tests near a module, which must be quick: a mutant that survives runs all of them.
 NEAR = {
     "_sse": ["unit/test_sse.py"],
@@ -44,8 +45,11 @@ NEAR = {
     ],
     "_chat.accumulator": _CHAT,
     "_chat.choice": _CHAT,
-    "_chat.tool_calls": ["unit/test_tool_calls.py", "unit/test_accumulator.py", "unit/test_choice.py"],
+    "_chat.tool_call": _CALLS,
+    "_chat.tool_calls": _CALLS,
+    "_chat.trailing_chunk": _CHAT,
     "_chat.vocabulary": ["unit/test_merge.py", *_CHAT],
+    "_chat.usage": ["unit/test_merge.py", *_CHAT],
     "_chat.merge": ["unit/test_merge.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py"],
 }
 EQUIVALENT = HERE / "equivalent.txt"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tensorloop_stream._chat import merge as rules
-from tensorloop_stream._chat.merge import add_usage, is_reasoning_name, is_text_name, join_text, merge_usage, snapshot
+from tensorloop_stream._chat.merge import is_reasoning_name, is_text_name, join_text, snapshot
+from tensorloop_stream._chat.usage import add_usage, merge_usage
 
 SIGNED = {"thinking": "a", "signature": "s"}
 

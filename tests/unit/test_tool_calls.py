@@ -9,8 +9,10 @@ import pytest
 from chunks import HELLO, accumulate, chunk, finish, message_of, tool
 from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletionMessageFunctionToolCall
 
-from tensorloop_stream._chat import tool_calls
+from tensorloop_stream._chat import tool_call, tool_calls
 from tensorloop_stream._chat.accumulator import ChatAccumulation
+from tensorloop_stream._chat.index import as_index
+from tensorloop_stream._chat.tool_call import ToolCall, joined_name
 
 
 def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
@@ -401,13 +403,13 @@ def test_a_legacy_name_in_fragments_is_joined() -> None:
 def test_a_growing_call_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that grows while others open is not looked at from its start each time."""
     parsed: list[int] = []
-    plain = tool_calls._parsed
+    plain = tool_call._parsed
 
     def counting(text: str) -> Any:
         parsed.append(len(text))
         return plain(text)
 
-    monkeypatch.setattr(tool_calls, "_parsed", counting)
+    monkeypatch.setattr(tool_call, "_parsed", counting)
     accumulation = ChatAccumulation()
     accumulation.add(tool(call_delta('{"a":"', index=0, id="c0", name="f")))
     for number in range(1, 50):
@@ -530,7 +532,7 @@ def test_a_call_that_begins_in_another_ones_arguments_has_its_place_and_type() -
 )  # fmt: skip
 def test_an_index_is_a_number_or_its_digits(value: object, index: int | None) -> None:
     """Anything else is no index, and so is a number that no list is as long as."""
-    found = tool_calls.as_index(value)
+    found = as_index(value)
 
     assert (found, type(found)) == (index, type(index))
 
@@ -544,7 +546,7 @@ def test_an_index_is_a_number_or_its_digits(value: object, index: int | None) ->
 )  # fmt: skip
 def test_a_name_that_is_no_string_is_kept(known: Any, name: Any, joined: Any) -> None:
     """Nothing can be joined to it."""
-    assert tool_calls.joined_name(known, name) == joined
+    assert joined_name(known, name) == joined
 
 
 def test_null_among_the_pieces_is_skipped() -> None:
@@ -613,7 +615,7 @@ def made_calls(*deltas: Any) -> tool_calls.ToolCalls:
     return made
 
 
-def names(found: list[tool_calls.ToolCall]) -> list[str]:
+def names(found: list[ToolCall]) -> list[str]:
     return [call.name for call in found]
 
 
