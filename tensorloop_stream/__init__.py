@@ -5,7 +5,7 @@ A map of the package, from the edge to the core:
 - `_client`: the SDK's clients for Tensorloop; `_credentials`: their key and base URL; `_stream_classes`: their streams
 - `_responses/`: the Responses API: events to a `Response`
 - `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
-- `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_stream` and `async_stream` wait
+- `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_reader` and `async_reader` wait
 - `_sse`, `_errors`, `_callbacks`, `_timing`: server-sent events, the errors, the callbacks, the arrival times
 - `_retry`: which errors merit another request, and when; `_http/`: the HTTP library, errors, keys in answers
 - `_transport/`: the bodies of streams, read directly from their sockets

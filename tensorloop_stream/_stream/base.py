@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeGuard, TypeVar
 
 if TYPE_CHECKING:
     import httpx2
@@ -81,6 +81,10 @@ class StreamView(Generic[ResultT]):
         alone.add(mapping)
         return dialect.text_of(mapping) if alone.text else ""
 
+    def _hand_over(self) -> Any:
+        """Return the source if nothing was read from it, else `None`; this stream is closed then."""
+        raise NotImplementedError
+
     def _final(self) -> ResultT:
         state = self._state
         if state.error is not None:
@@ -89,6 +93,12 @@ class StreamView(Generic[ResultT]):
             raise state.unfinished()
         result: ResultT = state.accumulation.result
         return result
+
+
+def is_of_ours(opened: object, kind: type) -> TypeGuard[StreamView[Any]]:
+    """Tell whether an object is a stream of this package and of a class of the SDK, `Stream` or `AsyncStream`."""
+    # By its true type: the proxy of a tool answers for the stream that it wraps.
+    return issubclass(type(opened), StreamView) and issubclass(type(opened), kind)
 
 
 def describe(name: str, state: StreamState) -> str:

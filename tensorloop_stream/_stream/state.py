@@ -1,6 +1,6 @@
 """The state of one stream: every decision that sync and async code share, with no I/O.
 
-Theory of operation. The edge (`sync_stream`, `async_stream`) reads from a source and hands each read to `receive` or
+Theory of operation. The edge (`sync_reader`, `async_reader`) reads from a source and hands each read to `receive` or
 `feed_one`; at the end of the source it calls `receive_end`. `next` and `feed_one` return the items that the reads
 complete. An item is accumulated before it is returned. After each item the edge makes the calls that `calls` returns.
 

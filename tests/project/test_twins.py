@@ -61,7 +61,9 @@ def functions(path: Path) -> dict[str, list[str]]:
     return found
 
 
-SYNC, ASYNC = functions(ENGINE / "sync_stream.py"), functions(ENGINE / "async_stream.py")
+SYNC, ASYNC = (
+    functions(ENGINE / f"{kind}_reader.py") | functions(ENGINE / f"{kind}_stream.py") for kind in ("sync", "async")
+)
 
 
 def test_the_twins_have_the_same_methods_in_the_same_order() -> None:

@@ -601,9 +601,9 @@ def test_ctrl_c_after_done_leaves_nothing_open(
     server: ReplayServer, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The synchronous stream waits for the end of the response after [DONE]."""
-    from tensorloop_stream._stream import sync_stream
+    from tensorloop_stream._stream import sync_reader
 
-    monkeypatch.setattr(sync_stream, "DRAIN_SECONDS", NEVER)
+    monkeypatch.setattr(sync_reader, "DRAIN_SECONDS", NEVER)
     held = open_descriptors()
     with sync_client(server.base_url) as client:
         stream = ChatStream(client.chat.completions.create(**chat(f"linger={NEVER}")), terminal_callbacks(calls))

@@ -562,8 +562,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr("tensorloop_stream._stream.sync_stream.time.sleep", slept.append)
-    monkeypatch.setattr("tensorloop_stream._stream.async_stream.anyio.sleep", sleep)
+    monkeypatch.setattr("tensorloop_stream._stream.sync_reader.time.sleep", slept.append)
+    monkeypatch.setattr("tensorloop_stream._stream.async_reader.anyio.sleep", sleep)
     return slept
 
 
