@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
 from tensorloop_stream._http.error_object import is_failure
-from tensorloop_stream._stream.error_events import is_bare_error, with_code
+from tensorloop_stream._stream.error_events import bare_error, with_code
 
 from . import models
 from .accumulator import ChatAccumulation
@@ -104,7 +104,8 @@ class ChatDialect:
         - It has a `base_resp` whose `status_code` is not 0 (MiniMax).
         - It has no choice, but the type or object `error` (older vLLM), a field that is not empty and has the name of
           an error (FastChat, hermes-agent#65631, AWS), `success: false` (Cloudflare), or a `detail` (FastAPI).
-        - It has no choice, but a `message` or `msg` beside a `code` or `status` other than that of a success.
+        - It has no choice, but a `message` or `msg` beside a `code` or `status` other than that of a success. Where the
+          code is a number, the message may stand in an object beside it, or both in one object.
 
         A code of success beside it says that it is none. The code of an error may stand beside it.
 
@@ -119,8 +120,8 @@ class ChatDialect:
         choices = mapping.get("choices")
         if choices:
             return _error_of_choices(choices)
-        if is_bare_error(mapping):
-            return dict(mapping)
+        if (bare := bare_error(mapping)) is not None:
+            return bare
         if str(mapping.get("type")).startswith("response."):
             raise StreamDecodeError(
                 f"{mapping['type']} is an event of the Responses API, and this reads chat completions: use "

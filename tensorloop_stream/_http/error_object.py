@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The names that services give to the message of an error.
+# The names that services give to the message of an error, in small letters and without separators.
 _MESSAGES = (
-    "error_message",
+    "errormessage",
     "message",
-    "status_msg",
-    "error_msg",
+    "statusmsg",
+    "statusmessage",
+    "errormsg",
     "msg",
     "text",
     "detail",
     "errors",
     "error",
-    "base_resp",
-    "Message",
+    "baseresp",
     "errmsg",
-    "errorMessage",
     "title",
 )
-# And to its code, in small letters and without separators.
+# And to its code.
 _CODES = ("code", "statuscode", "errorcode", "status", "errcode", "errno")
 _NOT_A_LETTER = re.compile(r"[^a-z]")
 # Codes and states that are none of a failure.
@@ -40,8 +39,8 @@ def error_message(body: object) -> str:
     if isinstance(body, list):
         return error_message(body[0]) if body else ""
     if isinstance(body, dict):
-        for name in _MESSAGES:
-            if message := error_message(body.get(name)):
+        for value in _named(body, _MESSAGES):
+            if message := error_message(value):
                 return message
         # An object of another name, such as Bedrock's `throttlingException`.
         return next(
@@ -64,13 +63,18 @@ def error_code(body: object) -> str | None:
 
 def codes_of(mapping: Mapping[str, Any]) -> list[Any]:
     """Return the codes in an object under any of their names, the surest first."""
-    fields = [(plain_name(name), value) for name, value in mapping.items() if value is not None]
-    return [value for name in _CODES for each, value in fields if each == name]
+    return _named(mapping, _CODES)
 
 
 def plain_name(name: object) -> str:
     """Return a name in small letters and without separators: services write `statusCode` and `status_code`."""
     return _NOT_A_LETTER.sub("", str(name).lower())
+
+
+def _named(mapping: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
+    """Return the values of an object under these plain names, in the order of the names."""
+    fields = [(plain_name(name), value) for name, value in mapping.items() if value is not None]
+    return [value for name in names for each, value in fields if each == name]
 
 
 def is_failure(code: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
-from tensorloop_stream._stream.error_events import is_bare_error
+from tensorloop_stream._stream.error_events import bare_error, with_code
 
 from . import events
 from .accumulator import ResponseAccumulation
@@ -99,7 +99,8 @@ class ResponseDialect:
         - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity). So has
           any other end of a response whose status is `failed` (adk-go#1359).
         - An event `error` is one, or has it in its `error`.
-        - An event of no type is one by the names of its fields.
+        - An event of no type is one by the names of its fields. Its type may also be that of an error object, such as
+          `rate_limit_error`.
 
         Raises `StreamDecodeError` for a chunk of chat completions.
         """
@@ -116,15 +117,17 @@ class ResponseDialect:
                 else error or dict(mapping)
             )
         if error and not (isinstance(error, dict) and not any(error.values())):
-            return error
-        if isinstance(kind, str) and kind:
+            return with_code(error, mapping)
+        if isinstance(kind, str) and kind and not (kind.endswith("_error") and mapping.get("message")):
+            # Perhaps an event of the gateway's own, on a tool that failed: the answer goes on.
             return None
-        if "choices" in mapping:
+        bare = None if mapping.get("choices") else bare_error(mapping)
+        if bare is None and not kind and "choices" in mapping:
             raise StreamDecodeError(
                 "an event has choices: it is a chunk of chat completions, and this reads the Responses API: use "
                 "ChatStream"
             )
-        return dict(mapping) if is_bare_error(mapping) else None
+        return bare
 
 
 def _status(mapping: Mapping[str, Any]) -> Any:

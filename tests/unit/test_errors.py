@@ -18,6 +18,7 @@ from clients import CHAT, Body, async_client, read, sync_client
 from tensorloop_stream import (
     AsyncChatStream,
     ChatStream,
+    ResponseStream,
     StreamConnectionError,
     StreamDecodeError,
     StreamError,
@@ -250,6 +251,7 @@ def test_an_error_event_of_litellm_has_a_status_code(kind: str, name: str) -> No
         (b"event: error\ndata: overloaded", "overloaded", None),
         (b'event: error\ndata: {"error": {"message": "inner", "code": "502"}}', "inner", 502),
         (b'event: error\ndata: {"message": "bare", "code": 529}', "bare", 529),
+        (b'event: error\ndata: {"error": {"message": "beside"}, "code": 529}', "beside", 529),
         (b"event: error\ndata: {broken", "{broken", None),
     ],
 )
@@ -330,6 +332,15 @@ OTHER_ERRORS: list[dict[str, Any]] = [
     {"ok": False, "message": LIMIT_TEXT},
     {"success": "false", "message": LIMIT_TEXT},
     {"type": "rate_limit_error", "message": LIMIT_TEXT},
+    {"base_resp": {"status_code": 1002, "status_msg": LIMIT_TEXT}},
+    {"id": "x", "choices": [], "baseResp": {"statusCode": "1002", "statusMsg": LIMIT_TEXT}},
+    {"status_code": 1002, "status_msg": LIMIT_TEXT},
+    {"header": {"code": 10013, "message": LIMIT_TEXT, "sid": "x"}},
+    {"code": 429, "data": {"message": LIMIT_TEXT}},
+    {"code": -1, "data": {"msg": LIMIT_TEXT}},
+    {"status": 503, "result": {"message": LIMIT_TEXT}},
+    {"code": 429, "message": {"text": LIMIT_TEXT}},
+    {"code": 429, "error": {"message": LIMIT_TEXT}},
 ]
 
 
@@ -343,9 +354,54 @@ def test_an_error_by_any_name_is_an_error(form: dict[str, Any], has_begun: bool)
     assert LIMIT_TEXT in str(outcome.error)
 
 
+@pytest.mark.parametrize("form", [form for form in OTHER_ERRORS if form.get("type") != "about:blank"], ids=str)
+def test_an_error_by_any_name_is_an_error_of_a_response_too(form: dict[str, Any]) -> None:
+    """The rule is the same for both APIs, for events without a type of their own."""
+    with pytest.raises(StreamProviderError) as raised:
+        ResponseStream([form]).until_done()
+
+    assert LIMIT_TEXT in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [{"status_code": 1002}, {"status_code": 1002, "status_msg": ""}], ids=str)
+@pytest.mark.parametrize("source", [ChatStream, ResponseStream])
+def test_a_status_of_minimax_needs_no_message(source: Any, status: dict[str, Any]) -> None:
+    """Its name says what it is."""
+    with pytest.raises(StreamProviderError) as raised:
+        source([{"id": "x", "choices": None, "base_resp": status}]).until_done()
+
+    assert raised.value.code == "1002"
+
+
 @pytest.mark.parametrize(
     "form",
     [
+        {"type": "tool_result", "success": False, "message": "no such file", "code": 2},
+        {"type": "tool_error", "tool": "read"},
+        {"type": "note", "detail": "high"},
+    ],
+    ids=str,
+)
+def test_an_event_of_a_gateways_own_type_is_no_error_of_a_response(form: dict[str, Any]) -> None:
+    """A tool of the gateway's own may fail, and the answer goes on."""
+    stream = ResponseStream([form, {"type": "response.completed", "response": {"output": []}}])
+
+    assert stream.get_final_response().output == []
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {"code": 200, "data": {"message": "fine"}},
+        {"code": 0, "data": {"code": 7, "message": "fine"}},
+        {"status": "generating", "data": {"message": "one moment"}},
+        {"status": 1, "data": {"message": "one moment"}},
+        {"node": {"status": 1, "message": "one moment"}},
+        {"notice": {"code": "deprecated", "message": "of the model"}},
+        {"code": 429, "data": {"items": 3}},
+        {"header": {"code": 10013}},
         {"error_code": 0, "error_msg": "success"},
         {"code": "00000", "message": "ok"},
         {"status": "running", "message": "one moment"},
@@ -373,13 +429,23 @@ def test_a_code_of_success_is_no_error(form: dict[str, Any]) -> None:
         ({"detail": {"error": {"code": 429, "message": LIMIT_TEXT}}}, 429),
         ({"error": 429, "message": LIMIT_TEXT}, 429),
         ({"error": True, "message": LIMIT_TEXT}, None),
+        ({"error_code": 429, "error": {"message": LIMIT_TEXT}}, 429),
+        ({"code": 429, "error": {"error": {"message": LIMIT_TEXT}}}, 429),
+        ({"code": 429, "error": {"code": None, "message": LIMIT_TEXT}}, 429),
+        ({"code": 500, "error": {"error": {"code": 429, "message": LIMIT_TEXT}}}, 429),
+        ({"code": 429, "data": {"message": LIMIT_TEXT}}, 429),
+        ({"header": {"code": 429, "message": LIMIT_TEXT}}, 429),
+        ({"status": {"code": 429, "message": LIMIT_TEXT}}, 429),
     ],
     ids=str,
 )
 def test_the_code_of_an_error_is_found_where_it_stands(form: dict[str, Any], status: int | None) -> None:
     """Beside the error, in a list, in a text that is JSON: it decides whether the request is made again."""
     error = read("sync", [sse(form)]).error
+    with pytest.raises(StreamProviderError) as raised:
+        ResponseStream([form]).until_done()
 
-    assert isinstance(error, StreamProviderError)
-    assert error.status_code == status
-    assert str(error).startswith(("rate limit (in", "Insufficient balance (in"))
+    for each in (error, raised.value):
+        assert isinstance(each, StreamProviderError)
+        assert each.status_code == status
+        assert str(each).startswith(("rate limit (in", "Insufficient balance (in"))
