@@ -146,13 +146,16 @@ class _GatewayClient(_SDKClient):
 
     def _require_sendable_keys(self, options: FinalRequestOptions) -> None:
         """Raise `OpenAIError` if a key of a request came after the client was made, and no header can hold it."""
-        headers: dict[str, Any] = {"authorization": getattr(self, "api_key", None)}
+        key: Any = getattr(self, "api_key", None)
+        headers: dict[str, tuple[str, Any]] = {"authorization": ("", key)}
         for given in (getattr(self, "default_headers", None), getattr(options, "headers", None)):
             if isinstance(given, Mapping):
-                headers.update((name.lower(), value) for name, value in given.items())
-        for name, value in headers.items():
-            if holds_key(name):
-                require_sendable(value)
+                headers.update((name.lower(), (name, value)) for name, value in given.items())
+        for name, value in headers.values():
+            # The SDK makes this header of the key.
+            is_of_client = str(value).removeprefix("Bearer ") == key
+            if is_of_client or holds_key(name):
+                require_sendable(value, header="" if is_of_client else name)
 
     def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.

@@ -13,6 +13,7 @@ from ._http.library import httpx
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_KEY = "The Tensorloop key"
 _BASE_URL = "https://litellm.tensorloop.tech/v1"
 # Arguments that name a service of OpenAI: with them a client is the SDK's.
 OTHER_SERVICES = ("data_residency", "provider", "workload_identity")
@@ -50,13 +51,13 @@ def require_safe(base_url: Any, *, allow_http: bool) -> None:
         )
 
 
-def require_sendable(value: Any) -> None:
-    """Raise `OpenAIError` for a key, or the value of a header with a key in it, that no header can hold."""
+def require_sendable(value: Any, *, header: str = "") -> None:
+    """Raise `OpenAIError` for a Tensorloop key, or the value of the header of that name, that no header can hold."""
     if isinstance(value, str) and not (value.isascii() and value.isprintable() and value == value.strip()):
         # Reject it here: the HTTP library's error would print the key.
+        what, remedy = (f"The value of the header {header}", "correct it") if header else (_KEY, "copy it again")
         raise OpenAIError(
-            "The Tensorloop key holds a character that no header can hold, or a blank at its beginning or end: "
-            "copy it again"
+            f"{what} holds a character that no header can hold, or a blank at its beginning or end: {remedy}"
         )
 
 

@@ -457,6 +457,34 @@ async def test_a_key_that_no_header_can_hold_is_refused_at_any_time(kind: str, w
 
 
 @both
+@pytest.mark.parametrize("name", ["Cookie", "X-Api-Key", "Authorization", "x-auth-token"])
+async def test_a_header_that_cannot_be_sent_is_named_alone(kind: str, name: str) -> None:
+    """The Tensorloop key is right, and the text says nothing of it."""
+    bad = f"session={KEY}\u00fc"
+
+    async def ask() -> None:
+        answer = client_of(Body([sse(*HELLO)]), kind=kind).chat.completions.create(**ASK, extra_headers={name: bad})
+        await answer if kind == "async" else answer
+
+    with pytest.raises(openai.OpenAIError) as caught:
+        await ask()
+
+    assert str(caught.value).startswith(f"The value of the header {name} holds a character that no header can hold")
+    assert "Tensorloop" not in str(caught.value)
+    assert not shows_key(chain_of(caught.value))
+
+
+def test_a_key_that_cannot_be_sent_is_named_as_the_key() -> None:
+    """The header that the SDK makes of the key is not what the program wrote."""
+    client = client_of(Body([sse(*HELLO)]))
+    client.api_key = f"{KEY}\n"
+    with pytest.raises(openai.OpenAIError) as caught:
+        client.chat.completions.create(**ASK)
+
+    assert str(caught.value).startswith("The Tensorloop key holds a character that no header can hold")
+
+
+@both
 async def test_a_header_that_replaces_a_key_is_the_one_that_counts(kind: str) -> None:
     """A key that is not sent is not refused."""
     client = client_of(Body([sse(*HELLO)]), kind=kind)
