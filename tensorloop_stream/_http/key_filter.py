@@ -43,5 +43,5 @@ class KeyFilter:
 
     def finish(self) -> bytes:
         """Return what is left at the end of the stream."""
-        held, self._held = self._redactor.data(bytes(self._held)), bytearray()
+        held, self._held = self._redactor.cut_data(bytes(self._held)), bytearray()
         return held

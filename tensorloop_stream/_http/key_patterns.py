@@ -31,6 +31,8 @@ _NAMES = {
 }
 # Of a key of at least so many characters, the beginning alone is hidden, too.
 _LONG, _BEGINNING = 20, 12
+# At the end of a stream that was cut, so many are.
+_FEW = 8
 # A pattern is made of so many characters; of a longer key, what looks like a key behind them is hidden with them.
 _MOST_SHOWN = 128
 _MORE = rf"(?:[\w.+/=-]|%[0-9a-fA-F]{{2}}|&#?\w{{1,8}};|{_ESCAPE}(?:u[0-9a-fA-F]{{4}}|/)){{0,20000}}"
@@ -58,7 +60,7 @@ def parts_of_key(key: str) -> str:
     begin = re.escape(key[: _TAIL * 2 if key[:_TAIL].isalpha() else _TAIL])
     # Each begins with what is rare: the time must be linear in a text of a megabyte.
     return (
-        f"{begin}{_PART}{_DOTS}{_PART}|(?:(?<!{_BEFORE}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
+        f"{begin}{_PART}['\"]?{_DOTS}{_PART}|(?:(?<!{_BEFORE}){_WORD}{{0,16}})?{_DOTS}{_PART}{end}"
         rf"|(?i:(?<=ending )|(?<=ends )|(?<=last ))(?:\w+ ){{0,3}}['\"]?{end}"
     )
 
@@ -67,6 +69,17 @@ def end_of_key(key: str) -> str:
     """Return the pattern of the end of a key that stands alone; a word of letters might be one of the language."""
     ends = [re.escape(key[start:]) for start in range(1, len(key) - _TAIL + 1) if not key[start:].isalpha()]
     return f"(?<!{_WORD})(?:{'|'.join(ends) or '(?!)'})(?!{_WORD})"
+
+
+def spellings_of_key(key: str) -> list[tuple[list[str], int]]:
+    """Return the patterns of the characters of each form, one by one, and how many of them are no ordinary word.
+
+    Of the key itself these are eight, or half of a shorter key.
+    """
+    shown = key[:_MOST_SHOWN]
+    few = min(_FEW, (len(key) + 1) // 2)
+    forms = [([_base64_pattern(character) for character in form], few * 4 // 3) for form in _base64_forms(shown)]
+    return [([*map(_escaped, shown)], few), ([f"(?i:{digit})" for digit in _digest(key)], _FEW), *forms]
 
 
 def needles_of_key(key: str) -> set[str]:

@@ -330,6 +330,69 @@ def test_a_key_where_a_long_event_is_cut_is_redacted(offset: int) -> None:
     assert not shows_key(whole.decode())
 
 
+SHORT = "tl_short/key12345"
+# The forms of a key, and the most characters that are shown of one that is cut.
+CUT_FORMS: list[tuple[Callable[[str], str], int]] = [
+    (str, 7),
+    (lambda key: key.replace("/", "\\/"), 8),
+    (lambda key: quote(key, safe=""), 9),
+    (lambda key: "".join(f"\\u{ord(each):04x}" for each in key), 47),
+    (lambda key: base64.b64encode(key.encode()).decode(), 10),
+    (lambda key: base64.urlsafe_b64encode(f"me:{key}".encode()).decode(), 14),
+    (lambda key: hashlib.sha256(key.encode()).hexdigest(), 7),
+]
+
+
+@pytest.mark.parametrize("key", [KEY, SHORT, "tl_abcde"])
+@pytest.mark.parametrize(("spelled", "most"), CUT_FORMS)
+def test_a_key_that_the_end_of_a_stream_cuts_is_hidden(key: str, spelled: Callable[[str], str], most: int) -> None:
+    """In each of its forms, from its first half, or eight characters, on."""
+    whole = spelled(key)
+    for cut in range(1, len(whole)):
+        one = KeyFilter(Redactor(key))
+        passed = (one.feed(f'data: {{"error": "bad {whole[:cut]}'.encode()) + one.finish()).decode()
+        shown = passed.partition("bad ")[2]
+
+        assert passed.startswith('data: {"error": "bad ')
+        assert shown.endswith("***") or len(shown) <= most
+
+
+ENDS = [KEY[:7], f"{KEY[:11]}_", f"x{KEY[1:12]}", "dGhlIHdvcmQ", DIGEST[:7], f"{SHORT[:8]}er"]
+
+
+@pytest.mark.parametrize("tail", ENDS)
+def test_the_end_of_a_stream_that_begins_no_key_stays(tail: str) -> None:
+    """Fewer characters than those are a word, and so is what goes on in another way."""
+    one = KeyFilter(Redactor(KEY, SHORT))
+
+    assert one.feed(f"data: {tail}".encode()) + one.finish() == f"data: {tail}".encode()
+
+
+@both
+async def test_a_forwarded_stream_that_is_cut_within_the_key_shows_no_part_of_it(kind: str) -> None:
+    """The error event behind it arrives as always."""
+    parts: list[bytes | BaseException] = [
+        sse(HELLO[0], done=False),
+        f'data: {{"error": "bad {KEY[:11]}'.encode(),
+        httpx2.ReadError("cut"),
+    ]
+    _, _, body = await forwarded(kind, Body(parts))
+
+    assert body.startswith(sse(HELLO[0], done=False) + b'data: {"error": "bad ***\n\ndata: {"error"')
+
+
+@pytest.mark.parametrize("key", [KEY, SHORT])
+def test_bad_data_that_an_error_quotes_in_part_shows_no_part_of_the_key(key: str) -> None:
+    """The quotation is cut first, perhaps within the key."""
+    for padding in range(40, 80):
+        body = Body([f"data: {{broken{'x' * padding}{key}{'y' * 80}\n\n".encode()])
+        client = client_of(body).copy(api_key=key)
+        with pytest.raises(openai.APIError) as caught:
+            client.chat.completions.create(**ASK).until_done()
+
+        assert key[:8] not in "".join(traceback.format_exception(caught.value))
+
+
 @both
 async def test_a_forwarded_header_shows_no_key(kind: str) -> None:
     """A name of the gateway is repeated without the key."""
