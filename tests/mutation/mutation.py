@@ -47,7 +47,7 @@ NEAR = {
     "_chat.choice": _CHAT,
     "_chat.tool_call": _CALLS,
     "_chat.tool_calls": _CALLS,
-    "_chat.trailing_chunk": _CHAT,
+    "_chat.trailing_chunk": ["unit/test_trailing_chunk.py"],
     "_chat.vocabulary": ["unit/test_merge.py", *_CHAT],
     "_chat.usage": ["unit/test_merge.py", *_CHAT],
     "_chat.merge": ["unit/test_merge.py", "unit/test_accumulator.py", "unit/test_chunk_rules.py"],
