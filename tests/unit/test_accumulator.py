@@ -395,3 +395,14 @@ def test_a_whole_message_is_accepted_and_counts_once() -> None:
 def test_content_that_is_no_string_is_kept_as_json() -> None:
     """A number or an object in `content` becomes its JSON text."""
     assert accumulate(chunk({"content": 5}), chunk({"content": {"a": 1}})).text == '5{"a": 1}'
+
+
+def test_a_chunk_behind_the_finish_reason_is_idle_if_it_brings_nothing() -> None:
+    """Usage that changes is news, and before the finish reason every chunk is."""
+    accumulation = ChatAccumulation()
+    found = [accumulation.is_idle]
+    for one in (chunk({}), text("a"), finish(), chunk({}), usage(9), usage(9), text("b")):
+        accumulation.add(one)
+        found.append(accumulation.is_idle)
+
+    assert found == [False, False, False, False, True, False, True, False]
