@@ -1,14 +1,16 @@
 """Define the command line `python -m tensorloop_stream.replay`."""
 
 import os
+import shlex
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from ._command import CannotRunError, is_test_run, run
+from ._command import CannotRunError, command_word, is_test_run, run
 from ._faults import OPTIONS, FaultOptions, read_options
 from ._options import DELAY, PORT, PROGRAM, SERVICE, parser
 from ._record.recorder import RecordingServer
@@ -19,13 +21,18 @@ _KEY = "tl_replay"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: that of COMMAND, or 2 for wrong arguments or cassettes."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    command = None
-    if "--" in arguments:
-        at = arguments.index("--")
-        arguments, command = arguments[:at], arguments[at + 1 :]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    arguments, command = given, None
+    if "--" in given:
+        at = given.index("--")
+        arguments, command = given[:at], given[at + 1 :]
     reader = parser()
-    options = vars(reader.parse_args(arguments))
+    parsed, unknown = reader.parse_known_args(arguments)
+    options = vars(parsed)
+    words = [*options["cassettes"], *unknown[:1]]
+    in_command = command_word(words, first_may_be=options["record"] is not None, separated=command is not None)
+    if unknown:
+        reader.error(f"unrecognized arguments: {' '.join(unknown)}{_separated(given, in_command)}")
     if command == []:
         reader.error("there is no COMMAND after --")
     if options["port"] is None:
@@ -33,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _record(options, command) if options["record"] else _replay(options, command)
     except (ValueError, ModuleNotFoundError) as error:
-        return _complain(str(error))
+        about = in_command is not None and str(error).startswith((f"{Path(in_command)}: ", "--record only"))
+        return _complain(f"{error}{_separated(given, in_command) if about else ''}")
     except _PortTakenError as error:
         return _complain(f"cannot listen on port {options['port']}: {error}; give another with --port")
     except CannotRunError as error:
@@ -129,6 +137,14 @@ def _faults(options: dict[str, Any]) -> FaultOptions:
     if "delay" not in written:
         written = {"speed": "1", "delay": DELAY, **written}
     return read_options(written.items())
+
+
+def _separated(given: list[str], word: str | None) -> str:
+    """Return the end of a sentence that shows the arguments with `--` before the word that begins a command."""
+    if word is None:
+        return ""
+    at = given.index(word)
+    return f"; did you forget -- before the command? {PROGRAM} {shlex.join([*given[:at], '--', *given[at:]])}"
 
 
 def _complain(why: str, *, status: int = 2) -> int:

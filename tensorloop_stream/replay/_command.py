@@ -1,6 +1,7 @@
 """Run a command against a server on loopback."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,23 @@ class CannotRunError(Exception):
 def is_test_run(command: Sequence[str]) -> bool:
     """Return whether a command runs pytest: by its name, as a module of Python, or through another program."""
     return any(PurePath(word).name.lower().removesuffix(".exe") in _TEST_RUNNERS for word in command)
+
+
+def command_word(words: Sequence[str], *, first_may_be: bool, separated: bool) -> str | None:
+    """Return the first of the words given as cassettes that begins a command, `None` if none does.
+
+    Such a word is neither a folder nor a `.yaml` file. The first word, and each word if the command was `separated`
+    by `--`, must also be the name of a program.
+    """
+    for number, word in enumerate(words):
+        path = Path(word)
+        if word.startswith("-") or path.suffix in {".yaml", ".yml"} or path.is_dir():
+            continue
+        if (number or first_may_be) and not separated:
+            return word
+        if not path.exists() and shutil.which(word):
+            return word
+    return None
 
 
 def run(command: Sequence[str], settings: Mapping[str, str]) -> int:

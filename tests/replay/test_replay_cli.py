@@ -279,6 +279,48 @@ def test_wrong_usage_is_status_2(
     assert message in capsys.readouterr().err
 
 
+PROGRAM = "python -m tensorloop_stream.replay"
+UNRECOGNIZED = f"{PROGRAM}: error: unrecognized arguments: "
+FORGOTTEN = "; did you forget -- before the command? "
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint", "meant"),
+    [
+        ("{it} no-program x.py", f"{PROGRAM}: no-program: No such file or directory", "{it} -- no-program x.py"),
+        ("{it} python -m pytest", f"{UNRECOGNIZED}-m pytest", "{it} -- python -m pytest"),
+        ("{it} --delay 0 ./run", f"{UNRECOGNIZED}./run", "{it} --delay 0 -- ./run"),
+        ("{it} {script}", f"{PROGRAM}: {{script}}: not YAML in line 1: ", "{it} -- {script}"),
+        ("env -x", f"{UNRECOGNIZED}-x", "-- env -x"),
+        ("{it} env -- -x", f"{PROGRAM}: env: No such file or directory", "{it} -- env -- -x"),
+        ("--record x no-program", f"{PROGRAM}: --record only passes requests on", "--record x -- no-program"),
+    ],
+)
+def test_a_command_without_its_separator_is_recognized(
+    cassette: str, given: str, complaint: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The complaint ends with the arguments as they were meant."""
+    script = Path(cassette).with_name("run.sh")
+    script.write_text("echo a: b: c")
+    names = {"it": cassette, "script": str(script)}
+    with pytest.raises(SystemExit) as caught:
+        sys.exit(main(given.format(**names).split()))
+    line = capsys.readouterr().err.splitlines()[-1]
+
+    assert caught.value.code == 2
+    assert line.startswith(complaint.format(**names))
+    assert line.endswith(f"{FORGOTTEN}{PROGRAM} {meant.format(**names)}")
+
+
+@pytest.mark.parametrize("given", ["gone", "gone.yaml", "{it} gone.yaml", "{it} gone -- true", "{it} --cut 1"])
+def test_a_missing_cassette_is_no_command(cassette: str, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt file or option alone, and a word before a command, are what they seem."""
+    with pytest.raises(SystemExit):
+        sys.exit(main(given.format(it=cassette).split()))
+
+    assert FORGOTTEN not in capsys.readouterr().err
+
+
 def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     """The options of the faults are included."""
     with pytest.raises(SystemExit):
