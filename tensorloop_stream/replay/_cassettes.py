@@ -14,6 +14,7 @@ from ._http import reason_of
 from ._matching import Interaction, Recordings
 from ._replay_key import read_replay_key
 from ._rules import EXACT, Rule
+from ._spelling import check_file_keys, check_keys
 
 # The replay sends its own: it frames the answer itself (RFC 9110, section 7.6.1), and decides which origins may read.
 _OF_THE_SERVER = re.compile(
@@ -64,6 +65,7 @@ def _read(file: Path, general: Rule) -> list[Interaction]:
     _require(bool(interactions), f"{file}: no interaction was recorded")
     found: list[Interaction] = []
     try:
+        check_file_keys(cassette)
         of_file = read_replay_key(cassette.get("replay"), of_file=True).rule
         for number, recorded in enumerate(interactions, 1):
             try:
@@ -99,6 +101,7 @@ def _load_yaml(file: Path, data: bytes) -> Any:
 
 
 def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
+    check_keys(recorded)
     method, uri = (_text(recorded, "request", name) for name in ("method", "uri"))
     body = _bytes(_part(recorded, "request", "body"), "request.body")
     try:

@@ -1044,6 +1044,70 @@ def test_an_invalid_interaction_is_refused(tmp_path: Path, where: tuple[str, ...
         ReplayServer(path)
 
 
+@pytest.mark.parametrize(
+    ("where", "right", "wrong"),
+    [
+        (("response", "body"), "string", "strng"),
+        (("response", "body"), "string", "String"),
+        (("response",), "body", "boddy"),
+        (("response",), "headers", "header"),
+        (("response", "status"), "message", "mesage"),
+        (("response", "status"), "code", "cod"),
+        (("request",), "body", "bdy"),
+        (("request",), "uri", "url"),
+        ((), "response", "respons"),
+    ],
+)
+def test_a_misspelt_key_is_refused(tmp_path: Path, where: tuple[str, ...], right: str, wrong: str) -> None:
+    """Unread, it would give an empty answer; the sentence names the file, the key and the right one."""
+    by_hand = recorded(chat())
+    part = by_hand
+    for name in where:
+        part = part[name]
+    part[wrong] = part.pop(right)
+    path = cassette(tmp_path / "a.yaml", by_hand)
+    key = ".".join([*where, wrong])
+
+    with pytest.raises(ValueError, match=re.escape(f"{path}: interaction 1: {key} is unknown: did you mean {right}?")):
+        ReplayServer(path)
+
+
+def test_a_misspelt_replay_key_is_refused(tmp_path: Path) -> None:
+    """Its rules would have no effect, at the top of a file and in an interaction."""
+    of_one = cassette(tmp_path / "a.yaml", {**recorded(chat()), "reply": {"ignore": ["seed"]}})
+    of_file = tmp_path / "b.yaml"
+    of_file.write_text(yaml.safe_dump({"version": 1, "replays": {}, "interactions": [recorded(chat())]}))
+
+    with pytest.raises(ValueError, match=r"a\.yaml: interaction 1: reply is unknown: did you mean replay\?"):
+        ReplayServer(of_one)
+    with pytest.raises(ValueError, match=r"b\.yaml: replays is unknown: did you mean replay\?"):
+        ReplayServer(of_file)
+
+
+@pytest.mark.parametrize("body", [{"text": STREAM.decode()}, {"base64_string": "e30=", "encoding": "utf-8"}])
+def test_an_answer_without_its_text_is_refused(tmp_path: Path, body: dict[str, str]) -> None:
+    """Keys that are like no other are named too, where the text is missing."""
+    by_hand = recorded(chat())
+    by_hand["response"]["body"] = body
+    path = cassette(tmp_path / "a.yaml", by_hand)
+
+    with pytest.raises(ValueError, match=f"response.body has {', '.join(body)}, where string is wanted"):
+        ReplayServer(path)
+
+
+def test_keys_of_other_recorders_pass(tmp_path: Path) -> None:
+    """Nothing that a replay reads is missing."""
+    foreign = {**recorded(chat()), "recorded_at": "Sat, 28 Nov 2026", "request_id": 7}
+    foreign["request"] |= {"protocol": "https", "host": "host", "url": "https://host/v1"}
+    foreign["response"] |= {"http_version": None, "status_code": 200, "url": "https://host/v1", "protocol": "h2"}
+    foreign["response"]["body"] |= {"encoding": "utf-8", "base64_string": ""}
+    foreign["response"]["status"] |= {"reason": "OK"}
+    empty = recorded(chat("Nothing?"))
+    empty["response"]["body"] = {}
+    with ReplayServer(cassette(tmp_path / "a.yaml", foreign, empty)) as server:
+        assert [ask(server, chat()).body, ask(server, chat("Nothing?")).body] == [STREAM, b""]
+
+
 def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
     """A mistyped path must not start a server without recordings."""
     with pytest.raises(ValueError, match=r"no \.yaml or \.yml file in this folder"):
