@@ -37,9 +37,11 @@ def read_cassettes(paths: Paths, general: Rule = EXACT) -> Recordings:
     """
     each = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     files = [file for path in each for file in _files(Path(path))]
-    found = [interaction for file in files for interaction in _read(file, general)]
-    general.require_matched(interaction.body for interaction in found)
-    return Recordings(found)
+    doubts: list[str] = []
+    found = [interaction for file in files for interaction in _read(file, general, doubts)]
+    bodies = [interaction.body for interaction in found]
+    general.require_fields(bodies)
+    return Recordings(found, (*doubts, *general.idle_patterns(bodies)))
 
 
 def _files(path: Path) -> list[Path]:
@@ -51,7 +53,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path, general: Rule) -> list[Interaction]:
+def _read(file: Path, general: Rule, doubts: list[str]) -> list[Interaction]:
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -69,10 +71,14 @@ def _read(file: Path, general: Rule) -> list[Interaction]:
         of_file = read_replay_key(cassette.get("replay"), of_file=True).rule
         for number, recorded in enumerate(interactions, 1):
             try:
-                found.append(_interaction(str(file), recorded, of_file.over(general)))
+                interaction, own = _interaction(str(file), recorded, of_file.over(general))
             except ValueError as error:
                 raise ValueError(f"interaction {number}: {error}") from None
-        of_file.require_matched(interaction.body for interaction in found)
+            found.append(interaction)
+            doubts += [f"{file}: interaction {number}: {each}" for each in own.idle_patterns([interaction.body])]
+        bodies = [interaction.body for interaction in found]
+        of_file.require_fields(bodies)
+        doubts += [f"{file}: {each}" for each in of_file.idle_patterns(bodies)]
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     return found
@@ -100,7 +106,8 @@ def _load_yaml(file: Path, data: bytes) -> Any:
         raise ValueError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
+def _interaction(file: str, recorded: Any, general: Rule) -> tuple[Interaction, Rule]:
+    """Return an interaction and its own rule."""
     check_keys(recorded)
     method, uri = (_text(recorded, "request", name) for name in ("method", "uri"))
     body = _bytes(_part(recorded, "request", "body"), "request.body")
@@ -119,10 +126,10 @@ def _interaction(file: str, recorded: Any, general: Rule) -> Interaction:
     content = _bytes(_part(recorded, "response", "body", "string"), "response.body.string")
     answer = _answer(status, reason, headers, content)
     key = read_replay_key(recorded.get("replay"))
-    key.rule.require_matched([value])
+    key.rule.require_fields([value])
     answer = dataclasses.replace(answer, times=_checked(key.times, answer), is_cut=key.cut)
     path = key.path or urlsplit(uri).path or "/"
-    return Interaction(file, method, path, value, answer, key.rule.over(general))
+    return Interaction(file, method, path, value, answer, key.rule.over(general)), key.rule
 
 
 def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ...] | None:

@@ -52,16 +52,17 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
     if options["upstream"] is not None:
         raise ValueError("--upstream goes with --record")
     strict = options["strict"] if options["strict"] is not None else command is not None and is_test_run(command)
-    server = ReplayServer(
-        options["cassettes"],
-        port=options["port"],
-        cors=options["cors"],
-        strict=strict,
-        fallback=options["fallback"],
-        ignore=options["ignore"],
-        report=None if strict or options["quiet"] else _reporter("replay"),
-        **_faults(options),
-    )
+    with _unwarned(_reporter("replay"), quiet=options["quiet"]):
+        server = ReplayServer(
+            options["cassettes"],
+            port=options["port"],
+            cors=options["cors"],
+            strict=strict,
+            fallback=options["fallback"],
+            ignore=options["ignore"],
+            report=None if strict or options["quiet"] else _reporter("replay"),
+            **_faults(options),
+        )
     with _unwarned(_reporter("replay"), quiet=options["quiet"]), _listening(server):
         if command is not None:
             # A plain `OpenAI()` must not ask the true service, and be billed, in a program that is tried here.

@@ -49,8 +49,10 @@ def first_words(body: Any) -> str:
 class Recordings:
     """All recorded interactions, found by method, path and JSON body, or by their rules."""
 
-    def __init__(self, interactions: Iterable[Interaction] = ()) -> None:
+    def __init__(self, interactions: Iterable[Interaction] = (), doubts: Iterable[str] = ()) -> None:
         self.interactions = tuple(interactions)
+        self.doubts = tuple(doubts)
+        """A sentence for each part of a rule that fits no recorded request."""
         self._by_key: dict[tuple[Rule, Key], list[Interaction]] = {}
         for each in self.interactions:
             key = key_of(each.method, each.path, each.rule.counted(each.body))

@@ -48,6 +48,8 @@ def read_replay_key(value: object, *, of_file: bool = False) -> ReplayKey:
         rule = Rule.read(value.get("match", ()), value.get("ignore", ()))
     except ValueError as error:
         raise ValueError(f"replay: {error}") from None
+    if "match" in value and not rule.is_loose:
+        raise ValueError("replay.match names no field: name one, or leave match out for all to count")
     cut = value.get("cut", False)
     if not isinstance(cut, bool):
         raise ValueError(f"replay.cut must be true or false, not {cut!r}")

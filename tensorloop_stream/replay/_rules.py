@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ._bodies import canonical, is_streamed
 from ._fields import Path, path_of, text_of, values_at, without
+from ._spelling import misspelt_path
 
 Match = Iterable[str] | Mapping[str, str]
 
@@ -37,13 +38,32 @@ class Rule:
         """Whether other requests than an equal one may match."""
         return bool(self.fields or self.patterns)
 
-    def require_matched(self, bodies: Iterable[Any]) -> None:
-        """Raise `ValueError` for a `match` whose path leads to nothing in all of these requests: it cannot match."""
+    def require_fields(self, bodies: Iterable[Any]) -> None:
+        """Raise `ValueError` for a path that leads to nothing in all of these requests.
+
+        A `match` for it cannot fit. An `ignore` for it is refused only if it looks misspelt: other requests may have
+        the field.
+        """
         recorded = list(bodies)
+        where = "the recorded request" if len(recorded) == 1 else "any recorded request"
         for path in (*self.fields, *(path for path, _ in self.patterns)):
             if not any(True for body in recorded for _ in values_at(body, path)):
-                where = "the recorded request" if len(recorded) == 1 else "any recorded request"
-                raise ValueError(f"match names {'.'.join(path)}, which is not in {where}")
+                right = misspelt_path(path, recorded)
+                meant = f": did you mean {right}?" if right else ""
+                raise ValueError(f"match names {'.'.join(path)}, which is not in {where}{meant}")
+        for path in self.ignored:
+            if (right := misspelt_path(path, recorded)) is not None:
+                raise ValueError(f"ignore names {'.'.join(path)}, which is not in {where}: did you mean {right}?")
+
+    def idle_patterns(self, bodies: Iterable[Any]) -> Iterator[str]:
+        """Yield a sentence for each pattern that none of these requests fits."""
+        recorded = [self.counted(body) for body in bodies]
+        for path, pattern in self.patterns:
+            values = [text_of(value) for body in recorded for value in values_at(body, path)]
+            if not any(map(pattern.search, values)):
+                where = f"the recorded request, {values[0]!r:.60}" if len(values) == 1 else "any recorded request"
+                rule = f"match.{'.'.join(path)} is /{pattern.pattern:.60}/"
+                yield f"{rule}, which is not found in {where}: mend one of them"
 
     def counted(self, body: Any) -> Any:
         """Return the part of a body that counts."""

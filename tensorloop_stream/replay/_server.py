@@ -37,7 +37,8 @@ class ReplayServer:
     `{"messages.-1.content": "(?i)weather"}`. A cassette may have its own `ignore` and `match` under the key `replay`,
     at its top or in an interaction. `report` is called with a line about each request and its answer.
 
-    Leaving the block warns (`UserWarning`) of each fault that no answer was long enough for: such a test tests nothing.
+    Warns (`UserWarning`) of a regular expression that the recorded request does not fit.
+    Leaving the block warns of each fault that no answer was long enough for: such a test tests nothing.
     An exception that leaves the block has the same as a note.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
@@ -72,6 +73,8 @@ class ReplayServer:
         others = read_cassettes(fallback)
         if strict and not recordings.interactions and not others.interactions:
             raise ValueError("no cassette was given")
+        for doubt in recordings.doubts:
+            warnings.warn(doubt, stacklevel=2)
         self._playback = Playback(
             recordings, faults_of(faults), strict, others if others.interactions else None, report
         )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import vcr  # type: ignore[import-untyped]  # vcrpy publishes no types
 from cassette_files import ask, cassette_file, chat, completion, events, interaction
+from openai.types.chat.completion_create_params import CompletionCreateParamsBase, CompletionCreateParamsStreaming
+from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
 from tensorloop_stream.replay import ReplayServer
+from tensorloop_stream.replay._cli import main
+from tensorloop_stream.replay._spelling import misspelt_path
 
 SYSTEM = {"role": "system", "content": "Today is Monday."}
 USER = {"role": "user", "content": "What day is it?"}
@@ -55,7 +60,7 @@ def test_only_the_named_fields_count_if_there_are_any(tmp_path: Path) -> None:
 
 def test_a_pattern_is_searched_in_a_field(tmp_path: Path) -> None:
     """Also in the texts of a message of several parts."""
-    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Any"), completion("Sunny")))
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Any weather"), completion("Sunny")))
     with ReplayServer(path, match={"messages.-1.content": "(?i)weather", "model": "^gpt-"}) as server:
         parts = [{"type": "image_url", "image_url": {"url": "data:"}}, {"type": "text", "text": "Weather?"}]
         asked = chat("The WEATHER, please"), chat(parts), chat("The time"), chat("weather", model="o3")
@@ -73,7 +78,7 @@ def test_a_cassette_has_rules_of_its_own(tmp_path: Path) -> None:
     """In an interaction for that one, at the top for all."""
     path = cassette_file(
         tmp_path / "a.yaml",
-        interaction(chat("Any"), completion("Sunny"), replay={"match": {"messages.0.content": "weather"}}),
+        interaction(chat("Any weather"), completion("Sunny"), replay={"match": {"messages.0.content": "weather"}}),
         interaction(chat("One", seed=1), completion("One")),
         replay={"ignore": ["seed"]},
     )
@@ -87,7 +92,7 @@ def test_an_equal_request_comes_before_a_rule(tmp_path: Path) -> None:
     """And one with all fields before one without some."""
     path = cassette_file(
         tmp_path / "a.yaml",
-        interaction(chat("Any"), completion("by pattern"), replay={"match": {"messages.0.content": "Hi"}}),
+        interaction(chat("Hi, you"), completion("by pattern"), replay={"match": {"messages.0.content": "Hi"}}),
         interaction(chat("Hi", seed=1), completion("without seed"), replay={"ignore": "seed"}),
         interaction(chat("Hi", seed=2), completion("equal")),
     )
@@ -134,6 +139,8 @@ def test_a_404_speaks_of_the_fields_of_a_rule_alone(tmp_path: Path) -> None:
         ({"ignore": 7}, "replay: ignore must be a list of paths such as messages.0, not 7"),
         ({"ignore": [None]}, "replay: ignore must name fields by paths such as messages.0, not None"),
         ({"ignore": ["messages..0"]}, "replay: a path such as messages.0.content is wanted, not 'messages..0'"),
+        ({"match": []}, "replay.match names no field: name one, or leave match out for all to count"),
+        ({"match": {}}, "replay.match names no field"),
         ({"match": {"model": 7}}, "replay: match.model must be a regular expression, not 7"),
         ({"match": {"model": "("}}, "replay: match.model is no regular expression"),
         ({"times": 7}, "replay.times must be a list of ascending numbers of seconds, not 7"),
@@ -164,8 +171,95 @@ def test_a_match_for_what_no_recorded_request_has_is_refused(tmp_path: Path) -> 
         ReplayServer(of_one)
     with pytest.raises(ValueError, match=r"file\.yaml: match names messages\.3\.content, which is not in the recorded"):
         ReplayServer(of_file)
-    with pytest.raises(ValueError, match=r"match names modell, which is not in any recorded request"):
+    with pytest.raises(
+        ValueError, match=r"match names modell, which is not in any recorded request: did you mean model"
+    ):
         ReplayServer(enough, match=["modell"])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("temprature", "temperature"),
+        ("mesages.0", "messages.0"),
+        ("message.-1.content", "messages.-1.content"),
+        ("messages.*.contnt", "messages.*.content"),
+        ("messages.content", "messages.*.content"),
+        ("presense_penalty", "presence_penalty"),
+    ],
+)
+def test_a_misspelt_ignore_is_refused(tmp_path: Path, written: str, meant: str) -> None:
+    """It would ignore nothing: the name is like a recorded one, or like a parameter of the API."""
+    recorded = interaction(TWO_MESSAGES, completion("Hi"))
+    of_all = cassette_file(tmp_path / "all.yaml", recorded)
+    of_file = cassette_file(tmp_path / "file.yaml", recorded, recorded, replay={"ignore": [written]})
+    of_one = cassette_file(tmp_path / "one.yaml", {**recorded, "replay": {"ignore": written}})
+    said = re.escape(f"recorded request: did you mean {meant}?")
+
+    with pytest.raises(ValueError, match=f"^ignore names .* {said}"):
+        ReplayServer(of_all, ignore=[written])
+    with pytest.raises(ValueError, match=rf"file\.yaml: ignore names .* {said}"):
+        ReplayServer(of_file)
+    with pytest.raises(ValueError, match=rf"one\.yaml: interaction 1: ignore names .* {said}"):
+        ReplayServer(of_one)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["messages.7.content", "messages.0.name", "top_k", "seed", "a_field_of_a_proxy", "metadata.user_ids", "model.0"],
+)
+def test_an_ignore_for_what_other_requests_have_is_taken(tmp_path: Path, written: str) -> None:
+    """A field that is like a recorded one may be a field of its own."""
+    recorded = interaction(chat(top_p=1, metadata={"user_id": "1"}), completion("Hi"))
+
+    ReplayServer(cassette_file(tmp_path / "a.yaml", recorded), ignore=[written])
+
+
+def test_no_parameter_is_taken_for_a_misspelt_one() -> None:
+    """Each may be ignored where only the others are recorded."""
+    of_chat = {**CompletionCreateParamsBase.__annotations__, **CompletionCreateParamsStreaming.__annotations__}
+    of_responses = ResponseCreateParamsBase.__annotations__
+    for names in (of_chat, of_responses):
+        for name in names:
+            assert misspelt_path((name,), [dict.fromkeys(names.keys() - {name})]) is None
+
+
+def test_a_pattern_that_its_recording_does_not_fit_is_told(tmp_path: Path) -> None:
+    """One of the two is wrong; the answer is played all the same."""
+    of_one = interaction(chat("The weather?"), completion("Sunny"), replay={"match": {"messages.0.content": "wether"}})
+    path = cassette_file(tmp_path / "a.yaml", of_one)
+    with pytest.warns(UserWarning, match="a.yaml") as warned, ReplayServer(path) as server:
+        assert ask(server, chat("What wether?")).text == "Sunny"
+
+    (only,) = warned
+    assert str(only.message) == (
+        f"{path}: interaction 1: match.messages.0.content is /wether/, which is not found in the recorded request, "
+        "'The weather?': mend one of them"
+    )
+    assert only.filename == __file__
+
+
+def test_a_general_pattern_needs_one_recording_that_fits(tmp_path: Path) -> None:
+    """A pattern at the top of a file, or of a server, is for some of its requests."""
+    one, other = interaction(chat("One"), completion("1")), interaction(chat("Two"), completion("2"))
+    plain = cassette_file(tmp_path / "plain.yaml", one, other)
+    of_file = cassette_file(tmp_path / "file.yaml", one, other, replay={"match": {"messages.0.content": "Three"}})
+    said = "match.messages.0.content is /Three/, which is not found in any recorded request: mend one of them"
+    ReplayServer(plain, match={"messages.0.content": "Two"})
+
+    with pytest.warns(UserWarning, match=f"file.yaml: {said}"):
+        ReplayServer(of_file)
+    with pytest.warns(UserWarning, match=f"^{said}"):
+        ReplayServer(plain, match={"messages.0.content": "Three"})
+
+
+def test_the_command_prints_what_the_server_warns_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line has no line of code."""
+    of_one = interaction(chat("One"), completion("1"), replay={"match": {"messages.0.content": "Two"}})
+    path = cassette_file(tmp_path / "a.yaml", of_one)
+    main([str(path), "--", "no-such-program"])
+
+    assert f"replay: {path}: interaction 1: match.messages.0.content is /Two/, " in capsys.readouterr().err
 
 
 def test_times_are_of_an_interaction_alone(tmp_path: Path) -> None:
