@@ -57,6 +57,17 @@ class Answer:
     is_cut: bool = False
     """Whether the connection was cut after the last frame."""
 
+    @property
+    def events(self) -> int:
+        """The number of events, `[DONE]` counted."""
+        return sum(frame.is_event for frame in self.frames or ())
+
+    @property
+    def ends_with_done(self) -> bool:
+        """Whether the last event is `[DONE]`."""
+        last = next((frame for frame in reversed(self.frames or ()) if frame.is_event), None)
+        return last is not None and data_of(last.data).strip() == b"[DONE]"
+
 
 def frames_of(body: bytes) -> Iterable[Frame]:
     """Split a recorded event stream after its blank lines; the bytes stay the same."""

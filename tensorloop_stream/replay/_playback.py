@@ -29,9 +29,10 @@ class Playback:
     unmatched: list[str] = field(default_factory=list)
     _played: Counter[tuple[int, ...]] = field(default_factory=Counter)
     _failed: Counter[Key] = field(default_factory=Counter)
-    # The faults that an answer reached, and a sentence for each that an answer ended before.
-    _reached: set[str] = field(default_factory=set)
-    _unreached: dict[str, str] = field(default_factory=dict)
+    # The faults that changed an answer, and a sentence for each that perhaps, or surely, did not change one.
+    _effective: set[str] = field(default_factory=set)
+    _late: dict[str, str] = field(default_factory=dict)
+    _unused: dict[str, str] = field(default_factory=dict)
 
     def choose(self, exchange: Exchange) -> tuple[Answer, Faults]:
         """Return the answer to a request, and the faults that it is to suffer."""
@@ -42,24 +43,34 @@ class Playback:
             self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
         return answer, faults
 
-    def note_end(self, exchange: Exchange, faults: Faults, *, is_stream: bool) -> None:
-        """Note whether an answer reached its fault: one that did not looks like a program that copes with the fault."""
+    def note_fault(self, exchange: Exchange, faults: Faults, answer: Answer) -> None:
+        """Note whether a fault changed an answer whose events are sent, up to the fault.
+
+        A test whose fault changed nothing looks like a test of a program that copes with it.
+        """
         name, allowed = faults.ending
         if allowed is None:
             return
         fault = f"{name}={allowed}"
-        if exchange.events >= allowed:
-            self._reached.add(fault)
-            return
-        had = "is no event stream" if not is_stream else f"had {exchange.events} event{'s' * (exchange.events != 1)}"
-        self._unreached[fault] = f"the answer {had}, so {fault} changed nothing"
-        if self.report is not None:
-            self.report(self._unreached[fault])
+        if (sentence := _unused(exchange.events, name, allowed, answer)) is not None:
+            self._unused[fault] = sentence
+        elif (sentence := _late(name, allowed, answer)) is not None:
+            self._late[fault] = sentence
+        else:
+            self._effective.add(fault)
+        if sentence is not None and self.report is not None:
+            self.report(sentence)
 
     @property
     def unused_faults(self) -> list[str]:
-        """One sentence per fault that no answer reached."""
-        return [sentence for fault, sentence in self._unreached.items() if fault not in self._reached]
+        """One sentence per fault that changed no answer."""
+        changed = self._effective | self._late.keys()
+        return [sentence for fault, sentence in self._unused.items() if fault not in changed]
+
+    @property
+    def late_faults(self) -> list[str]:
+        """One sentence per fault that came so late that many clients do not notice it."""
+        return [sentence for fault, sentence in self._late.items() if fault not in self._effective]
 
     def _choose(self, request: ReceivedRequest, problem: str | None) -> tuple[Answer, Faults, str]:
         body, faults = request.body, self.faults
@@ -112,3 +123,28 @@ class Playback:
 
 def _refused(message: str, param: str) -> tuple[Answer, Faults, str]:
     return error_answer(400, message, param=param), Faults(), f"400: {message}"
+
+
+def _unused(events: int, name: str, allowed: int, answer: Answer) -> str | None:
+    """Return a sentence if a fault after so many events changed nothing, for the answer had ended before it."""
+    if answer.frames is None:
+        return f"the answer is no event stream, so {name}={allowed} changed nothing"
+    had = f"{events} event{'s' * (events != 1)}"
+    if events < allowed:
+        return f"the answer had {had}, so {name}={allowed} changed nothing"
+    if events < answer.events:
+        return None
+    if answer.ends_with_done:
+        return f"the answer had {had}, [DONE] the last, so {name}={allowed} changed nothing"
+    if name == "end-after" and not answer.is_cut:
+        return f"the answer had {had}, so {name}={allowed} changed nothing"
+    return None
+
+
+def _late(name: str, allowed: int, answer: Answer) -> str | None:
+    """Return a sentence if a fault left out nothing that a client of the API must wait for."""
+    if allowed == answer.events:
+        return f"{name}={allowed} came after the last event, where a client may have stopped"
+    if name == "end-after" and allowed == answer.events - 1 and answer.ends_with_done:
+        return f"{name}={allowed} left out [DONE] alone: an answer with a finish_reason is whole without it"
+    return None

@@ -1,7 +1,9 @@
 """Send an answer event by event, at its pace and with its faults: the only place where a replay waits."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 
 from ._answers import PING, Answer, in_band_error, with_crlf
@@ -29,11 +31,10 @@ class Player:
             exchange.complete = True
             await connection.writable()
             if answer.status == 200:
-                self.playback.note_end(exchange, faults, is_stream=False)
+                self.playback.note_fault(exchange, faults, answer)
             return True
-        is_whole = await _Stream(connection, exchange, answer, faults, pace).play()
-        self.playback.note_end(exchange, faults, is_stream=True)
-        return is_whole
+        note = partial(self.playback.note_fault, exchange, faults, answer)
+        return await _Stream(connection, exchange, answer, faults, pace, note).play()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class _Stream:
     answer: Answer
     faults: Faults
     pace: Pace
+    note: Callable[[], None]
+    """Is called once the events are sent, up to the fault: a client that has them may leave at once."""
 
     async def play(self) -> bool:
         """Send the head and the events; return whether the connection is whole afterwards."""
@@ -76,6 +79,7 @@ class _Stream:
             exchange.events += frame.is_event
             sent += 1
         exchange.complete = sent == len(frames)
+        self.note()
         if exchange.events == allowed:
             if faults.stall_after is not None:
                 await self._pause(inf)

@@ -38,8 +38,8 @@ class ReplayServer:
     at its top or in an interaction. `report` is called with a line about each request and its answer.
 
     Warns (`UserWarning`) of a regular expression that the recorded request does not fit.
-    Leaving the block warns of each fault that no answer was long enough for: such a test tests nothing.
-    An exception that leaves the block has the same as a note.
+    Leaving the block warns of each fault that changed no answer: such a test tests nothing. An exception that leaves
+    the block has the same as a note, and a note of each fault that came so late that many clients do not notice it.
 
     Raises `ValueError` for unreadable cassettes and bad settings, `ModuleNotFoundError` without PyYAML, and
     `OSError` on entering if the port is taken.
@@ -94,11 +94,12 @@ class ReplayServer:
         traceback: TracebackType | None,
     ) -> None:
         self._loopback.stop()
-        for sentence in self._playback.unused_faults:
-            if exc is not None:
-                # Perhaps the reason: a test that waits for an error in vain.
+        if exc is not None:
+            # Perhaps the reason: a test that waits for an error in vain.
+            for sentence in (*self._playback.unused_faults, *self._playback.late_faults):
                 exc.add_note(sentence)
-            elif self._playback.report is None:
+        elif self._playback.report is None:
+            for sentence in self._playback.unused_faults:
                 warnings.warn(sentence, stacklevel=2)
 
     def _connect(self, on_end: Callable[[Connection], None]) -> Connection:

@@ -322,7 +322,7 @@ either_way = pytest.mark.parametrize("where", ["server", "model"])
 
 
 @either_way
-@pytest.mark.parametrize("events", [0, 3, 5])
+@pytest.mark.parametrize("events", [0, 3, 4])
 def test_cut_after_omits_the_end_of_the_body(one_stream: Path, where: str, events: int) -> None:
     """The events arrive, but not the HTTP chunk that ends the body."""
     server, body = with_faults(one_stream, where, cut_after=events)
@@ -550,6 +550,73 @@ def test_a_test_that_fails_for_an_unused_fault_is_told(one_stream: Path) -> None
     assert caught.value.__notes__ == ["the answer had 5 events, so cut-after=7 changed nothing"]
 
 
+def unused(path: Path, body: Any, **faults: Any) -> list[str]:
+    """Return what a server warns of, asked by a client that leaves once it has `[DONE]` or the end."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        with ReplayServer(path, **faults) as server, connect(server) as connection:
+            connection.sendall(request_bytes(body, "Connection: close"))
+            read = b""
+            while b"[DONE]" not in read and (part := connection.recv(65536)):
+                read += part
+            connection.close()
+            server.wait_until_idle()
+    return [str(each.message) for each in warned]
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "end_after", "stall_after", "error_after"])
+def test_a_fault_behind_done_is_unused(one_stream: Path, fault: str) -> None:
+    """A client reads up to `[DONE]` and no further."""
+    said = f"the answer had 5 events, [DONE] the last, so {fault.replace('_', '-')}=5 changed nothing"
+
+    assert unused(one_stream, chat(), **{fault: 5}) == [said]
+
+
+@pytest.mark.parametrize("fault", ["cut_after", "end_after", "error_after"])
+def test_a_fault_before_done_is_used(one_stream: Path, fault: str) -> None:
+    """A client misses `[DONE]` at least."""
+    assert unused(one_stream, chat(), **{fault: 4}) == []
+
+
+def test_an_unused_fault_is_told_although_its_client_left(one_stream: Path) -> None:
+    """A client that has `[DONE]` does not wait for the end of the connection."""
+    said = unused(one_stream, chat(), cut_after=7, linger=60)
+
+    assert said == ["the answer had 5 events, so cut-after=7 changed nothing"]
+
+
+def test_a_clean_end_behind_the_last_event_is_unused(tmp_path: Path) -> None:
+    """An answer without `[DONE]`, such as one of the Responses API, ends there in any case."""
+    path = cassette(tmp_path / "a.yaml", recorded(chat(), b"".join(EVENTS[:2])))
+
+    assert unused(path, chat(), end_after=2) == ["the answer had 2 events, so end-after=2 changed nothing"]
+    assert unused(path, chat(), cut_after=2) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "faults", "said"),
+    [
+        (STREAM, {"end_after": 4}, "end-after=4 left out [DONE] alone: "),
+        (b"".join(EVENTS[:2]), {"cut_after": 2}, "cut-after=2 came after the last event, where a client may have "),
+    ],
+)
+def test_a_test_that_fails_for_a_late_fault_is_told(
+    tmp_path: Path, answer: bytes, faults: dict[str, Any], said: str
+) -> None:
+    """Some clients notice the fault, so there is a note, and no warning."""
+    path = cassette(tmp_path / "a.yaml", recorded(chat(), answer))
+
+    def test_of_an_app() -> None:
+        with ReplayServer(path, **faults) as server:
+            wire(server, chat())
+            raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        test_of_an_app()
+
+    assert caught.value.__notes__[0].startswith(said)
+
+
 @pytest.mark.parametrize("first", [b": hello\n\n", b"event: response.created\n", b"id: 1\n", b"\ndata:{}\n\n"])
 def test_an_answer_without_headers_is_a_stream_by_its_first_line(tmp_path: Path, first: bytes) -> None:
     """Any field of an event, or a comment, shows it: faults count its events."""
@@ -622,9 +689,13 @@ def test_invalid_faults_are_refused_by_the_constructor(one_stream: Path) -> None
 
 
 def test_answers_without_events_have_only_delays_and_failures(tmp_path: Path) -> None:
-    """A list of models has no events after which to fail."""
+    """A list of models has no events after which to fail, which is told."""
     models = recorded(None, "{}", method="GET", path="/v1/models", content_type="application/json")
-    with ReplayServer(cassette(tmp_path / "a.yaml", models), cut_after=0, first_delay=0.01, crlf=True) as server:
+    path = cassette(tmp_path / "a.yaml", models)
+    with (
+        pytest.warns(UserWarning, match="the answer is no event stream, so cut-after=0 changed nothing"),
+        ReplayServer(path, cut_after=0, first_delay=0.01, crlf=True) as server,
+    ):
         reply = ask(server, method="GET", path="/v1/models")
 
     assert (reply.status, reply.body) == (200, b"{}")
