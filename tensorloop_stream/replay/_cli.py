@@ -94,6 +94,8 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
     if not count:
         report("0 exchanges kept: nothing was asked at TENSORLOOP_BASE_URL, which a plain OpenAI() does not read")
         return status
+    for sentence in server.not_found:
+        report(sentence)
     report(f"{count} exchange{'' if count == 1 else 's'} kept; to play: {PROGRAM} {options['record']} -- COMMAND")
     return status
 

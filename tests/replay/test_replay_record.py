@@ -555,6 +555,39 @@ def test_a_program_is_recorded_by_one_command_and_played_by_another(
     assert said.endswith(f"record: 1 exchange kept; to play: python -m tensorloop_stream.replay {mine} -- COMMAND\n")
 
 
+@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("", "/chat/completions answered 404 each time: does the address of the upstream end in /v1?\n"),
+        ("/v1", "/v1/chat/completions answered 404 each time\n"),
+    ],
+)
+def test_an_address_that_answers_404_alone_is_told(
+    gateway: ReplayServer, tmp_path: Path, base: str, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The usual reason is a base URL without its version; the exchange is kept, as any other."""
+    upstream = f"http://127.0.0.1:{gateway.port}"
+    code = PROGRAM.replace("Whole?", "Never recorded").replace('os.environ["TENSORLOOP_KEY"]', '"any"')
+    main(["--record", str(tmp_path / "mine"), "--upstream", upstream + base, "--", sys.executable, "-c", code])
+
+    assert f"record: {upstream}{said}record: 1 exchange kept" in capfd.readouterr().err
+
+
+def test_an_address_that_answered_once_is_not_told(gateway: ReplayServer, tmp_path: Path, lines: Lines) -> None:
+    """A 404 of its own is for one prompt, and a GET may look for what is gone."""
+    with recording(tmp_path / "mine", f"http://me:pw@127.0.0.1:{gateway.port}/v1", lines) as recorder:
+        ask(recorder.port, chat("Never recorded"))
+        ask(recorder.port, None, method="GET", path="/v1/files/gone")
+        lines.wait_for(2)
+        before = recorder.not_found
+        ask(recorder.port, chat("Whole?"))
+        lines.wait_for(3)
+
+        assert before == [f"http://127.0.0.1:{gateway.port}/v1/chat/completions answered 404 each time"]
+        assert recorder.not_found == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

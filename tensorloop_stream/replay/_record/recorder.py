@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +29,8 @@ class Recorder:
     files: CassetteFiles
     report: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
+    statuses: dict[str, set[int]] = field(default_factory=dict)
+    """The statuses of all answers to what was posted, by address."""
 
     async def respond(self, connection: Connection, exchange: Exchange, request: Request) -> bool:
         """Answer one request; return whether the connection is whole afterwards."""
@@ -94,6 +96,9 @@ class Recorder:
         if not recording.status:
             self.report(f"{what}: not kept, for there was no answer")
             return
+        if asked.method == "POST":
+            address = self.upstream.address_of(recording.request)
+            self.statuses.setdefault(address, set()).add(recording.status)
         words = first_words(asked.body) or asked.path.rpartition("/")[2]
         count = recording.events
         answer = f"{count} event{'' if count == 1 else 's'}" if recording.is_stream else f"{recording.status}"
@@ -137,6 +142,13 @@ class RecordingServer:
         traceback: TracebackType | None,
     ) -> None:
         self._loopback.stop()
+
+    @property
+    def not_found(self) -> list[str]:
+        """One sentence per address that answered all that was posted to it with 404."""
+        hint = "" if self._recorder.upstream.has_version else ": does the address of the upstream end in /v1?"
+        found = [address for address, statuses in self._recorder.statuses.items() if statuses == {404}]
+        return [f"{address} answered 404 each time{hint}" for address in found]
 
     @property
     def port(self) -> int:

@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -16,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from tensorloop_stream.replay._http import Request
 
 _LOCAL_BASE = "/v1"
+_VERSION = re.compile(r"/v\d")
 _CONNECT_TIMEOUT = 15.0
 _READ = 65536
 # Of one connection, not of the exchange (RFC 9110, 7.6.1); and what each connection settles for itself.
@@ -59,6 +61,16 @@ class Upstream:
         if path == _LOCAL_BASE or path.startswith(f"{_LOCAL_BASE}/"):
             path = self.base.path + path.removeprefix(_LOCAL_BASE)
         return self.base._replace(path=path, query=request.query).geturl()
+
+    def address_of(self, request: Request) -> str:
+        """Return the address of a request without a user's name, a password and a query, to be shown."""
+        parts = urlsplit(self.url_of(request))
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+    @property
+    def has_version(self) -> bool:
+        """Whether the path of the base URL names a version of an API, such as `/v1`."""
+        return _VERSION.search(self.base.path) is not None
 
     def call(self, request: Request) -> "UpstreamCall":
         """Return a request that can be sent."""
