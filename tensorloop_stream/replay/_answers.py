@@ -32,6 +32,9 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n){2,}")
 _DATA_LINE = re.compile(rb"(?:\A|[\r\n])data(?:[:\r\n]|\Z)")
 
+# Eight lines of a terminal.
+_LONGEST_MESSAGE = 640
+
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -103,7 +106,12 @@ def error_answer(
     param: str | None = None,
     retry_after: float | None = None,
 ) -> Answer:
-    """Return an error in the shape of OpenAI's, with the code as a string, as LiteLLM sends it."""
+    """Return an error in the shape of OpenAI's, with the code as a string, as LiteLLM sends it.
+
+    A message that would not fit on a screen is shortened.
+    """
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 1]}…"
     if error_type is None:
         error_type = _ERROR_TYPES.get(status, "internal_server_error" if status >= 500 else "invalid_request_error")
     error = {"message": message, "type": error_type, "param": param, "code": str(status)}

@@ -8,8 +8,13 @@ from typing import Any, Self
 
 from ._bodies import canonical
 
-_SHOWN = 60
-_LISTED = 3
+# What fits on a screen.
+SHOWN = 40
+LISTED = 3
+# What a log holds.
+LOG_SHOWN = 500
+LOG_LISTED = 20
+_COMPARED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +31,17 @@ class Difference:
         sent = values[0] if len(values) == 1 else values
         return cls(where, _text(sent) if values else None, wanted)
 
-    def __str__(self) -> str:
-        where = self.where.lstrip(".") or "the body"
+    def in_words(self, shown: int) -> str:
+        """Describe the difference; of longer values, show so many characters from about where they differ."""
+        where = _shortened(self.where.lstrip("."), 2 * shown) or "the body"
         if self.sent is None:
-            return f"{where} was not sent, but recorded as {_shortened(self.recorded)}"
+            return f"{where} was not sent, but recorded as {_shortened(self.recorded or '', shown)}"
         if self.recorded is None:
-            return f"{where} was sent as {_shortened(self.sent)}, but not recorded"
-        return f"{where} was sent as {_shortened(self.sent)}, but recorded as {_shortened(self.recorded)}"
+            return f"{where} was sent as {_shortened(self.sent, shown)}, but not recorded"
+        pairs = enumerate(zip(self.sent, self.recorded, strict=False))
+        same = next((at for at, (one, other) in pairs if one != other), 0)
+        sent, recorded = (_shortened(text, shown, same) for text in (self.sent, self.recorded))
+        return f"{where} was sent as {sent}, but recorded as {recorded}"
 
 
 def differences(sent: Any, recorded: Any, where: str = "") -> Iterator[Difference]:
@@ -57,16 +66,16 @@ def _compared(sent: dict[Any, Any], recorded: dict[Any, Any], key: str | int, wh
         yield Difference(where, None, _text(recorded[key]))
 
 
-def in_words(found: list[Difference]) -> str:
-    """Describe the first differences, and count the others."""
-    more = f"; and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    return "; ".join(map(str, found[:_LISTED])) + more
+def in_words(found: list[Difference], *, shown: int = SHOWN, listed: int = LISTED) -> str:
+    """Describe the first differences, each value in so many characters, and count the others."""
+    more = f"; and {len(found) - listed} more" if len(found) > listed else ""
+    return "; ".join(each.in_words(shown) for each in found[:listed]) + more
 
 
 def likeness(found: list[Difference]) -> float:
     """Return how similar the differing values are; only their beginnings, since long prompts would take seconds."""
-    sent = "".join((each.sent or "")[:_SHOWN] for each in found[:_LISTED])
-    recorded = "".join((each.recorded or "")[:_SHOWN] for each in found[:_LISTED])
+    sent = "".join((each.sent or "")[:_COMPARED] for each in found[:LISTED])
+    recorded = "".join((each.recorded or "")[:_COMPARED] for each in found[:LISTED])
     return SequenceMatcher(None, sent, recorded).ratio()
 
 
@@ -74,6 +83,10 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _shortened(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def _shortened(text: str, shown: int, same: int = 0) -> str:
+    """Return a part of a text that shows the first character after those that are the same as in another text."""
+    if len(text) <= shown:
+        return text
+    start = min(max(0, same - shown // 2), len(text) - shown)
+    end = start + shown
+    return f"{'…' * (start > 0)}{text[start:end]}{'…' * (end < len(text))}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._answers import Answer
 from ._bodies import Key, is_streamed, key_of
-from ._differences import Difference, differences, in_words, likeness
+from ._differences import LOG_LISTED, LOG_SHOWN, Difference, differences, in_words, likeness
 from ._rules import EXACT, Rule
 
 _SHOWN = 60
@@ -75,19 +75,22 @@ class Recordings:
         """Return the interactions recorded for a method and a path."""
         return [each for each in self.interactions if (each.method, each.path) == (method, path)]
 
-    def why_none(self, method: str, path: str, body: Any) -> str:
-        """Return one sentence: the differences between a request and the nearest interaction."""
+    def why_none(self, method: str, path: str, body: Any) -> tuple[str, str]:
+        """Return the differences between a request and the nearest interaction: for a screen, and in full for a log."""
         near = self.at(method, path)
         if not near:
             there = ", ".join(dict.fromkeys(f"{each.method} {each.path}" for each in self.interactions))
-            return f"nothing is recorded for {method} {path}{f', only for {there}' if there else ''}"
+            why = f"nothing is recorded for {method} {path}{f', only for {there}' if there else ''}"
+            return why, why
         nearest, found = nearest_of(near, body)
         if isinstance(nearest.body, str) and not isinstance(body, str):
-            shown = shorten(nearest.body, _SHOWN, placeholder=" ...")
-            return (
-                f"no recorded {method} {path} has this body; that of the nearest ({nearest.file}) is no JSON: {shown}"
-            )
-        return f"no recorded {method} {path} has this body; the nearest ({nearest.file}) differs: {in_words(found)}"
+            what = f"that of the nearest ({nearest.file}) is no JSON"
+            screen, log = shorten(nearest.body, _SHOWN, placeholder=" ..."), nearest.body
+        else:
+            what = f"the nearest ({nearest.file}) differs"
+            screen, log = in_words(found), in_words(found, shown=LOG_SHOWN, listed=LOG_LISTED)
+        beginning = f"no recorded {method} {path} has this body; {what}: "
+        return beginning + screen, beginning + log
 
 
 def nearest_of(interactions: Sequence[Interaction], body: Any) -> tuple[Interaction, list[Difference]]:

@@ -98,9 +98,9 @@ class Playback:
             return found[0], faults, found[1]
         if problem is not None:
             return _refused(f"Invalid JSON payload: {problem}", "request_body")
-        why = self.recordings.why_none(request.method, request.path, body)
+        on_screen, why = self.recordings.why_none(request.method, request.path, body)
         self.unmatched.append(why)
-        return error_answer(404, why), Faults(), f"404: {why}"
+        return error_answer(404, on_screen), Faults(), f"404: {why}"
 
     def _found(self, method: str, path: str, body: Any, *, is_json: bool) -> tuple[Answer, str] | None:
         """Return the recorded answer, else an improvised one, each with its source in words; `None` if none may be."""

@@ -132,7 +132,10 @@ class ReplayServer:
 
     @property
     def unmatched(self) -> list[str]:
-        """One sentence per request that no recording matches; the server answered each with a 404."""
+        """One sentence per request that no recording matches; the server answered each with a 404.
+
+        The 404 says the same, with long values shortened.
+        """
         return list(self._playback.unmatched)
 
     def wait_until_idle(self, timeout: float = 5.0) -> None:

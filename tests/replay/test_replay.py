@@ -245,7 +245,33 @@ def test_404_names_missing_and_additional_fields(server: ReplayServer) -> None:
 
     assert "stream was not sent, but recorded as true" in message
     assert "seed was sent as 7, but not recorded" in message
-    assert re.search(r'messages\.1 was sent as \{"role": "user", "content": "x+\.\.\., but not', message)
+    assert re.search(r'messages\.1 was sent as \{"role": "user", "content": "x+…, but not', message)
+
+
+def test_a_404_fits_on_a_screen_and_the_log_has_it_in_full(tmp_path: Path) -> None:
+    """Long values are shown from about where they differ; a client prints the error."""
+    long = "You are a patient teacher. " * 8
+    path = cassette(tmp_path / "a.yaml", recorded(chat(f"{long}Today is Monday. {long}", seed=1, user="a", n=1)))
+    asked = chat(f"{long}Today is Tuesday. {long}")
+    with ReplayServer(path) as server:
+        message = ask(server, asked).error["message"]
+        (full,) = server.unmatched
+
+    assert re.search("was sent as …[^…]*Tuesday[^…]*…, but recorded as …[^…]*Monday[^…]*…; ", message)
+    assert message.endswith("; and 1 more")
+    assert json.dumps(asked["messages"][0]["content"]) in full
+    assert full.endswith("n was not sent, but recorded as 1")
+
+
+@pytest.mark.parametrize("path", [CHAT, f"/{'x' * 900}"])
+def test_no_error_of_a_replay_is_longer_than_a_screen(server: ReplayServer, path: str) -> None:
+    """Paths, names of fields and options are as long as a client makes them."""
+    long = "x" * 900
+    bodies = {**chat(), long: 1}, chat(model=f"m?{long}"), chat(long)
+    replies = [ask(server, body, path=path) for body in bodies]
+
+    assert all(len(reply.error["message"]) <= 640 for reply in replies)
+    assert long in server.unmatched[0]
 
 
 def test_404_for_another_path_names_the_recorded_ones(server: ReplayServer) -> None:
