@@ -134,7 +134,7 @@ class ReplayServer:
     def unmatched(self) -> list[str]:
         """One sentence per request that no recording matches; the server answered each with a 404.
 
-        The 404 says the same, with long values shortened.
+        The 404 says the same, with long values shortened. A request that got the error of a `status` is not looked for.
         """
         return list(self._playback.unmatched)
 

@@ -547,6 +547,16 @@ def test_an_exceeded_budget_differs_from_a_rate_limit_by_its_type(server: Replay
 def test_a_failure_needs_no_recording(server: ReplayServer) -> None:
     """A gateway that refuses a request does not read its prompt either."""
     assert ask(server, chat("never recorded", model="any?status=401")).status == 401
+    assert server.unmatched == []
+
+
+def test_a_request_after_its_failures_needs_a_recording(server: ReplayServer) -> None:
+    """A retry asks for an answer, and a test that nobody recorded it for must learn that."""
+    body = chat("never recorded", model="any?status=503&fails=1")
+    statuses = [ask(server, body).status for _ in range(2)]
+
+    assert statuses == [503, 404]
+    assert len(server.unmatched) == 1
 
 
 def test_a_fault_that_no_answer_reaches_is_told(one_stream: Path) -> None:
