@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._stream.text import TextBuffer
+from tensorloop_stream._stream.usage import merge_counts
 
 from .vocabulary import JOINED_PARTS, PART_LISTS, PART_TEXTS, REASONING_PARTS
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 # Joined by index and type, the named fields appended (OpenRouter's reasoning_details).
 _DETAIL_TEXTS = ("text", "summary", "data")
 _NUMBERS = (int, float)
+# The counts of which the total of a usage is the sum.
+_USAGE_PARTS = ("prompt_tokens", "completion_tokens")
 # Of the list, a part, its thoughts, one of these, its text.
 PARTS_DEPTH = 5
 # The last word of a name that says that the field is text, and the words that say what text.
@@ -89,20 +92,8 @@ def merge(into: dict[str, Any], name: str, value: Any) -> None:
 
 
 def merge_usage(known: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """Merge a usage by field: what is null, zero or empty erases nothing (gateway#496, llmio#71)."""
-    for name, value in usage.items():
-        old = known.get(name)
-        if isinstance(value, dict):
-            known[name] = merge_usage(old if isinstance(old, dict) else {}, value)
-        elif value or name not in known or (old is None and value is not None):
-            known[name] = value
-    if "total_tokens" in known:
-        # The two may come in different chunks, each with a total of its own.
-        parts = [count for name in ("prompt_tokens", "completion_tokens") if type(count := known.get(name)) is int]
-        total = known["total_tokens"]
-        if len(parts) == 2 and (total is None or type(total) is int):
-            known["total_tokens"] = max(total or 0, sum(parts))
-    return known
+    """Merge a usage by field: what is null, zero or empty erases nothing."""
+    return merge_counts(known, usage, _USAGE_PARTS)
 
 
 def _merge_list(into: dict[str, Any], name: str, pieces: list[Any]) -> None:

@@ -8,6 +8,7 @@ from openai.types.responses import Response, ResponseCustomToolCall, ResponseFun
 
 from tensorloop_stream._callbacks import ResponseCalls, UnusableToolCall
 from tensorloop_stream._stream.models import build_model
+from tensorloop_stream._stream.usage import merge_counts
 
 from .events import FAILED, TERMINAL, as_mapping, built_response
 from .item_index import ItemIndex, index_of, kind_of
@@ -40,6 +41,10 @@ _CALLS = {
 _PREFIX = "response."
 # The item of a part, by the type of the part.
 _OWNERS = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning", "summary_text": "reasoning"}
+# The counts of which the total of a usage is the sum.
+_USAGE_PARTS = ("input_tokens", "output_tokens")
+# The type of a part that names none.
+_OWN_PARTS = {"content": "output_text", "summary": "summary_text"}
 _TYPES: dict[str, Any] = {"function_call": ResponseFunctionToolCall, "custom_tool_call": ResponseCustomToolCall}
 
 
@@ -100,6 +105,7 @@ class ResponseAccumulation:
         elif name == "output_text.annotation":
             self._add_annotation(event)
         elif isinstance(event.get("response"), dict):
+            self._add_usage(event.get("usage"))
             self._add_response(event["response"], kind)
         if kind in TERMINAL:
             self.ends = True
@@ -182,8 +188,16 @@ class ResponseAccumulation:
             if name == "output":
                 if isinstance(value, list) and value:
                     self._add_output(value, kind)
+            elif name == "usage" and isinstance(value, dict):
+                self._add_usage(value)
             elif value or value is False or value == 0 or envelope.get(name) is None:
                 envelope[name] = value
+
+    def _add_usage(self, usage: Any) -> None:
+        """Take a usage, which may stand in any response, or beside it: zeros at the end erase nothing."""
+        if isinstance(usage, dict) and usage:
+            known = self._envelope.get("usage")
+            self._envelope["usage"] = merge_counts(known if isinstance(known, dict) else {}, usage, _USAGE_PARTS)
 
     def _add_output(self, output: list[Any], kind_of_event: str) -> None:
         """Take the output of a response; the last of a whole one is the result, with texts that came longer."""

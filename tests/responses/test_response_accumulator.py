@@ -141,6 +141,33 @@ def test_the_envelope_is_of_each_field_the_last_value_that_says_anything() -> No
     )
 
 
+COUNTS = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize("last", [None, {}, dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS), "missing"])
+def test_a_later_usage_erases_nothing(last: Any) -> None:
+    """Usage counts in whatever response it comes, or beside it, and the end may have zeros or none."""
+    end = ended() if last == "missing" else ended(usage=last)
+    if last == "missing":
+        del end["response"]["usage"]
+    inside = accumulate(created(), event("in_progress", response={"usage": COUNTS}), end)
+    beside = accumulate(created(), {**end, "usage": COUNTS})
+    parts = accumulate(created(usage={"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}), ended(usage=COUNTS))
+
+    for each in (inside, beside, parts):
+        assert each.usage is not None
+        assert each.usage.to_dict() == each.snapshot.to_dict(warnings=False)["usage"] == COUNTS
+
+
+def test_the_total_of_a_usage_in_two_parts_is_their_sum() -> None:
+    """A bridge of Anthropic tells the input at the beginning, and the output at the end."""
+    first = {"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}
+    accumulated = accumulate(created(usage=first), ended(usage={"input_tokens": 0, "output_tokens": 2}))
+
+    assert accumulated.usage is not None
+    assert accumulated.usage.to_dict() == COUNTS
+
+
 @pytest.mark.parametrize("place", ["all", "no index", "no id", "neither"])
 def test_a_delta_finds_its_item(place: str) -> None:
     """By id, else by index, else the last that is not done; never one of another type."""
