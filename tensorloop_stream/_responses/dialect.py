@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._errors import StreamDecodeError, error_code, error_message
 from tensorloop_stream._stream.translate import is_bare_error
 
 from . import events
@@ -96,25 +96,20 @@ class ResponseDialect:
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
-        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity). So has
-          any other end of a response whose status is `failed` (adk-go#1359).
-        - An event `error` is one, or has it in its `error`.
+        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity): what the
+          first place lacks of code and message counts from the next. So has any other end of a response whose status is
+          `failed` (adk-go#1359).
+        - An event `error` is one, or has it in its `error`, or in both.
         - An event of no type is one by the names of its fields.
 
         Raises `StreamDecodeError` for a chunk of chat completions.
         """
         kind, error = mapping.get("type"), mapping.get("error")
         if kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) == "failed"):
-            response = mapping.get("response")
-            inner = response.get("error") if isinstance(response, dict) else None
-            return inner or error or (_CANCELLED if kind == "response.cancelled" else {"code": None})
+            return _error_of_failure(mapping) or (_CANCELLED if kind == "response.cancelled" else {"code": None})
         if kind == "error":
             is_flat = mapping.get("message") or mapping.get("code")
-            return (
-                {name: mapping.get(name) for name in ("code", "message", "param")}
-                if is_flat
-                else error or dict(mapping)
-            )
+            return _completed(_flat(mapping), [error]) if is_flat else error or dict(mapping)
         if error and not (isinstance(error, dict) and not any(error.values())):
             return error
         if isinstance(kind, str) and kind:
@@ -125,6 +120,34 @@ class ResponseDialect:
                 "ChatStream"
             )
         return dict(mapping) if is_bare_error(mapping) else None
+
+
+def _error_of_failure(mapping: Mapping[str, Any]) -> Any:
+    """Return the error of a response that failed, which may stand in it or beside it, in one place or in several."""
+    response = mapping.get("response")
+    if not isinstance(response, dict):
+        response = {}
+    errors = [response.get("error"), mapping.get("error")]
+    details = [response.get(name) for name in ("last_error", "status_details", "incomplete_details")]
+    found = next((error for error in errors if error), None)
+    return _completed(found or {}, [*errors, _flat(mapping), *details, _flat(response)])
+
+
+def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: mapping.get(name) for name in ("code", "message", "param")}
+
+
+def _completed(error: Any, places: list[Any]) -> Any:
+    """Return an error with the message and the code that it lacks, each of the first of these places that has one."""
+    if not isinstance(error, dict):
+        return error
+    message = error_message(error) or next(filter(None, map(error_message, places)), "")
+    codes = [place["code"] for place in places if isinstance(place, dict) and place.get("code") is not None]
+    if message and not error_message(error):
+        error = {**error, "message": message}
+    if codes and error.get("code") is None and error_code(error) is None:
+        error = {**error, "code": codes[0]}
+    return error
 
 
 def _status(mapping: Mapping[str, Any]) -> Any:
