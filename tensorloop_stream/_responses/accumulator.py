@@ -12,7 +12,8 @@ from tensorloop_stream._stream.usage import merge_counts
 
 from .events import FAILED, TERMINAL, as_mapping, built_response
 from .item_index import ItemIndex, index_of, kind_of
-from .items import INPUTS
+from .items import INPUTS, part_of
+from .texts import piece_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,8 +116,8 @@ class ResponseAccumulation:
 
     def _add_text(self, event: Mapping[str, Any], name: str, phase: str) -> None:
         owner, field, index_field, kind = _PARTS[name]
-        value = event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text")
-        if not isinstance(value, str) or not value:
+        value = piece_text(event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text"))
+        if not value:
             return
         item = self._items.item_of(event, owner)
         part = item.part(field, kind, index_of(event.get(index_field)))
@@ -146,6 +147,8 @@ class ResponseAccumulation:
             if isinstance(value, str):
                 known.append(value)
                 self.target = known, ""
+            else:
+                known.append_value(value, is_json=INPUTS[owner] == "arguments")
             return
         known.replace(value)
         if event.get("name") and not item.fields.get("name"):
@@ -167,9 +170,10 @@ class ResponseAccumulation:
             item.fields.pop("status", None)
 
     def _add_part(self, event: Mapping[str, Any], field: str) -> None:
-        value = event.get("part")
-        if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+        value = part_of(event.get("part"), _OWN_PARTS[field])
+        if value is None:
             return
+        kind = value["type"]
         item = self._items.item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
         index = index_of(event.get("summary_index" if field == "summary" else "content_index"))
         part = item.part(field, kind, index)
@@ -254,6 +258,7 @@ class ResponseAccumulation:
 
     def _replace_item(self, item: Item, value: Mapping[str, Any], *, is_last: bool = False) -> None:
         """Take a whole item, and tell the text that continues what was told of it."""
+        value = item.with_parts(value)
         if not item.has_parts(value):
             item.add(value, is_last=is_last)
             return

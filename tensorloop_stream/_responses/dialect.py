@@ -10,6 +10,7 @@ from tensorloop_stream._stream.translate import is_bare_error
 from . import events
 from .accumulator import ResponseAccumulation
 from .fast_path import FastPath
+from .texts import piece_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,13 +57,12 @@ class ResponseDialect:
     @staticmethod
     def text_of(mapping: Mapping[str, Any]) -> str:
         """Return the text of a delta."""
-        delta = mapping.get("delta") if mapping.get("type") == "response.output_text.delta" else None
-        return delta if isinstance(delta, str) else ""
+        return piece_text(mapping.get("delta")) if mapping.get("type") == "response.output_text.delta" else ""
 
     @staticmethod
     def without_text(mapping: Mapping[str, Any], count: int) -> Mapping[str, Any]:
         """Return a delta without its first characters."""
-        return {**mapping, "delta": mapping["delta"][count:]}
+        return {**mapping, "delta": piece_text(mapping["delta"])[count:]}
 
     @staticmethod
     def named(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:

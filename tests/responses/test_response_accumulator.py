@@ -93,6 +93,74 @@ def test_pieces_after_a_whole_go_on_where_it_ended() -> None:
     assert accumulate(*events).text == told(*events) == "Hello you"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda piece: {"text": piece},
+        lambda piece: {"type": "text_delta", "text": piece},
+        lambda piece: {"content": piece},
+        lambda piece: [{"type": "output_text", "text": piece}],
+        lambda piece: [piece[:1], {"text": {"value": piece[1:]}}],
+    ],
+)
+@pytest.mark.parametrize("kind", ["output_text", "refusal", "reasoning_text", "reasoning_summary_text"])
+def test_a_delta_that_is_an_object_is_its_text(form: Any, kind: str) -> None:
+    """A list of such objects is their texts; a string may follow, and the whole may be one, too."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "summary_index": 0}
+    whole = event(f"{kind}.done", **place, **{"refusal" if kind == "refusal" else "text": form("Hello")})
+    events = [delta(form("Hel"), kind), delta("l", kind), delta(form("o"), kind), delta({}, kind), delta([], kind)]
+    made = [accumulate(created(), *events), accumulate(created(), *events, whole), accumulate(created(), whole)]
+
+    assert {each.text + each.refusal + each.reasoning for each in made} == {"Hello"}
+    assert told(*events, whole) == ("Hello" if kind == "output_text" else "")
+
+
+@pytest.mark.parametrize("name", ["arguments", "text", "partial_json"])
+def test_a_delta_of_arguments_that_is_an_object_is_its_piece(name: str) -> None:
+    """One without such a field, or whose field is no JSON, is the arguments themselves."""
+    place = {"item_id": "fc_1", "output_index": 0}
+    pieces = [event("function_call_arguments.delta", **place, delta={name: one}) for one in ('{"a"', ":1", "}")]
+    whole = [event("function_call_arguments.delta", **place, delta={each: "now"}) for each in ("city", name)]
+    made = [accumulate(created(), added(call("")), *events).tool_calls for events in (pieces, whole[:1], whole[1:])]
+
+    assert [one.to_dict()["arguments"] for (one,) in made] == ['{"a":1}', '{"city": "now"}', f'{{"{name}": "now"}}']
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Hello",
+        ["Hel", {"text": "lo"}],
+        {"type": "output_text", "text": "Hello"},
+        [{"text": "Hello"}],
+        [{"type": "text", "text": "Hello"}],
+        [{"type": "output_text", "text": {"value": "Hello", "annotations": []}}],
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_content_in_any_form_is_its_parts(content: Any, is_streamed: bool) -> None:
+    """In an item and in the last output, which begins with the text that was streamed or brings all of it."""
+    whole = {**message(), "content": content}
+    before = HELLO[:4] if is_streamed else HELLO[:1]
+
+    for last in (done(whole), ended(whole)):
+        assert accumulate(*before, last).text == accumulate(*before, last).snapshot.output_text == "Hello"
+        assert told(*before, last) == "Hello"
+
+
+def test_a_part_of_an_unknown_type_keeps_its_text() -> None:
+    """It is no text of the answer."""
+    part = {"type": "of_the_future", "text": "x", "content": ["y"]}
+    item = {"type": "of_the_future", "content": ["a", {"b": 1}]}
+    accumulated = accumulate(created(), done({**message(), "content": [part]}), done(item, 1))
+
+    assert accumulated.text == ""
+    assert [each.to_dict(warnings=False)["content"] for each in accumulated.snapshot.output] == [
+        [part],
+        item["content"],
+    ]
+
+
 def test_text_that_no_piece_brought_is_told_by_the_whole() -> None:
     """Hosts send an answer in its last events alone (pipecat#5309, litellm#9545)."""
     assert told(created(), done(message("Hello"))) == "Hello"
