@@ -17,6 +17,7 @@ from .logprobs import Logprobs, is_plain
 from .merge import (
     PARTS_DEPTH,
     append_texts,
+    as_content,
     is_reasoning_name,
     join_text,
     merge,
@@ -248,6 +249,9 @@ class ChoiceState:
             self._add_all_thoughts([*((_USUAL, "", piece) for piece in reasoning), *thoughts])
 
     def _add_content(self, value: Any) -> None:
+        value = as_content(value)
+        if not value:
+            return
         self.has_token = True
         if self.parts is None and not isinstance(value, list):
             self.text_delta = self.content.append(as_text(value))

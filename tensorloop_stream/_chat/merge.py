@@ -153,6 +153,16 @@ def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) ->
         append_texts(last, part, PART_TEXTS if kind in JOINED_PARTS else ())
 
 
+def as_content(value: Any) -> Any:
+    """Return content in the form of text, or of a list of parts, where it came as one part: an object with a text."""
+    if not isinstance(value, dict):
+        return value
+    kind, text = value.get("type", "text"), value.get("text")
+    if kind == "text" and isinstance(text, str):
+        return text if value.keys() <= {"type", "text"} else [{"type": kind, **value}]
+    return [value] if kind in REASONING_PARTS and thought_text(value) else value
+
+
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
     """Return the text of a content list, and what was thought."""
     thoughts = [piece for piece in pieces if _is_thought(piece)]

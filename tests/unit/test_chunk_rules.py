@@ -88,6 +88,25 @@ def test_thoughts_in_objects_and_lists_are_the_reasoning(delta: Any) -> None:
     assert "me." in message
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda piece: {"type": "text", "text": piece},
+        lambda piece: {"text": piece},
+        lambda piece: {"type": "text", "text": piece, "annotations": [1]},
+    ],
+)
+def test_content_that_is_one_part_is_its_text(form: Any) -> None:
+    """Strings may stand between, and a part of thoughts is the reasoning; any other object is kept as JSON."""
+    thoughts = [chunk({"content": {"type": "thinking", "thinking": piece}}) for piece in ("Let ", "me.")]
+    pieces = [chunk({"content": content}) for content in (form("Hel"), "l", form("o"), form(""))]
+    made = accumulate(*thoughts, *pieces, finish())
+
+    assert (made.text, made.reasoning) == ("Hello", "Let me.")
+    assert accumulate(*pieces).text == "Hello"
+    assert accumulate(chunk({"content": {"type": "person", "name": "Ada"}})).text == '{"type": "person", "name": "Ada"}'
+
+
 def test_reasoning_that_is_encrypted_is_no_text() -> None:
     """It is kept for the next turn."""
     details = [{"type": "reasoning.encrypted", "data": "QUJD", "index": 0}, {"type": "redacted_thinking", "data": "RA"}]
