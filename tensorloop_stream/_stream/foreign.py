@@ -25,6 +25,8 @@ def _file_of(function: object) -> str:
     return file
 
 
+# As they were when this package was loaded: a test may have mocks in their place later.
+SDK_STREAMS: tuple[Any, Any] = (Stream, AsyncStream)
 # The methods of the SDK's class that yield what its stream decodes.
 EVENT_METHODS = ("__stream__", "_iter_events")
 _READ_METHODS = ("__iter__", "__next__", *EVENT_METHODS)
