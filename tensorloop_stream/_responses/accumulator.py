@@ -10,7 +10,7 @@ from tensorloop_stream._callbacks import ResponseCalls, UnusableToolCall
 from tensorloop_stream._stream.models import build_model
 from tensorloop_stream._stream.usage import merge_counts
 
-from .events import FAILED, TERMINAL, as_mapping, built_response
+from .events import FAILED, FAILED_STATUSES, TERMINAL, as_mapping, built_response
 from .item_index import ItemIndex, index_of, kind_of
 from .items import INPUTS, part_of
 from .texts import piece_text
@@ -40,10 +40,19 @@ _CALLS = {
     "code_interpreter_call_code": "code_interpreter_call",
 }
 _PREFIX = "response."
+# Names of the same events in earlier versions of the API, and in its realtime form.
+_OTHER_NAMES = {
+    "text": "output_text",
+    "reasoning": "reasoning_text",
+    "reasoning_summary": "reasoning_summary_text",
+}
+_ENVELOPE_NAMES = frozenset({"type", "sequence_number"})
 # The item of a part, by the type of the part.
 _OWNERS = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning", "summary_text": "reasoning"}
 # The counts of which the total of a usage is the sum.
 _USAGE_PARTS = ("input_tokens", "output_tokens")
+# The fields of an event that hold a text.
+_TEXT_FIELDS = ("text", "refusal")
 # The type of a part that names none.
 _OWN_PARTS = {"content": "output_text", "summary": "summary_text"}
 _TYPES: dict[str, Any] = {"function_call": ResponseFunctionToolCall, "custom_tool_call": ResponseCustomToolCall}
@@ -57,6 +66,7 @@ class ResponseAccumulation:
         "_envelope",
         "_items",
         "_last_told",
+        "_names",
         "ends",
         "has_result",
         "has_token",
@@ -74,6 +84,8 @@ class ResponseAccumulation:
         self._changed_calls: list[Item] = []
         # The place of the text that was told last: what belongs before it comes too late.
         self._last_told: tuple[Item, int] | None = None
+        # The name under which each kind of text comes: another one only repeats it.
+        self._names: dict[str, str] = {}
         self.request: Any = None
         # Whether the event came that ends a whole answer.
         self.has_result = False
@@ -95,8 +107,10 @@ class ResponseAccumulation:
                 raise ValueError("an event has choices: it is a chunk of chat completions")
             return
         name, _, phase = kind.removeprefix(_PREFIX).rpartition(".")
-        if name in _PARTS:
-            self._add_text(event, name, phase)
+        usual = _OTHER_NAMES.get(name, name)
+        if usual in _PARTS:
+            if self._names.setdefault(usual, name) == name:
+                self._add_text(event, usual, phase)
         elif name in _CALLS:
             self._add_input(event, name, phase)
         elif name == "output_item":
@@ -108,15 +122,21 @@ class ResponseAccumulation:
         elif isinstance(event.get("response"), dict):
             self._add_usage(event.get("usage"))
             self._add_response(event["response"], kind)
+        elif kind in TERMINAL:
+            # It may be its own response.
+            self._add_response({name: event[name] for name in event if name not in _ENVELOPE_NAMES}, kind)
+        else:
+            self._add_usage(event.get("usage"))
         if kind in TERMINAL:
             self.ends = True
-            self.has_result = kind not in FAILED
+            self.has_result = kind not in FAILED and str(self.status) not in FAILED_STATUSES
 
     # Events
 
     def _add_text(self, event: Mapping[str, Any], name: str, phase: str) -> None:
         owner, field, index_field, kind = _PARTS[name]
-        value = piece_text(event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text"))
+        fields = ("delta", *_TEXT_FIELDS) if phase == "delta" else (*_TEXT_FIELDS, "delta")
+        value = piece_text(next((found for each in fields if (found := event.get(each)) is not None), None))
         if not value:
             return
         item = self._items.item_of(event, owner)
@@ -196,6 +216,10 @@ class ResponseAccumulation:
                 self._add_usage(value)
             elif value or value is False or value == 0 or envelope.get(name) is None:
                 envelope[name] = value
+        text = response.get("output_text")
+        if kind in TERMINAL and isinstance(text, str) and text and not self._items.items:
+            # What the SDK calls the text of all messages, from a host that sends nothing else.
+            self._add_output([{"type": "message", "role": "assistant", "content": text}], kind)
 
     def _add_usage(self, usage: Any) -> None:
         """Take a usage, which may stand in any response, or beside it: zeros at the end erase nothing."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HEARTBEATS = frozenset({"keepalive", "ping"})
-_ERRORS = frozenset({"error", *events.FAILED})
+_ERROR_EVENTS = frozenset({"error", "response.error"})
 _CANCELLED = {"code": None, "message": "the response was cancelled"}
 
 
@@ -89,8 +89,7 @@ class ResponseDialect:
     @staticmethod
     def is_item(mapping: Mapping[str, Any]) -> bool:
         """Tell whether an event that holds an error is one of the API."""
-        kind = mapping.get("type")
-        return kind in _ERRORS or (kind in events.TERMINAL and _status(mapping) == "failed")
+        return mapping.get("type") in _ERROR_EVENTS or _has_failed(mapping)
 
     @staticmethod
     def error_of(mapping: Mapping[str, Any]) -> Any:
@@ -98,16 +97,17 @@ class ResponseDialect:
 
         - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity): what the
           first place lacks of code and message counts from the next. So has any other end of a response whose status is
-          `failed` (adk-go#1359).
-        - An event `error` is one, or has it in its `error`, or in both.
+          `failed` (adk-go#1359) or `cancelled`.
+        - An event `error` or `response.error` is one, or has it in its `error`, or in both.
         - An event of no type is one by the names of its fields.
 
         Raises `StreamDecodeError` for a chunk of chat completions.
         """
         kind, error = mapping.get("type"), mapping.get("error")
-        if kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) == "failed"):
-            return _error_of_failure(mapping) or (_CANCELLED if kind == "response.cancelled" else {"code": None})
-        if kind == "error":
+        if _has_failed(mapping):
+            is_cancelled = "cancelled" in (_status(mapping), str(kind).removeprefix("response."))
+            return _error_of_failure(mapping) or (_CANCELLED if is_cancelled else {"code": None})
+        if kind in _ERROR_EVENTS:
             is_flat = mapping.get("message") or mapping.get("code")
             return _completed(_flat(mapping), [error]) if is_flat else error or dict(mapping)
         if error and not (isinstance(error, dict) and not any(error.values())):
@@ -120,6 +120,12 @@ class ResponseDialect:
                 "ChatStream"
             )
         return dict(mapping) if is_bare_error(mapping) else None
+
+
+def _has_failed(mapping: Mapping[str, Any]) -> bool:
+    """Tell whether an event ends an answer that failed, by its type or by the status of its response."""
+    kind = mapping.get("type")
+    return kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) in events.FAILED_STATUSES)
 
 
 def _error_of_failure(mapping: Mapping[str, Any]) -> Any:
@@ -152,7 +158,8 @@ def _completed(error: Any, places: list[Any]) -> Any:
 
 def _status(mapping: Mapping[str, Any]) -> Any:
     response = mapping.get("response")
-    return response.get("status") if isinstance(response, dict) else None
+    status = response.get("status") if isinstance(response, dict) else None
+    return status if isinstance(status, str) else None
 
 
 RESPONSES = ResponseDialect()

@@ -148,6 +148,61 @@ def test_content_in_any_form_is_its_parts(content: Any, is_streamed: bool) -> No
         assert told(*before, last) == "Hello"
 
 
+@pytest.mark.parametrize(
+    ("other", "usual", "channel"),
+    [
+        ("text", "output_text", "text"),
+        ("reasoning", "reasoning_text", "reasoning"),
+        ("reasoning_summary", "reasoning_summary_text", "reasoning"),
+    ],
+)
+def test_an_event_under_an_earlier_name_is_the_same(other: str, usual: str, channel: str) -> None:
+    """The text under a second name only repeats the first."""
+    place = {"item_id": "i", "output_index": 0}
+    pieces = [event(f"{other}.delta", **place, delta={"text": piece}) for piece in ("Let ", "me.")]
+    again = [event(f"{usual}.delta", **place, delta=piece) for piece in ("Let ", "me.")]
+    whole = event(f"{other}.done", **place, text="Let me.")
+
+    for events in (pieces, [*pieces, whole], [whole], [*pieces, *again], [*again, *pieces]):
+        assert getattr(accumulate(created(), *events), channel) == "Let me."
+
+
+@pytest.mark.parametrize("kind", ["output_text", "refusal"])
+def test_the_text_of_an_event_may_have_the_name_of_another_field(kind: str) -> None:
+    """A delta may come as the text, and a whole as the delta or under the name of the other kind."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    pieces = [event(f"{kind}.delta", **place, text=piece) for piece in ("Hel", "lo")]
+    wholes = [event(f"{kind}.done", **place, **{name: "Hello"}) for name in ("text", "refusal", "delta")]
+
+    for events in (pieces, *([whole] for whole in wholes)):
+        accumulated = accumulate(created(), *events)
+        assert accumulated.text + accumulated.refusal == "Hello"
+
+
+def test_a_last_event_may_be_its_own_response() -> None:
+    """Its fields are those of the response; one without an output may have the text alone."""
+    whole = {**ended(message("Hello"))["response"], "type": "response.completed", "sequence_number": 9}
+    bare = event("completed", response={"status": "completed", "output": [], "output_text": "Hello"})
+
+    for last in (whole, bare):
+        accumulated = accumulate(created(), last)
+        assert (accumulated.text, accumulated.status, accumulated.finished) == ("Hello", "completed", True)
+        assert accumulated.snapshot.output_text == told(last) == "Hello"
+        assert accumulated.snapshot.to_dict(warnings=False).get("type") is None
+
+
+def test_an_index_may_be_a_string() -> None:
+    """It is that number; one that is no number is none."""
+    pieces = [
+        event("function_call_arguments.delta", output_index=str(index), delta=f'{{"n":{index}}}') for index in (0, 1)
+    ]
+    calls = [event("output_item.added", item=call("", number=index), output_index=str(index)) for index in (0, 1)]
+    accumulated = accumulate(created(), *calls, *pieces, ended())
+
+    assert [one.to_dict()["arguments"] for one in accumulated.tool_calls] == ['{"n":0}', '{"n":1}']
+    assert accumulate(delta("Hello", output_index="x", content_index="9" * 5000)).text == "Hello"
+
+
 def test_a_part_of_an_unknown_type_keeps_its_text() -> None:
     """It is no text of the answer."""
     part = {"type": "of_the_future", "text": "x", "content": ["y"]}
@@ -220,9 +275,10 @@ def test_a_later_usage_erases_nothing(last: Any) -> None:
         del end["response"]["usage"]
     inside = accumulate(created(), event("in_progress", response={"usage": COUNTS}), end)
     beside = accumulate(created(), {**end, "usage": COUNTS})
+    alone = accumulate(created(), event("usage", usage=COUNTS), end)
     parts = accumulate(created(usage={"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}), ended(usage=COUNTS))
 
-    for each in (inside, beside, parts):
+    for each in (inside, beside, alone, parts):
         assert each.usage is not None
         assert each.usage.to_dict() == each.snapshot.to_dict(warnings=False)["usage"] == COUNTS
 

@@ -257,6 +257,28 @@ async def test_chunks_of_chat_are_no_events(kind: str) -> None:
 
 
 @both
+@pytest.mark.parametrize("ending", ["completed", "incomplete", "done"])
+async def test_an_answer_that_was_cancelled_is_not_whole(kind: str, ending: str) -> None:
+    """Whatever the event says: the status of its response decides."""
+    last = event(ending, response={"id": "resp_1", "status": "cancelled", "output": []})
+    opened, _, error = await read(kind, creating(kind, stream(*HELLO[:5], last)))
+
+    assert isinstance(error, StreamProviderError)
+    assert "cancelled" in str(error)
+    assert (error.text, opened.status) == ("Hello", "cancelled")
+
+
+@both
+async def test_an_event_response_error_is_an_error(kind: str) -> None:
+    """It is handed to the loop, as the SDK hands it, and then raised."""
+    last = event("error", code="server_error", message="Boom.")
+    _, items, error = await read(kind, creating(kind, stream(*HELLO[:5], last)))
+
+    assert isinstance(error, StreamProviderError)
+    assert (len(items), error.code, "Boom." in str(error), error.text) == (6, "server_error", True, "Hello")
+
+
+@both
 @pytest.mark.parametrize("ending", ["completed", "done"])
 async def test_the_status_of_the_last_response_decides(kind: str, ending: str) -> None:
     """Some gateways end a failed answer with the event of a whole one, or each with an event of their own."""
