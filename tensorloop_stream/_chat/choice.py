@@ -32,6 +32,7 @@ from .vocabulary import PART_TEXTS, REASONING_FIELDS, REASONING_LISTS, is_comple
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _TEXTS = ("content", "refusal", *REASONING_FIELDS)
+_THOUGHTS = (*REASONING_FIELDS, *REASONING_LISTS)
 # The fields of thoughts, the plainest first: one of a usual name, a text, a list or an object of another name, none.
 _USUAL, _TEXT, _PARTS, _NONE = range(4)
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
@@ -326,6 +327,10 @@ class ChoiceState:
         if isinstance(value, (dict, list)) and (name in REASONING_LISTS or is_reasoning_name(name)):
             merge(self._message, name, value)
             return thought_text(value)
+        if name == "provider_specific_fields" and isinstance(value, dict):
+            # LiteLLM repeats the thoughts here, and may send them here alone.
+            merge(self._message, name, value)
+            return next(filter(None, (thought_text(value.get(each)) for each in _THOUGHTS)), "")
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             known = self._message.get(name)
             if not isinstance(known, dict):

@@ -135,10 +135,12 @@ def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
 def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) -> None:
     """Join the parts of a list: consecutive texts, or thoughts, are one; others are whole (Mistral, Databricks)."""
     for piece in pieces:
-        part = {"type": "text", "text": piece} if isinstance(piece, str) else piece
+        part: Any = {"type": "text", "text": piece} if isinstance(piece, str) else piece
         if not isinstance(part, dict):
             parts.append(part)
             continue
+        if isinstance(value := _part_text(part), str):
+            part = {**part, "text": value}
         kind, last = part.get("type"), parts[-1] if parts else None
         if kind not in JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
             last = {}
@@ -166,8 +168,14 @@ def as_content(value: Any) -> Any:
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
     """Return the text of a content list, and what was thought."""
     thoughts = [piece for piece in pieces if _is_thought(piece)]
-    texts = (piece.get("text") if isinstance(piece, dict) else piece for piece in pieces if not _is_thought(piece))
+    texts = (_part_text(piece) if isinstance(piece, dict) else piece for piece in pieces if not _is_thought(piece))
     return "".join(text for text in texts if isinstance(text, str)), thought_text(thoughts)
+
+
+def _part_text(part: dict[str, Any]) -> Any:
+    """Return the text of a part, which may stand in an object, as in the Assistants API."""
+    text = part.get("text")
+    return text["value"] if isinstance(text, dict) and isinstance(text.get("value"), str) else text
 
 
 def _is_thought(piece: Any) -> bool:

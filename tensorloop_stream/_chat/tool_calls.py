@@ -144,6 +144,7 @@ class ToolCalls:
     - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
     - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
       rest of the name.
+    - A name and arguments that stand beside the id are those of the function.
     - A call without a name is told as unusable, and one without anything is none.
     - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712), but two
       equal calls in one list are two.
@@ -167,11 +168,12 @@ class ToolCalls:
     def add(self, pieces: list[Any]) -> None:
         """Take the pieces of one delta; raises `ValueError` for a piece that is no object."""
         self._known = len(self.calls)
-        for piece in pieces:
-            if piece is None or piece == "":
+        for given in pieces:
+            if given is None or given == "":
                 continue
-            if not isinstance(piece, dict):
-                raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
+            if not isinstance(given, dict):
+                raise ValueError(f"a tool call piece is {reprlib.repr(given)}, which is not an object")
+            piece = _in_function(given)
             index = as_index(piece.get("index"))
             name, text = _name_and_text(piece)
             call = self._call_of(piece, index, name, text)
@@ -351,6 +353,14 @@ def as_index(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return None
+
+
+def _in_function(piece: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece of a call with its name and its arguments in `function`, where they stand beside its id."""
+    if piece.get("function") or piece.get("custom") or piece.keys().isdisjoint(_FUNCTION_FIELDS):
+        return piece
+    inner = {name: piece[name] for name in _FUNCTION_FIELDS if piece.get(name) is not None}
+    return {**{name: value for name, value in piece.items() if name not in _FUNCTION_FIELDS}, "function": inner}
 
 
 def _name_and_text(piece: dict[str, Any]) -> tuple[str, str]:

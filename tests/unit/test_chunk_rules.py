@@ -73,6 +73,8 @@ def test_reasoning_under_a_usual_name_counts_alone(usual: str) -> None:
         lambda piece: {"thinking": {"content": piece}},
         lambda piece: {"thinking": [{"type": "thinking", "thinking": piece}]},
         lambda piece: {"reasoningContent": {"text": piece}},
+        lambda piece: {"provider_specific_fields": {"reasoning_content": piece}},
+        lambda piece: {"provider_specific_fields": {"thinking_blocks": [{"type": "thinking", "thinking": piece}]}},
         lambda piece: {"content": [{"type": "reasoning", "reasoning": piece}]},
         lambda piece: {"content": [{"type": "thought", "text": piece}]},
     ],
@@ -105,6 +107,17 @@ def test_content_that_is_one_part_is_its_text(form: Any) -> None:
     assert (made.text, made.reasoning) == ("Hello", "Let me.")
     assert accumulate(*pieces).text == "Hello"
     assert accumulate(chunk({"content": {"type": "person", "name": "Ada"}})).text == '{"type": "person", "name": "Ada"}'
+
+
+def test_the_text_of_a_part_may_stand_in_an_object() -> None:
+    """The Assistants API sends it there."""
+    pieces = [chunk({"content": [{"type": "text", "text": {"value": piece}}]}) for piece in ("Hel", "lo")]
+
+    made = accumulate(*pieces)
+
+    assert made.text == "Hello"
+    message = made.completion.choices[0].message.to_dict(warnings=False)
+    assert message["content"] == [{"type": "text", "text": "Hello"}]
 
 
 def test_reasoning_that_is_encrypted_is_no_text() -> None:
