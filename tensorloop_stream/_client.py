@@ -11,6 +11,7 @@ OPENAI_* variables hold. `tests/project/test_sdk_drift.py` makes such an SDK for
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import os
 import time
@@ -282,14 +283,18 @@ class Tensorloop(_GatewayClient, OpenAI):
         """Chat completions; their streams are `ChatStream`s."""
         from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
-        return TensorloopChat(self)
+        # Else a test put something else in the place of the SDK's class.
+        is_usual = _is_used("openai.resources.chat", "Chat", TensorloopChat)
+        return TensorloopChat(self) if is_usual else super().chat
 
     @replaceable_property
     def responses(self) -> Responses:
         """The Responses API; its streams are `ResponseStream`s."""
         from ._stream_classes import TensorloopResponses  # noqa: PLC0415 - as above
 
-        return TensorloopResponses(self)
+        # Else a test put something else in the place of the SDK's class.
+        is_usual = _is_used("openai.resources.responses", "Responses", TensorloopResponses)
+        return TensorloopResponses(self) if is_usual else super().responses
 
     def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections(is_request=True)
@@ -363,14 +368,18 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         """Chat completions, whose streams are `AsyncChatStream`s."""
         from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
-        return AsyncTensorloopChat(self)
+        # Else a test put something else in the place of the SDK's class.
+        is_usual = _is_used("openai.resources.chat", "AsyncChat", AsyncTensorloopChat)
+        return AsyncTensorloopChat(self) if is_usual else super().chat
 
     @replaceable_property
     def responses(self) -> AsyncResponses:
         """The Responses API; its streams are `AsyncResponseStream`s."""
         from ._stream_classes import AsyncTensorloopResponses  # noqa: PLC0415 - as above
 
-        return AsyncTensorloopResponses(self)
+        # Else a test put something else in the place of the SDK's class.
+        is_usual = _is_used("openai.resources.responses", "AsyncResponses", AsyncTensorloopResponses)
+        return AsyncTensorloopResponses(self) if is_usual else super().responses
 
     async def _prepare_options(self, options: FinalRequestOptions) -> FinalRequestOptions:
         self._leave_shared_connections(is_request=True)
@@ -381,6 +390,11 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
     async def _send_request(self, request: httpx.Request, **kwargs: Any) -> httpx.Response:
         response = await super()._send_request(request, **kwargs)
         return response if response.status_code < 400 or response.is_closed else await aread_error(response)
+
+
+def _is_used(module: str, name: str, ours: type) -> bool:
+    """Tell whether the class that the SDK would use now is the one that ours extends."""
+    return getattr(importlib.import_module(module), name) in ours.__mro__
 
 
 def _our_stream_class(stream_cls: Any) -> Any:

@@ -13,20 +13,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from openai import AsyncStream, Stream
-from openai.resources.chat import AsyncChat, AsyncCompletions, Chat, Completions
-from openai.resources.responses import AsyncResponses, Responses
+from openai.resources.chat.chat import AsyncChat, Chat
+from openai.resources.chat.completions.completions import AsyncCompletions, Completions
+from openai.resources.responses.responses import AsyncResponses, Responses
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
 
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._responses.streams import AsyncResponseStream, ResponseStream
-from ._stream.foreign import replaceable_property
+from ._stream.foreign import SDK_STREAMS, replaceable_property
 from ._stream.settings import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+# This module is loaded at the first use, in which a test may have mocks in the place of the SDK's names: classes are
+# taken from where they are defined, and methods described when they are used.
+Stream, AsyncStream = SDK_STREAMS
 # The SDK's mark of a request by with_raw_response or with_streaming_response.
 _RAW_RESPONSE = "X-Stainless-Raw-Response"
 # Tools may wrap what other tools wrapped.
@@ -134,6 +137,17 @@ class _Resource:
         self._gateway_client = client
 
 
+def _described(resource: Any) -> None:
+    """Give the `create` of a resource the name, the signature and the text of the SDK's, which a test may replace."""
+    for kind in type(resource).__mro__:
+        if kind in _CREATES:
+            ours, sdk_class = _CREATES[kind]
+            if ours.__wrapped__ is not sdk_class.create:
+                # Not what else it holds, which may be that of a mock.
+                functools.update_wrapper(ours, sdk_class.create, updated=())
+            return
+
+
 class CreatesStreams(_Resource):
     """A resource of the SDK whose `create(..., stream=True)` returns our stream, whatever tool is in between."""
 
@@ -149,7 +163,10 @@ class CreatesStreams(_Resource):
             return _returned(result, request, self._kind, timeouts)
 
         def __getattribute__(self, name: str) -> Any:
-            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
+            if name != "create":
+                return super().__getattribute__(name)
+            _described(self)
+            return _around(self, super().__getattribute__(name))
 
 
 class AsyncCreatesStreams(_Resource):
@@ -166,7 +183,10 @@ class AsyncCreatesStreams(_Resource):
             return _returned(result, request, self._kind, timeouts)
 
         def __getattribute__(self, name: str) -> Any:
-            return _around(self, super().__getattribute__(name)) if name == "create" else super().__getattribute__(name)
+            if name != "create":
+                return super().__getattribute__(name)
+            _described(self)
+            return _around(self, super().__getattribute__(name))
 
 
 def _returned(result: Any, request: _Request, kind: Any, timeouts: dict[str, Any]) -> Any:
@@ -255,7 +275,7 @@ class TensorloopCompletions(CreatesStreams, Completions):
 
     if not TYPE_CHECKING:
 
-        @functools.wraps(Completions.create)
+        @functools.wraps(Completions.create, updated=())
         def create(self, *args: Any, **kwargs: Any) -> Any:
             return self._create(super().create, *args, **kwargs)
 
@@ -267,7 +287,7 @@ class AsyncTensorloopCompletions(AsyncCreatesStreams, AsyncCompletions):
 
     if not TYPE_CHECKING:
 
-        @functools.wraps(AsyncCompletions.create)
+        @functools.wraps(AsyncCompletions.create, updated=())
         async def create(self, *args: Any, **kwargs: Any) -> Any:
             return await self._create(super().create, *args, **kwargs)
 
@@ -297,7 +317,7 @@ class TensorloopResponses(CreatesStreams, Responses):
 
     if not TYPE_CHECKING:
 
-        @functools.wraps(Responses.create)
+        @functools.wraps(Responses.create, updated=())
         def create(self, *args: Any, **kwargs: Any) -> Any:
             return self._create(super().create, *args, **kwargs)
 
@@ -309,6 +329,15 @@ class AsyncTensorloopResponses(AsyncCreatesStreams, AsyncResponses):
 
     if not TYPE_CHECKING:
 
-        @functools.wraps(AsyncResponses.create)
+        @functools.wraps(AsyncResponses.create, updated=())
         async def create(self, *args: Any, **kwargs: Any) -> Any:
             return await self._create(super().create, *args, **kwargs)
+
+
+# The methods of our resources, and the classes whose methods they stand for.
+_CREATES: dict[type, tuple[Any, Any]] = {
+    TensorloopCompletions: (TensorloopCompletions.create, Completions),
+    AsyncTensorloopCompletions: (AsyncTensorloopCompletions.create, AsyncCompletions),
+    TensorloopResponses: (TensorloopResponses.create, Responses),
+    AsyncTensorloopResponses: (AsyncTensorloopResponses.create, AsyncResponses),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from operator import itemgetter
 from typing import Any, Literal
 
 from openai.types.chat import ChatCompletionMessage
@@ -16,6 +17,7 @@ from .logprobs import Logprobs, is_plain
 from .merge import (
     PARTS_DEPTH,
     append_texts,
+    as_content,
     is_reasoning_name,
     join_text,
     merge,
@@ -27,10 +29,13 @@ from .merge import (
 from .tool_call import ToolCall, joined_name
 from .tool_calls import ToolCalls
 from .usage import merge_usage
-from .vocabulary import REASONING_FIELDS, is_complete, is_reason
+from .vocabulary import PART_TEXTS, REASONING_FIELDS, REASONING_LISTS, is_complete, is_reason
 
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _TEXTS = ("content", "refusal", *REASONING_FIELDS)
+_THOUGHTS = (*REASONING_FIELDS, *REASONING_LISTS)
+# The fields of thoughts, the plainest first: one of a usual name, a text, a list or an object of another name, none.
+_USUAL, _TEXT, _PARTS, _NONE = range(4)
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
 
@@ -47,8 +52,11 @@ class ChoiceState:
         "_logprobs",
         "_message",
         "_message_form",
+        "_repeated",
+        "_repeats",
         "_role",
         "_texts",
+        "_thoughts_form",
         "_thoughts_name",
         "content",
         "finish_reason",
@@ -82,8 +90,12 @@ class ChoiceState:
         # Content as a list of parts, if any piece of it came as one.
         self.parts: list[Any] | None = None
         self._texts: dict[str, TextBuffer] = {}
-        # The field of the thoughts where they come under none of the usual names.
+        # The plainest field of thoughts so far: its form, and its name where that is none of the usual ones.
+        self._thoughts_form = _NONE
         self._thoughts_name = ""
+        # The reasoning that the field may repeat, because others brought it, and how much of it came again.
+        self._repeats = ""
+        self._repeated = 0
         # Whether the answer comes in `message` or `text` in place of `delta`, and how the messages follow each other.
         self._is_message = False
         self._message_form: Literal["", "deltas", "snapshots"] = ""
@@ -143,7 +155,9 @@ class ChoiceState:
     def extend_reasoning(self, field: str, text: str) -> str:
         """Extend the reasoning and return what of it is whole characters."""
         self._add_reasoning(field, text)
-        return self.reasoning.append(text)
+        if self._repeats:
+            text = self._beyond(text)
+        return self.reasoning.append(text) if text else ""
 
     def _add_rest(self, choice: dict[str, Any]) -> None:
         for name, value in choice.items():
@@ -208,7 +222,7 @@ class ChoiceState:
         if not isinstance(delta, dict):
             raise ValueError(f"a delta is {reprlib.repr(delta)}, which is not an object")
         reasoning: list[str] = []
-        thoughts = ""
+        thoughts: list[tuple[int, str, str]] = []
         for name, value in delta.items():
             if value is None:
                 continue
@@ -231,13 +245,15 @@ class ChoiceState:
                 if value:
                     self.refusal_delta = self.refusal.append(as_text(value))
                     self.has_token = True
-            elif name != "obfuscation":
-                thoughts = self._add_other(name, value) or thoughts
-        for piece in reasoning or self._foreign(thoughts):
-            self.reasoning_delta += self.reasoning.append(piece)
-            self.has_token = True
+            elif name != "obfuscation" and (piece := self._add_other(name, value)):
+                thoughts.append((_TEXT if type(value) is str else _PARTS, name, piece))
+        if reasoning or thoughts:
+            self._add_all_thoughts([*((_USUAL, "", piece) for piece in reasoning), *thoughts])
 
     def _add_content(self, value: Any) -> None:
+        value = as_content(value)
+        if not value:
+            return
         self.has_token = True
         if self.parts is None and not isinstance(value, list):
             self.text_delta = self.content.append(as_text(value))
@@ -253,13 +269,47 @@ class ChoiceState:
         if text:
             self.text_delta = self.content.append(text)
         if thoughts:
-            self.reasoning_delta += self.reasoning.append(thoughts)
+            self._add_thoughts(_USUAL, "", thoughts)
+
+    def _add_all_thoughts(self, thoughts: list[tuple[int, str, str]]) -> None:
+        """Take the thoughts of one chunk, the plainest first: their form, the name of their field, their text."""
+        for form, name, piece in sorted(thoughts, key=itemgetter(0)):
+            self._add_thoughts(form, name, piece)
+
+    def _add_thoughts(self, form: int, name: str, piece: str) -> None:
+        """Take thoughts from the plainest field that brought any; other fields only repeat them.
+
+        One that is plainer than those before may begin with what they brought, which counts once.
+        """
+        if form > self._thoughts_form or (form == self._thoughts_form and name != self._thoughts_name):
+            return
+        if form < self._thoughts_form:
+            self._repeats, self._repeated = str(self.reasoning), 0
+            self._thoughts_form, self._thoughts_name = form, name
+        if self._repeats:
+            piece = self._beyond(piece)
+        if piece:
+            self.reasoning_delta += self.reasoning.append(piece)
+            self.has_token = True
+
+    def _beyond(self, piece: str) -> str:
+        """Return what of a piece goes on behind the reasoning that is repeated; all that came, if it is another."""
+        known, start = self._repeats, self._repeated
+        if known.startswith(piece, start):
+            self._repeated += len(piece)
+            return ""
+        self._repeats = ""
+        rest = known[start:]
+        return piece[len(rest) :] if piece.startswith(rest) else known[:start] + piece
 
     def _add_reasoning(self, name: str, value: Any) -> str:
         if isinstance(value, dict):
             # Bedrock's, through Envoy: text in pieces, then its signature (ai-gateway#1222).
-            append_texts(self._message.setdefault(name, {}), value, ("text",))
-            return as_text(value.get("text") or "")
+            known = self._message.get(name)
+            if not isinstance(known, dict):
+                known = self._message[name] = {}
+            append_texts(known, value, PART_TEXTS)
+            return thought_text(value) or as_text(value.get("text") or "")
         if isinstance(value, list):
             # Databricks' parts, with a summary in each.
             known = self._message.get(name)
@@ -271,22 +321,17 @@ class ChoiceState:
         self._texts.setdefault(name, TextBuffer()).append(text)
         return text
 
-    def _add_thoughts(self, name: str, value: str) -> str:
-        """Take thoughts under a name of the host's own, and return them if it is the first such name."""
-        piece = join_text(self._message, name, value)
-        if piece:
-            self._thoughts_name = self._thoughts_name or name
-        return piece if name == self._thoughts_name else ""
-
-    def _foreign(self, thoughts: str) -> list[str]:
-        """Return thoughts under a name of the host's own, unless they have come under a usual name."""
-        is_only = thoughts and not self._texts and self._message.keys().isdisjoint(REASONING_FIELDS)
-        return [thoughts] if is_only else []
-
     def _add_other(self, name: str, value: Any) -> str:
         """Take a field without a rule of its own, and return the thoughts in it."""
         if type(value) is str and is_reasoning_name(name):
-            return self._add_thoughts(name, value)
+            return join_text(self._message, name, value)
+        if isinstance(value, (dict, list)) and (name in REASONING_LISTS or is_reasoning_name(name)):
+            merge(self._message, name, value)
+            return thought_text(value)
+        if name == "provider_specific_fields" and isinstance(value, dict):
+            # LiteLLM repeats the thoughts here, and may send them here alone.
+            merge(self._message, name, value)
+            return next(filter(None, (thought_text(value.get(each)) for each in _THOUGHTS)), "")
         if name in _GROWING_OBJECTS and isinstance(value, dict):
             known = self._message.get(name)
             if not isinstance(known, dict):

@@ -126,10 +126,12 @@ def merge_thinking_blocks(blocks: list[Any], pieces: list[Any]) -> None:
 def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) -> None:
     """Join the parts of a list: consecutive texts, or thoughts, are one; others are whole (Mistral, Databricks)."""
     for piece in pieces:
-        part = {"type": "text", "text": piece} if isinstance(piece, str) else piece
+        part: Any = {"type": "text", "text": piece} if isinstance(piece, str) else piece
         if not isinstance(part, dict):
             parts.append(part)
             continue
+        if isinstance(value := _part_text(part), str):
+            part = {**part, "text": value}
         kind, last = part.get("type"), parts[-1] if parts else None
         if kind not in JOINED_PARTS or not isinstance(last, dict) or last.get("type") != kind:
             last = {}
@@ -144,11 +146,27 @@ def merge_parts(parts: list[Any], pieces: list[Any], *, nested: bool = False) ->
         append_texts(last, part, PART_TEXTS if kind in JOINED_PARTS else ())
 
 
+def as_content(value: Any) -> Any:
+    """Return content in the form of text, or of a list of parts, where it came as one part: an object with a text."""
+    if not isinstance(value, dict):
+        return value
+    kind, text = value.get("type", "text"), value.get("text")
+    if kind == "text" and isinstance(text, str):
+        return text if value.keys() <= {"type", "text"} else [{"type": kind, **value}]
+    return [value] if kind in REASONING_PARTS and thought_text(value) else value
+
+
 def part_texts(pieces: list[Any]) -> tuple[str, str]:
     """Return the text of a content list, and what was thought."""
     thoughts = [piece for piece in pieces if _is_thought(piece)]
-    texts = (piece.get("text") if isinstance(piece, dict) else piece for piece in pieces if not _is_thought(piece))
+    texts = (_part_text(piece) if isinstance(piece, dict) else piece for piece in pieces if not _is_thought(piece))
     return "".join(text for text in texts if isinstance(text, str)), thought_text(thoughts)
+
+
+def _part_text(part: dict[str, Any]) -> Any:
+    """Return the text of a part, which may stand in an object, as in the Assistants API."""
+    text = part.get("text")
+    return text["value"] if isinstance(text, dict) and isinstance(text.get("value"), str) else text
 
 
 def _is_thought(piece: Any) -> bool:

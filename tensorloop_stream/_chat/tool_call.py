@@ -148,6 +148,14 @@ def id_of(piece: dict[str, Any]) -> str:
     return as_text(value) if value and not (isinstance(value, str) and value.isspace()) else ""
 
 
+def in_function(piece: dict[str, Any]) -> dict[str, Any]:
+    """Return a piece of a call with its name and its arguments in `function`, where they stand beside its id."""
+    if piece.get("function") or piece.get("custom") or piece.keys().isdisjoint(_FUNCTION_FIELDS):
+        return piece
+    inner = {name: piece[name] for name in _FUNCTION_FIELDS if piece.get(name) is not None}
+    return {**{name: value for name, value in piece.items() if name not in _FUNCTION_FIELDS}, "function": inner}
+
+
 def name_and_text_of(piece: dict[str, Any]) -> tuple[str, str]:
     """Return the name in a piece of a call, and its arguments or input as text; empty for what is missing."""
     for key, text_field in (("function", "arguments"), ("custom", "input")):

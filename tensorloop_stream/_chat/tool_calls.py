@@ -6,7 +6,7 @@ import reprlib
 from typing import Any
 
 from .index import as_index
-from .tool_call import ToolCall, id_of, is_empty, name_and_text_of
+from .tool_call import ToolCall, id_of, in_function, is_empty, name_and_text_of
 
 
 class ToolCalls:
@@ -18,6 +18,7 @@ class ToolCalls:
     - The start of an object behind a whole one begins another call of the same name (hermes-agent#62937).
     - Another name, be it a longer one, begins another call if the arguments of the last one are whole, else it is the
       rest of the name.
+    - A name and arguments that stand beside the id are those of the function.
     - A call without a name is told as unusable, and one without anything is none.
     - The same whole object again, or `{}` before or behind another object, is no call (openai-agents-js#712), but two
       equal calls in one list are two.
@@ -41,11 +42,12 @@ class ToolCalls:
     def add(self, pieces: list[Any]) -> None:
         """Take the pieces of one delta; raises `ValueError` for a piece that is no object."""
         self._known = len(self.calls)
-        for piece in pieces:
-            if piece is None or piece == "":
+        for given in pieces:
+            if given is None or given == "":
                 continue
-            if not isinstance(piece, dict):
-                raise ValueError(f"a tool call piece is {reprlib.repr(piece)}, which is not an object")
+            if not isinstance(given, dict):
+                raise ValueError(f"a tool call piece is {reprlib.repr(given)}, which is not an object")
+            piece = in_function(given)
             index = as_index(piece.get("index"))
             name, text = name_and_text_of(piece)
             call = self._call_of(piece, index, name, text)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tensorloop_stream._stream.usage import merge_counts
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NUMBERS = (int, float)
+# The counts of which the total is the sum.
+_PARTS = ("prompt_tokens", "completion_tokens")
 
 
 class AnswerUsage:
@@ -58,20 +62,8 @@ class AnswerUsage:
 
 
 def merge_usage(known: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
-    """Merge a usage by field: what is null, zero or empty erases nothing (gateway#496, llmio#71)."""
-    for name, value in usage.items():
-        old = known.get(name)
-        if isinstance(value, dict):
-            known[name] = merge_usage(old if isinstance(old, dict) else {}, value)
-        elif value or name not in known or (old is None and value is not None):
-            known[name] = value
-    if "total_tokens" in known:
-        # The two may come in different chunks, each with a total of its own.
-        parts = [count for name in ("prompt_tokens", "completion_tokens") if type(count := known.get(name)) is int]
-        total = known["total_tokens"]
-        if len(parts) == 2 and (total is None or type(total) is int):
-            known["total_tokens"] = max(total or 0, sum(parts))
-    return known
+    """Merge a usage by field: what is null, zero or empty erases nothing."""
+    return merge_counts(known, usage, _PARTS)
 
 
 def add_usage(before: dict[str, Any] | None, usage: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 # The fields of a delta that are reasoning, as text or as a list of parts. The same reasoning under two of these names
 # in one chunk counts once.
 REASONING_FIELDS = ("reasoning_content", "reasoning")
+# Lists of thoughts that most hosts send beside one of these fields, and some alone (MiniMax).
+REASONING_LISTS = ("reasoning_details", "thinking_blocks")
 # The types of the parts of a content list that come in pieces. All but the first are reasoning.
-JOINED_PARTS = ("text", "thinking", "reasoning", "summary_text", "reasoning_text")
+JOINED_PARTS = ("text", "thinking", "reasoning", "summary_text", "reasoning_text", "thought")
 REASONING_PARTS = JOINED_PARTS[1:]
 # The fields of a part that hold its text. All but the first may hold parts in its place (Mistral, Databricks).
-PART_TEXTS = ("text", "thinking", "summary", "content")
+PART_TEXTS = ("text", "thinking", "summary", "content", "reasoning")
 PART_LISTS = PART_TEXTS[1:]
 # The finish reasons of a complete answer, in lower case. After any other, the arguments of a call may be valid JSON by
 # chance (vllm#53269): hosts have dozens of names for a cut, a block and a failure (houston#1211, agenc-core#2492).

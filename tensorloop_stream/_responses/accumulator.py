@@ -8,10 +8,12 @@ from openai.types.responses import Response, ResponseCustomToolCall, ResponseFun
 
 from tensorloop_stream._callbacks import ResponseCalls, UnusableToolCall
 from tensorloop_stream._stream.models import build_model
+from tensorloop_stream._stream.usage import merge_counts
 
-from .events import FAILED, TERMINAL, as_mapping, built_response
+from .events import FAILED, FAILED_STATUSES, TERMINAL, as_mapping, built_response
 from .item_index import ItemIndex, index_of, kind_of
-from .items import INPUTS
+from .items import INPUTS, part_of
+from .texts import piece_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +40,21 @@ _CALLS = {
     "code_interpreter_call_code": "code_interpreter_call",
 }
 _PREFIX = "response."
+# Names of the same events in earlier versions of the API, and in its realtime form.
+_OTHER_NAMES = {
+    "text": "output_text",
+    "reasoning": "reasoning_text",
+    "reasoning_summary": "reasoning_summary_text",
+}
+_ENVELOPE_NAMES = frozenset({"type", "sequence_number"})
 # The item of a part, by the type of the part.
 _OWNERS = {"output_text": "message", "refusal": "message", "reasoning_text": "reasoning", "summary_text": "reasoning"}
+# The counts of which the total of a usage is the sum.
+_USAGE_PARTS = ("input_tokens", "output_tokens")
+# The fields of an event that hold a text.
+_TEXT_FIELDS = ("text", "refusal")
+# The type of a part that names none.
+_OWN_PARTS = {"content": "output_text", "summary": "summary_text"}
 _TYPES: dict[str, Any] = {"function_call": ResponseFunctionToolCall, "custom_tool_call": ResponseCustomToolCall}
 
 
@@ -51,6 +66,7 @@ class ResponseAccumulation:
         "_envelope",
         "_items",
         "_last_told",
+        "_names",
         "ends",
         "has_result",
         "has_token",
@@ -68,6 +84,8 @@ class ResponseAccumulation:
         self._changed_calls: list[Item] = []
         # The place of the text that was told last: what belongs before it comes too late.
         self._last_told: tuple[Item, int] | None = None
+        # The name under which each kind of text comes: another one only repeats it.
+        self._names: dict[str, str] = {}
         self.request: Any = None
         # Whether the event came that ends a whole answer.
         self.has_result = False
@@ -89,8 +107,10 @@ class ResponseAccumulation:
                 raise ValueError("an event has choices: it is a chunk of chat completions")
             return
         name, _, phase = kind.removeprefix(_PREFIX).rpartition(".")
-        if name in _PARTS:
-            self._add_text(event, name, phase)
+        usual = _OTHER_NAMES.get(name, name)
+        if usual in _PARTS:
+            if self._names.setdefault(usual, name) == name:
+                self._add_text(event, usual, phase)
         elif name in _CALLS:
             self._add_input(event, name, phase)
         elif name == "output_item":
@@ -100,17 +120,24 @@ class ResponseAccumulation:
         elif name == "output_text.annotation":
             self._add_annotation(event)
         elif isinstance(event.get("response"), dict):
+            self._add_usage(event.get("usage"))
             self._add_response(event["response"], kind)
+        elif kind in TERMINAL:
+            # It may be its own response.
+            self._add_response({name: event[name] for name in event if name not in _ENVELOPE_NAMES}, kind)
+        else:
+            self._add_usage(event.get("usage"))
         if kind in TERMINAL:
             self.ends = True
-            self.has_result = kind not in FAILED
+            self.has_result = kind not in FAILED and str(self.status) not in FAILED_STATUSES
 
     # Events
 
     def _add_text(self, event: Mapping[str, Any], name: str, phase: str) -> None:
         owner, field, index_field, kind = _PARTS[name]
-        value = event.get("delta" if phase == "delta" else kind if kind == "refusal" else "text")
-        if not isinstance(value, str) or not value:
+        fields = ("delta", *_TEXT_FIELDS) if phase == "delta" else (*_TEXT_FIELDS, "delta")
+        value = piece_text(next((found for each in fields if (found := event.get(each)) is not None), None))
+        if not value:
             return
         item = self._items.item_of(event, owner)
         part = item.part(field, kind, index_of(event.get(index_field)))
@@ -140,6 +167,8 @@ class ResponseAccumulation:
             if isinstance(value, str):
                 known.append(value)
                 self.target = known, ""
+            else:
+                known.append_value(value, is_json=INPUTS[owner] == "arguments")
             return
         known.replace(value)
         if event.get("name") and not item.fields.get("name"):
@@ -161,9 +190,10 @@ class ResponseAccumulation:
             item.fields.pop("status", None)
 
     def _add_part(self, event: Mapping[str, Any], field: str) -> None:
-        value = event.get("part")
-        if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+        value = part_of(event.get("part"), _OWN_PARTS[field])
+        if value is None:
             return
+        kind = value["type"]
         item = self._items.item_of(event, _OWNERS.get(kind, "reasoning" if field == "summary" else "message"))
         index = index_of(event.get("summary_index" if field == "summary" else "content_index"))
         part = item.part(field, kind, index)
@@ -182,8 +212,20 @@ class ResponseAccumulation:
             if name == "output":
                 if isinstance(value, list) and value:
                     self._add_output(value, kind)
+            elif name == "usage" and isinstance(value, dict):
+                self._add_usage(value)
             elif value or value is False or value == 0 or envelope.get(name) is None:
                 envelope[name] = value
+        text = response.get("output_text")
+        if kind in TERMINAL and isinstance(text, str) and text and not self._items.items:
+            # What the SDK calls the text of all messages, from a host that sends nothing else.
+            self._add_output([{"type": "message", "role": "assistant", "content": text}], kind)
+
+    def _add_usage(self, usage: Any) -> None:
+        """Take a usage, which may stand in any response, or beside it: zeros at the end erase nothing."""
+        if isinstance(usage, dict) and usage:
+            known = self._envelope.get("usage")
+            self._envelope["usage"] = merge_counts(known if isinstance(known, dict) else {}, usage, _USAGE_PARTS)
 
     def _add_output(self, output: list[Any], kind_of_event: str) -> None:
         """Take the output of a response; the last of a whole one is the result, with texts that came longer."""
@@ -240,6 +282,7 @@ class ResponseAccumulation:
 
     def _replace_item(self, item: Item, value: Mapping[str, Any], *, is_last: bool = False) -> None:
         """Take a whole item, and tell the text that continues what was told of it."""
+        value = item.with_parts(value)
         if not item.has_parts(value):
             item.add(value, is_last=is_last)
             return

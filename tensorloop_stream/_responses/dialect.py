@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._http.error_object import error_code, error_message
 from tensorloop_stream._stream.error_events import bare_error, with_code
 
 from . import events
 from .accumulator import ResponseAccumulation
 from .fast_path import FastPath
+from .texts import piece_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HEARTBEATS = frozenset({"keepalive", "ping"})
-_ERRORS = frozenset({"error", *events.FAILED})
+_ERROR_EVENTS = frozenset({"error", "response.error"})
 _CANCELLED = {"code": None, "message": "the response was cancelled"}
 
 
@@ -56,13 +58,12 @@ class ResponseDialect:
     @staticmethod
     def text_of(mapping: Mapping[str, Any]) -> str:
         """Return the text of a delta."""
-        delta = mapping.get("delta") if mapping.get("type") == "response.output_text.delta" else None
-        return delta if isinstance(delta, str) else ""
+        return piece_text(mapping.get("delta")) if mapping.get("type") == "response.output_text.delta" else ""
 
     @staticmethod
     def without_text(mapping: Mapping[str, Any], count: int) -> Mapping[str, Any]:
         """Return a delta without its first characters."""
-        return {**mapping, "delta": mapping["delta"][count:]}
+        return {**mapping, "delta": piece_text(mapping["delta"])[count:]}
 
     @staticmethod
     def named(mapping: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -89,33 +90,28 @@ class ResponseDialect:
     @staticmethod
     def is_item(mapping: Mapping[str, Any]) -> bool:
         """Tell whether an event that holds an error is one of the API."""
-        kind = mapping.get("type")
-        return kind in _ERRORS or (kind in events.TERMINAL and _status(mapping) == "failed")
+        return mapping.get("type") in _ERROR_EVENTS or _has_failed(mapping)
 
     @staticmethod
     def error_of(mapping: Mapping[str, Any]) -> Any:
         """Return the error object that an event holds, `None` if it holds none.
 
-        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity). So has
-          any other end of a response whose status is `failed` (adk-go#1359).
-        - An event `error` is one, or has it in its `error`.
+        - An event `response.failed` or `response.cancelled` has it in its response, or beside it (Perplexity): what the
+          first place lacks of code and message counts from the next. So has any other end of a response whose status is
+          `failed` (adk-go#1359) or `cancelled`.
+        - An event `error` or `response.error` is one, or has it in its `error`, or in both.
         - An event of no type is one by the names of its fields. Its type may also be that of an error object, such as
           `rate_limit_error`.
 
         Raises `StreamDecodeError` for a chunk of chat completions.
         """
         kind, error = mapping.get("type"), mapping.get("error")
-        if kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) == "failed"):
-            response = mapping.get("response")
-            inner = response.get("error") if isinstance(response, dict) else None
-            return inner or error or (_CANCELLED if kind == "response.cancelled" else {"code": None})
-        if kind == "error":
+        if _has_failed(mapping):
+            is_cancelled = "cancelled" in (_status(mapping), str(kind).removeprefix("response."))
+            return _error_of_failure(mapping) or (_CANCELLED if is_cancelled else {"code": None})
+        if kind in _ERROR_EVENTS:
             is_flat = mapping.get("message") or mapping.get("code")
-            return (
-                {name: mapping.get(name) for name in ("code", "message", "param")}
-                if is_flat
-                else error or dict(mapping)
-            )
+            return _completed(_flat(mapping), [error]) if is_flat else error or dict(mapping)
         if error and not (isinstance(error, dict) and not any(error.values())):
             return with_code(error, mapping)
         if isinstance(kind, str) and kind and not (kind.endswith("_error") and mapping.get("message")):
@@ -130,9 +126,44 @@ class ResponseDialect:
         return bare
 
 
+def _has_failed(mapping: Mapping[str, Any]) -> bool:
+    """Tell whether an event ends an answer that failed, by its type or by the status of its response."""
+    kind = mapping.get("type")
+    return kind in events.FAILED or (kind in events.TERMINAL and _status(mapping) in events.FAILED_STATUSES)
+
+
+def _error_of_failure(mapping: Mapping[str, Any]) -> Any:
+    """Return the error of a response that failed, which may stand in it or beside it, in one place or in several."""
+    response = mapping.get("response")
+    if not isinstance(response, dict):
+        response = {}
+    errors = [response.get("error"), mapping.get("error")]
+    details = [response.get(name) for name in ("last_error", "status_details", "incomplete_details")]
+    found = next((error for error in errors if error), None)
+    return _completed(found or {}, [*errors, _flat(mapping), *details, _flat(response)])
+
+
+def _flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: mapping.get(name) for name in ("code", "message", "param")}
+
+
+def _completed(error: Any, places: list[Any]) -> Any:
+    """Return an error with the message and the code that it lacks, each of the first of these places that has one."""
+    if not isinstance(error, dict):
+        return error
+    message = error_message(error) or next(filter(None, map(error_message, places)), "")
+    codes = [place["code"] for place in places if isinstance(place, dict) and place.get("code") is not None]
+    if message and not error_message(error):
+        error = {**error, "message": message}
+    if codes and error.get("code") is None and error_code(error) is None:
+        error = {**error, "code": codes[0]}
+    return error
+
+
 def _status(mapping: Mapping[str, Any]) -> Any:
     response = mapping.get("response")
-    return response.get("status") if isinstance(response, dict) else None
+    status = response.get("status") if isinstance(response, dict) else None
+    return status if isinstance(status, str) else None
 
 
 RESPONSES = ResponseDialect()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # The events that end a stream, and those of them that end an answer which failed.
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 FAILED = frozenset({"response.failed", "response.cancelled"})
+# The statuses of such an answer, whatever the event.
+FAILED_STATUSES = frozenset({"failed", "cancelled"})
 
 
 @cache

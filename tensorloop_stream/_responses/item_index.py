@@ -10,6 +10,9 @@ from .items import Item
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# No index is longer; Python refuses to read numbers of thousands.
+_MAX_DIGITS = 10
+
 
 class ItemIndex:
     """The items of one response, by the names under which events speak of them."""
@@ -115,7 +118,9 @@ class ItemIndex:
 
 
 def index_of(value: object) -> int | None:
-    """Return an index of the wire; `None` for anything but a number from 0 on."""
+    """Return an index of the wire, which may be a string; `None` for anything but a number from 0 on."""
+    if type(value) is str and value.isdecimal() and len(value) < _MAX_DIGITS:
+        return int(value)
     return value if type(value) is int and value >= 0 else None
 
 

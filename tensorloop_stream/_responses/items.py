@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .texts import Input, Text
+from .texts import Input, Text, piece_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # The fields of an item that hold parts, and the field of an item that is its input, by type.
 _LISTS = ("summary", "content")
+_WITH_PARTS = frozenset({"message", "reasoning"})
 INPUTS = {
     "function_call": "arguments",
     "mcp_call": "arguments",
@@ -50,9 +51,8 @@ class Part:
             self.fields = {}
             self.lists = {name: values for name, values in self.lists.items() if values}
         for name, value in part.items():
-            if name == self.text_field:
-                if isinstance(value, str):
-                    self.text.replace(value)
+            if name == self.text_field and self.kind in _TEXT_KINDS:
+                self.text.replace(piece_text(value))
             elif name in {"annotations", "logprobs"} and isinstance(value, list):
                 if value and all(value):
                     self.lists[name] = [*value]
@@ -71,6 +71,21 @@ class Part:
         text = {self.text_field: str(self.text)} if self.kind in _TEXT_KINDS else {}
         lists = {name: [*values] for name, values in self.lists.items()}
         return {"type": self.kind, **self.fields, **lists, **text}
+
+
+def part_of(value: Any, kind: str) -> dict[str, Any] | None:
+    """Return a part in whatever form it came, of this type if it names none; `None` if it is no part.
+
+    A text alone is one, and `text` is the name of `output_text` in other APIs.
+    """
+    if isinstance(value, str):
+        return {"type": kind, "text": value}
+    if not isinstance(value, dict):
+        return None
+    own = value.get("type")
+    if isinstance(own, str) and own and not (own == "text" and kind == "output_text"):
+        return value
+    return {**value, "type": "refusal" if "refusal" in value and "text" not in value else kind}
 
 
 _TEXT_KINDS = frozenset({"output_text", "refusal", "summary_text", "reasoning_text", "text"})
@@ -123,7 +138,8 @@ class Item:
         input_field = INPUTS.get(self.kind)
         fields = {}
         for name, value in item.items():
-            if name in _LISTS and (isinstance(value, list) or (value is None and name in self.parts)):
+            is_parts = name in _LISTS and self.kind in _WITH_PARTS
+            if is_parts and (isinstance(value, list) or (value is None and name in self.parts)):
                 self._add_parts(name, value or [], has_parts=has_parts, is_last=is_last)
             elif name == input_field and self.input is not None and value is not None:
                 self.input.replace(value)
@@ -137,6 +153,16 @@ class Item:
             self.fields |= {
                 name: value for name, value in fields.items() if value is not None or name not in self.fields
             }
+
+    def with_parts(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a whole of this item whose content and summary are lists of parts, in whatever form they came."""
+        own = {"content": "output_text" if self.kind == "message" else "reasoning_text", "summary": "summary_text"}
+        forms = {name: item[name] for name in own if item.get(name)} if self.kind in _WITH_PARTS else {}
+        if not forms:
+            return item
+        lists = {name: value if isinstance(value, list) else [value] for name, value in forms.items()}
+        parts = {name: [part_of(each, own[name]) for each in values] for name, values in lists.items()}
+        return {**item, **{name: [part for part in values if part is not None] for name, values in parts.items()}}
 
     @staticmethod
     def has_parts(item: Mapping[str, Any]) -> bool:

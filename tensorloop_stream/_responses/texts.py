@@ -11,6 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# The fields of an object that stands in the place of a text.
+_TEXT_NAMES = ("text", "value", "content", "refusal", "thinking", "reasoning", "summary")
+# Those of an object that stands in the place of a piece of an input.
+_INPUT_NAMES = ("arguments", "input", "code", "partial_json", "text", "value")
+
+
+def piece_text(value: Any) -> str:
+    """Return the text of a delta, or of a whole: a string, an object with a text, a list of both, or a number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(piece_text, value))
+    if isinstance(value, dict):
+        return next((text for name in _TEXT_NAMES if (text := piece_text(value.get(name)))), "")
+    return as_text(value) if type(value) in {int, float} else ""
+
+
 class Text:
     """One text of an answer: its pieces, and the wholes that repeat them.
 
@@ -97,6 +114,21 @@ class Input:
             self._pieces.append(piece)
         return ""
 
+    def append_value(self, value: Any, *, is_json: bool) -> None:
+        """Take a delta that is no string: an object or a list with a piece, or the input itself, which is an object.
+
+        Where the input `is_json`, an object is a piece if its text can be one of JSON, and else the arguments.
+        """
+        if isinstance(value, (dict, list)) and not value:
+            return
+        texts = [_input_text(each) for each in value] if isinstance(value, list) else [_input_text(value)]
+        text = "".join(each for each in texts if each is not None)
+        if None not in texts and (self._pieces or not is_json or text.lstrip().startswith("{")):
+            if text:
+                self.append(text)
+        else:
+            self.replace(value)
+
     def replace(self, whole: Any) -> None:
         """Take a whole; one that is empty says nothing."""
         self.has_come = self.has_come or whole is not None
@@ -113,6 +145,13 @@ class Input:
     def is_valid(self) -> bool:
         """Tell whether the input is JSON, or empty."""
         return self._is_whole or not (text := str(self)).strip() or is_json(text)
+
+
+def _input_text(value: Any) -> str | None:
+    """Return the piece of an input in an object, or a string; `None` if there is none."""
+    if isinstance(value, dict):
+        return next((text for name in _INPUT_NAMES if isinstance(text := value.get(name), str)), None)
+    return value if isinstance(value, str) else None
 
 
 def is_json(text: str) -> bool:

@@ -13,7 +13,7 @@ from openai import AsyncStream
 
 from .async_reader import AsyncReader
 from .base import ItemT, ResultT, StreamView
-from .foreign import aclose_foreign, complete, is_patched
+from .foreign import LIFE_METHODS, aclose_foreign, complete, is_made_by_sdk, is_patched
 from .settings import StreamSettings
 from .sources import AsyncSource, async_source_of_sdk, no_source, open_async_source
 from .state import StreamState
@@ -169,6 +169,12 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     async def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         await self._close()
+        if self._is_tools("close"):
+            await AsyncStream.close(self)
+
+    def _is_tools(self, name: str) -> bool:
+        """Tell whether a tool put its own method into the SDK's class, and this stream is one that it may know."""
+        return self._wrapper is None and is_made_by_sdk(self) and is_patched(AsyncStream, name)
 
     async def _close(self, left: Any = None) -> None:
         """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
@@ -187,6 +193,8 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             await self._reader.enter()
             if self._wrapper is not None and hasattr(self._wrapper, "__aenter__"):
                 await self._wrapper.__aenter__()
+            if self._is_tools("__aenter__"):
+                return await AsyncStream.__aenter__(self)
         except Exception:
             raise
         except BaseException as interrupt:
@@ -200,10 +208,15 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     ) -> None:
         try:
             left: Any = self._wrapper if hasattr(self._wrapper, "__aexit__") else None
-            if left is None:
-                await self.close()
-            else:
+            if left is not None:
                 await self._close(left)
+            elif self._is_tools("__aexit__"):
+                try:
+                    await AsyncStream.__aexit__(self, exc_type, exc, exc_tb)
+                finally:
+                    await self._close()
+            else:
+                await self.close()
         except Exception:
             raise
         except BaseException as interrupt:
@@ -238,7 +251,7 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""
         is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
-        return is_replaced or is_patched(AsyncStream)
+        return is_replaced or is_patched(AsyncStream) or is_patched(AsyncStream, *LIFE_METHODS)
 
     def _hand_over(self) -> AsyncSource | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""

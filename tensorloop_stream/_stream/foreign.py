@@ -18,11 +18,24 @@ from openai import AsyncStream, Stream
 if TYPE_CHECKING:
     import httpx2
 
+
+def _file_of(function: object) -> str:
+    """Return the file of the code of a function; empty if it has none."""
+    file: str = getattr(getattr(function, "__code__", None), "co_filename", "")
+    return file
+
+
+# As they were when this package was loaded: a test may have mocks in their place later.
+SDK_STREAMS: tuple[Any, Any] = (Stream, AsyncStream)
 # The methods of the SDK's class that yield what its stream decodes.
 EVENT_METHODS = ("__stream__", "_iter_events")
 _READ_METHODS = ("__iter__", "__next__", *EVENT_METHODS)
 _ASYNC_READ_METHODS = ("__aiter__", "__anext__", *EVENT_METHODS)
-_SDK_FILE = Stream.close.__code__.co_filename
+# Those of its life.
+LIFE_METHODS = ("__enter__", "__exit__", "__aenter__", "__aexit__", "close")
+# The file of most of its methods: a tool may have replaced some before this module was loaded.
+_FILES = [file for each in vars(Stream).values() if (file := _file_of(each))]
+_SDK_FILE = max(_FILES, key=_FILES.count)
 _SDK_FOLDER = str(Path(_SDK_FILE).parent)
 # Where wrappers of tracing tools keep the stream that they wrap.
 _WRAPPED_IN = ("__wrapped__", "_stream", "stream", "_wrapped", "wrapped", "_raw_stream", "_response", "_iterator")
@@ -93,9 +106,16 @@ else:
             bases = (vars(base) for base in self._owner.__mro__[1:])
             theirs = next((names[self.attrname] for names in bases if self.attrname in names), self)
             function = getattr(theirs, "func", None) or getattr(theirs, "fget", None)
-            code = getattr(function, "__code__", None)
             # By the file of the code, as above.
-            return theirs is not self and not getattr(code, "co_filename", "").startswith(_SDK_FOLDER)
+            return theirs is not self and not _file_of(function).startswith(_SDK_FOLDER)
+
+
+def is_made_by_sdk(stream: object) -> bool:
+    """Tell whether the SDK made one of our streams, so that a tool's method of the SDK's class is to be called with it.
+
+    Another may have no response, or is about a stream of the SDK, which is closed by that method.
+    """
+    return "_cast_to" in vars(stream)
 
 
 def is_wrapper(source: object) -> bool:

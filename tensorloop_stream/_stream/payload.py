@@ -18,6 +18,11 @@ _SHOWN = 80
 _MAX_DEPTH = 500
 
 
+def is_done_marker(payload: bytes) -> bool:
+    """Tell whether the data of an event are `[DONE]`, which some hosts quote, or write in another case."""
+    return payload.startswith(b"[DONE]") or (len(payload) < 12 and payload.strip(b'" []').upper() == b"DONE")
+
+
 def parse_object(data: bytes) -> dict[str, Any]:
     """Return the object in the data of an event, also in an array; raises `StreamDecodeError`.
 

@@ -95,6 +95,8 @@ class Source:
             if getattr(self.reads, "gi_running", False) and can_drain(self):
                 self.wake()
             self.response.close()
+            if self.stream is not None and is_patched(Stream, "close"):
+                self.stream.close()
         else:
             close_foreign(self.stream, is_left=not self.is_exhausted)
             if self.kind == "sdk" and self.response is not None:
@@ -142,6 +144,8 @@ class AsyncSource:
                 with suppress(RuntimeError):  # another task is reading, and ends with the connection
                     await self.reads.aclose()
                 await self.response.aclose()
+            if self.stream is not None and is_patched(AsyncStream, "close"):
+                await self.stream.close()
             return
         if self.waits:
             await aclose_foreign(self.stream)

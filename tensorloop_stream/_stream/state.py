@@ -44,7 +44,7 @@ from tensorloop_stream._timing import StreamTiming
 
 from .continuation import Continuation
 from .error_events import event_error_body
-from .payload import is_bare_json, is_complete_event, parse_object
+from .payload import is_bare_json, is_complete_event, is_done_marker, parse_object
 from .translate import is_of_sdk, provider_error, translate_error
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 # How long a gateway may send nothing but heartbeats after the finish reason: usage follows within moments.
 GRACE_SECONDS = 5.0
+# A proxy that joins answers may leave it before any event.
+_BOM = b"\xef\xbb\xbf"
 
 
 class StreamState:
@@ -274,7 +276,7 @@ class StreamState:
             name, payload = self._name_and_payload(event)
         if not payload:
             return None
-        if payload.startswith(b"[DONE]"):
+        if not payload.startswith(b"{") and is_done_marker(payload):
             if self._continuation is not None:
                 self.pending.appendleft(event)
                 self._release(self._continuation.end())
@@ -321,7 +323,7 @@ class StreamState:
     def _name_and_payload(self, event: bytes) -> tuple[str, bytes]:
         """Return the name of an event and its data, which are empty for one that brings none."""
         # A blank line too many between two events must not hide what the second one is.
-        event = event.lstrip(b"\n")
+        event = event.lstrip(b"\n").removeprefix(_BOM)
         if event.startswith(b"error:"):
             # A field of llama.cpp's own, until late 2025 (coddy-agent#106).
             raise self._provider_error(event_error_body(event[6:].strip()))

@@ -13,7 +13,7 @@ from openai import Stream
 from tensorloop_stream._callbacks import require_sync
 
 from .base import ItemT, ResultT, StreamView
-from .foreign import complete, is_patched
+from .foreign import LIFE_METHODS, complete, is_made_by_sdk, is_patched
 from .settings import StreamSettings
 from .sources import Source, no_source, open_source, source_of_sdk
 from .state import StreamState
@@ -174,6 +174,12 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     def close(self) -> None:
         """Close the connection now; a stream closed before its end calls `on_abort`."""
         self._close()
+        if self._is_tools("close"):
+            Stream.close(self)
+
+    def _is_tools(self, name: str) -> bool:
+        """Tell whether a tool put its own method into the SDK's class, and this stream is one that it may know."""
+        return self._wrapper is None and is_made_by_sdk(self) and is_patched(Stream, name)
 
     def _close(self, left: Any = None) -> None:
         """Close the connection, and what a tool put before it, so that its span ends; but not what is `left`."""
@@ -193,6 +199,8 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
             self._reader.enter()
             if self._wrapper is not None and hasattr(self._wrapper, "__enter__"):
                 self._wrapper.__enter__()
+            if self._is_tools("__enter__"):
+                return Stream.__enter__(self)
         except Exception:
             raise
         except BaseException as interrupt:
@@ -206,10 +214,15 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     ) -> None:
         try:
             left: Any = self._wrapper if hasattr(self._wrapper, "__exit__") else None
-            if left is None:
-                self.close()
-            else:
+            if left is not None:
                 self._close(left)
+            elif self._is_tools("__exit__"):
+                try:
+                    Stream.__exit__(self, exc_type, exc, exc_tb)
+                finally:
+                    self._close()
+            else:
+                self.close()
         except Exception:
             raise
         except BaseException as interrupt:
@@ -244,7 +257,7 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""
         is_replaced = self._iterator is not self._reader or not vars(self).keys().isdisjoint({"close", "aclose"})
-        return is_replaced or is_patched(Stream)
+        return is_replaced or is_patched(Stream) or is_patched(Stream, *LIFE_METHODS)
 
     def _hand_over(self) -> Source | None:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""

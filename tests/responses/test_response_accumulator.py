@@ -93,6 +93,129 @@ def test_pieces_after_a_whole_go_on_where_it_ended() -> None:
     assert accumulate(*events).text == told(*events) == "Hello you"
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda piece: {"text": piece},
+        lambda piece: {"type": "text_delta", "text": piece},
+        lambda piece: {"content": piece},
+        lambda piece: [{"type": "output_text", "text": piece}],
+        lambda piece: [piece[:1], {"text": {"value": piece[1:]}}],
+    ],
+)
+@pytest.mark.parametrize("kind", ["output_text", "refusal", "reasoning_text", "reasoning_summary_text"])
+def test_a_delta_that_is_an_object_is_its_text(form: Any, kind: str) -> None:
+    """A list of such objects is their texts; a string may follow, and the whole may be one, too."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0, "summary_index": 0}
+    whole = event(f"{kind}.done", **place, **{"refusal" if kind == "refusal" else "text": form("Hello")})
+    events = [delta(form("Hel"), kind), delta("l", kind), delta(form("o"), kind), delta({}, kind), delta([], kind)]
+    made = [accumulate(created(), *events), accumulate(created(), *events, whole), accumulate(created(), whole)]
+
+    assert {each.text + each.refusal + each.reasoning for each in made} == {"Hello"}
+    assert told(*events, whole) == ("Hello" if kind == "output_text" else "")
+
+
+@pytest.mark.parametrize("name", ["arguments", "text", "partial_json"])
+def test_a_delta_of_arguments_that_is_an_object_is_its_piece(name: str) -> None:
+    """One without such a field, or whose field is no JSON, is the arguments themselves."""
+    place = {"item_id": "fc_1", "output_index": 0}
+    pieces = [event("function_call_arguments.delta", **place, delta={name: one}) for one in ('{"a"', ":1", "}")]
+    whole = [event("function_call_arguments.delta", **place, delta={each: "now"}) for each in ("city", name)]
+    made = [accumulate(created(), added(call("")), *events).tool_calls for events in (pieces, whole[:1], whole[1:])]
+
+    assert [one.to_dict()["arguments"] for (one,) in made] == ['{"a":1}', '{"city": "now"}', f'{{"{name}": "now"}}']
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Hello",
+        ["Hel", {"text": "lo"}],
+        {"type": "output_text", "text": "Hello"},
+        [{"text": "Hello"}],
+        [{"type": "text", "text": "Hello"}],
+        [{"type": "output_text", "text": {"value": "Hello", "annotations": []}}],
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_content_in_any_form_is_its_parts(content: Any, is_streamed: bool) -> None:
+    """In an item and in the last output, which begins with the text that was streamed or brings all of it."""
+    whole = {**message(), "content": content}
+    before = HELLO[:4] if is_streamed else HELLO[:1]
+
+    for last in (done(whole), ended(whole)):
+        assert accumulate(*before, last).text == accumulate(*before, last).snapshot.output_text == "Hello"
+        assert told(*before, last) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("other", "usual", "channel"),
+    [
+        ("text", "output_text", "text"),
+        ("reasoning", "reasoning_text", "reasoning"),
+        ("reasoning_summary", "reasoning_summary_text", "reasoning"),
+    ],
+)
+def test_an_event_under_an_earlier_name_is_the_same(other: str, usual: str, channel: str) -> None:
+    """The text under a second name only repeats the first."""
+    place = {"item_id": "i", "output_index": 0}
+    pieces = [event(f"{other}.delta", **place, delta={"text": piece}) for piece in ("Let ", "me.")]
+    again = [event(f"{usual}.delta", **place, delta=piece) for piece in ("Let ", "me.")]
+    whole = event(f"{other}.done", **place, text="Let me.")
+
+    for events in (pieces, [*pieces, whole], [whole], [*pieces, *again], [*again, *pieces]):
+        assert getattr(accumulate(created(), *events), channel) == "Let me."
+
+
+@pytest.mark.parametrize("kind", ["output_text", "refusal"])
+def test_the_text_of_an_event_may_have_the_name_of_another_field(kind: str) -> None:
+    """A delta may come as the text, and a whole as the delta or under the name of the other kind."""
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    pieces = [event(f"{kind}.delta", **place, text=piece) for piece in ("Hel", "lo")]
+    wholes = [event(f"{kind}.done", **place, **{name: "Hello"}) for name in ("text", "refusal", "delta")]
+
+    for events in (pieces, *([whole] for whole in wholes)):
+        accumulated = accumulate(created(), *events)
+        assert accumulated.text + accumulated.refusal == "Hello"
+
+
+def test_a_last_event_may_be_its_own_response() -> None:
+    """Its fields are those of the response; one without an output may have the text alone."""
+    whole = {**ended(message("Hello"))["response"], "type": "response.completed", "sequence_number": 9}
+    bare = event("completed", response={"status": "completed", "output": [], "output_text": "Hello"})
+
+    for last in (whole, bare):
+        accumulated = accumulate(created(), last)
+        assert (accumulated.text, accumulated.status, accumulated.finished) == ("Hello", "completed", True)
+        assert accumulated.snapshot.output_text == told(last) == "Hello"
+        assert accumulated.snapshot.to_dict(warnings=False).get("type") is None
+
+
+def test_an_index_may_be_a_string() -> None:
+    """It is that number; one that is no number is none."""
+    pieces = [
+        event("function_call_arguments.delta", output_index=str(index), delta=f'{{"n":{index}}}') for index in (0, 1)
+    ]
+    calls = [event("output_item.added", item=call("", number=index), output_index=str(index)) for index in (0, 1)]
+    accumulated = accumulate(created(), *calls, *pieces, ended())
+
+    assert [one.to_dict()["arguments"] for one in accumulated.tool_calls] == ['{"n":0}', '{"n":1}']
+    assert accumulate(delta("Hello", output_index="x", content_index="9" * 5000)).text == "Hello"
+
+
+def test_a_part_of_an_unknown_type_keeps_its_text() -> None:
+    """It is no text of the answer."""
+    part = {"type": "of_the_future", "text": "x", "content": ["y"]}
+    item = {"type": "of_the_future", "content": ["a", {"b": 1}]}
+    accumulated = accumulate(created(), done({**message(), "content": [part]}), done(item, 1))
+
+    assert accumulated.text == ""
+    assert [each.to_dict(warnings=False)["content"] for each in accumulated.snapshot.output] == [
+        [part],
+        item["content"],
+    ]
+
+
 def test_text_that_no_piece_brought_is_told_by_the_whole() -> None:
     """Hosts send an answer in its last events alone (pipecat#5309, litellm#9545)."""
     assert told(created(), done(message("Hello"))) == "Hello"
@@ -139,6 +262,34 @@ def test_the_envelope_is_of_each_field_the_last_value_that_says_anything() -> No
         [],
         None,
     )
+
+
+COUNTS = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
+
+
+@pytest.mark.parametrize("last", [None, {}, dict.fromkeys(COUNTS, 0), dict.fromkeys(COUNTS), "missing"])
+def test_a_later_usage_erases_nothing(last: Any) -> None:
+    """Usage counts in whatever response it comes, or beside it, and the end may have zeros or none."""
+    end = ended() if last == "missing" else ended(usage=last)
+    if last == "missing":
+        del end["response"]["usage"]
+    inside = accumulate(created(), event("in_progress", response={"usage": COUNTS}), end)
+    beside = accumulate(created(), {**end, "usage": COUNTS})
+    alone = accumulate(created(), event("usage", usage=COUNTS), end)
+    parts = accumulate(created(usage={"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}), ended(usage=COUNTS))
+
+    for each in (inside, beside, alone, parts):
+        assert each.usage is not None
+        assert each.usage.to_dict() == each.snapshot.to_dict(warnings=False)["usage"] == COUNTS
+
+
+def test_the_total_of_a_usage_in_two_parts_is_their_sum() -> None:
+    """A bridge of Anthropic tells the input at the beginning, and the output at the end."""
+    first = {"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}
+    accumulated = accumulate(created(usage=first), ended(usage={"input_tokens": 0, "output_tokens": 2}))
+
+    assert accumulated.usage is not None
+    assert accumulated.usage.to_dict() == COUNTS
 
 
 @pytest.mark.parametrize("place", ["all", "no index", "no id", "neither"])

@@ -194,6 +194,31 @@ async def test_an_event_of_a_failure_is_given_before_its_error(kind: str, name: 
 
 
 @both
+@pytest.mark.parametrize(
+    ("inside", "beside"),
+    [
+        ({}, {"code": "server_error", "message": "Boom."}),
+        ({"error": None}, {"code": "server_error", "message": "Boom."}),
+        ({"error": {}}, {"error": {"code": "server_error", "message": "Boom."}}),
+        ({"error": {"code": "server_error", "message": None}}, {"message": "Boom."}),
+        ({"error": {"code": None, "message": "Boom."}}, {"code": "server_error"}),
+        ({"error": {"code": "server_error"}}, {"error": {"code": "other", "message": "Boom."}}),
+        ({"message": "Boom.", "code": "server_error"}, {}),
+        ({"last_error": {"message": "Boom.", "code": "server_error"}}, {}),
+        ({"status_details": {"error": {"message": "Boom."}}, "error": {"code": "server_error"}}, {}),
+    ],
+)
+@pytest.mark.parametrize("ending", ["failed", "completed"])
+async def test_what_an_error_lacks_stands_beside_it(kind: str, inside: Any, beside: Any, ending: str) -> None:
+    """The message and the code count where each is found first: in the error, beside it, in the response."""
+    last = event(ending, response={"id": "resp_1", "status": "failed", "output": [], **inside}, **beside)
+    _, _, error = await read(kind, creating(kind, stream(*HELLO[:5], last)))
+
+    assert isinstance(error, StreamProviderError)
+    assert (error.code, "Boom." in str(error), error.text) == ("server_error", True, "Hello")
+
+
+@both
 async def test_a_nested_error_raises_at_once(kind: str) -> None:
     """LiteLLM's error after a keep-alive is flat and nested, and the SDK gives no event of it."""
     nested = {**ERRORS["error"], "code": "rate_limit_exceeded", "error": {"message": "Slow down.", "code": "429"}}
@@ -229,6 +254,28 @@ async def test_chunks_of_chat_are_no_events(kind: str) -> None:
 
     assert isinstance(error, StreamDecodeError)
     assert "ChatStream" in str(error)
+
+
+@both
+@pytest.mark.parametrize("ending", ["completed", "incomplete", "done"])
+async def test_an_answer_that_was_cancelled_is_not_whole(kind: str, ending: str) -> None:
+    """Whatever the event says: the status of its response decides."""
+    last = event(ending, response={"id": "resp_1", "status": "cancelled", "output": []})
+    opened, _, error = await read(kind, creating(kind, stream(*HELLO[:5], last)))
+
+    assert isinstance(error, StreamProviderError)
+    assert "cancelled" in str(error)
+    assert (error.text, opened.status) == ("Hello", "cancelled")
+
+
+@both
+async def test_an_event_response_error_is_an_error(kind: str) -> None:
+    """It is handed to the loop, as the SDK hands it, and then raised."""
+    last = event("error", code="server_error", message="Boom.")
+    _, items, error = await read(kind, creating(kind, stream(*HELLO[:5], last)))
+
+    assert isinstance(error, StreamProviderError)
+    assert (len(items), error.code, "Boom." in str(error), error.text) == (6, "server_error", True, "Hello")
 
 
 @both

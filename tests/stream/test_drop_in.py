@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import cassette
 import drop_in_program
 import httpx2
 import openai
 import pytest
-from clients import SSL
+from chunks import HELLO, sse
+from clients import SSL, Body, responding_with
 
+import tensorloop_stream._stream_classes
 from tensorloop_stream import AsyncTensorloop, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
@@ -92,3 +97,58 @@ async def test_the_same_async_program_has_the_same_results(name: str, base_url: 
             results.append(await getattr(drop_in_program, name)(client, HAIKU))
 
     assert results[1] == results[0]
+
+
+BODY = sse(*HELLO)
+MOCKED = [
+    "openai.Stream",
+    "openai.AsyncStream",
+    "openai.resources.chat.Chat",
+    "openai.resources.chat.AsyncChat",
+    "openai.resources.chat.Completions",
+    "openai.resources.chat.completions.Completions",
+    "openai.resources.chat.completions.Completions.create",
+    "openai.resources.chat.completions.AsyncCompletions.create",
+    "openai.resources.responses.Responses",
+    "openai.resources.responses.Responses.create",
+]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("name", MOCKED)
+async def test_a_mock_at_the_first_use_is_not_kept(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients load their resources at the first use: what a test mocks then is right again behind it."""
+    # As in a process that has not used a client yet.
+    monkeypatch.setattr(tensorloop_stream, "_stream_classes", tensorloop_stream._stream_classes)
+    monkeypatch.delitem(sys.modules, "tensorloop_stream._stream_classes")
+    ours, theirs = (Tensorloop, openai.OpenAI) if kind == "sync" else (AsyncTensorloop, openai.AsyncOpenAI)
+    with mock.patch(name):
+        first: Any = ours(api_key="none", base_url="https://gateway.test/v1")
+        for resource in (first.chat.completions, first.responses):
+            assert resource.create is not None
+    transport = httpx2.MockTransport(responding_with(Body([BODY])))
+    http: Any = (httpx2.Client if kind == "sync" else httpx2.AsyncClient)(transport=transport)
+    client = ours(api_key="none", base_url="https://gateway.test/v1", http_client=http)
+    stream: Any = client.chat.completions.create(**HAIKU, stream=True)
+
+    if kind == "sync":
+        assert stream.get_final_text() == "Hello"
+    else:
+        assert await (await stream).get_final_text() == "Hello"
+    usual = theirs(api_key="none")
+    for made, expected in (
+        (client.chat.completions.create, usual.chat.completions.create),
+        (client.responses.create, usual.responses.create),
+    ):
+        assert inspect.signature(made) == inspect.signature(expected)
+        assert inspect.iscoroutinefunction(made) == (kind == "async")
+
+
+@pytest.mark.parametrize("name", ["openai.resources.chat.Chat", "openai.resources.responses.Responses"])
+def test_a_mock_of_a_resource_is_used_while_it_lasts(name: str) -> None:
+    """A test that replaces the class of a resource gets what it put there, as with the SDK's client."""
+    with mock.patch(name) as fake:
+        client = Tensorloop(api_key="none", base_url="https://gateway.test/v1")
+        resource: Any = client.chat if name.endswith("Chat") else client.responses
+
+    assert resource is fake.return_value

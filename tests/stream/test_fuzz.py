@@ -100,12 +100,31 @@ class ChoiceModel:
         self.content: list[str] = []
         self.refusal: list[str] = []
         self.reasoning: dict[str, list[str]] = {}
-        # The reasoning under any of its names.
-        self.thoughts: list[str] = []
+        # The reasoning under any of its names, and in blocks before that.
+        self.usual: list[str] = []
+        self.blocks_before: list[str] = []
         self.calls: list[dict[str, Any]] = []
         self.blocks: list[dict[str, Any]] = []
         self.logprobs: list[str] = []
         self.finish_reason: str | None = None
+
+    def add_block(self, part: str, signature: str | None) -> None:
+        if not self.blocks or self.blocks[-1].get("signature"):
+            self.blocks.append({"type": "thinking", "thinking": []})
+        self.blocks[-1]["thinking"].append(part)
+        if signature is not None:
+            self.blocks[-1]["signature"] = signature
+
+    @property
+    def thoughts(self) -> list[str]:
+        """The reasoning in blocks, and what the usual names bring behind the part of it that they repeat."""
+        before, again = joined(self.blocks_before), ""
+        for number, part in enumerate(self.usual):
+            again += part
+            if not before.startswith(again):
+                rest = again.removeprefix(before)
+                return [before, rest, *self.usual[number + 1 :]]
+        return [before]
 
     def message(self) -> dict[str, Any]:
         """Return the message without empty fields."""
@@ -216,11 +235,16 @@ class Grammar(RuleBasedStateMachine):
         index=INDICES,
         part=TEXTS,
         names=st.sampled_from([("reasoning",), ("reasoning_content",), ("reasoning", "reasoning_content")]),
+        block=st.sampled_from(["", "", "before", "behind"]),
         data=st.data(),
     )
-    def reasoning(self, index: int, part: str, names: tuple[str, ...], data: st.DataObject) -> None:
-        choice = self.send_chunk(dict.fromkeys(names, part), data, index)
-        choice.thoughts.append(part)
+    def reasoning(self, index: int, part: str, names: tuple[str, ...], block: str, data: st.DataObject) -> None:
+        fields, blocks = dict.fromkeys(names, part), {"thinking_blocks": [{"type": "thinking", "thinking": part}]}
+        delta = fields if not block else {**blocks, **fields} if block == "before" else {**fields, **blocks}
+        choice = self.send_chunk(delta, data, index)
+        choice.usual.append(part)
+        if block:
+            choice.add_block(part, None)
         for name in names:
             choice.reasoning.setdefault(name, []).append(part)
 
@@ -231,11 +255,9 @@ class Grammar(RuleBasedStateMachine):
         if signature is not None:
             block["signature"] = signature
         choice = self.send_chunk({"thinking_blocks": [block]}, data, index)
-        if not choice.blocks or choice.blocks[-1].get("signature"):
-            choice.blocks.append({"type": "thinking", "thinking": []})
-        choice.blocks[-1]["thinking"].append(part)
-        if signature is not None:
-            choice.blocks[-1]["signature"] = signature
+        choice.add_block(part, signature)
+        if not choice.usual:
+            choice.blocks_before.append(part)
 
     @precondition(lambda self: self.is_running)
     @rule(

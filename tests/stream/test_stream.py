@@ -264,6 +264,28 @@ def test_timeouts_need_a_connection_in_sync_code() -> None:
 
 @both
 @modes
+@pytest.mark.parametrize("end", [b'data: "[DONE]"', b"data: [done]", b"data: DONE", b"data:[Done] ", b"data:  [DONE] "])
+def test_done_in_another_form_ends_a_stream(kind: str, mode: Mode, end: bytes) -> None:
+    """It is quoted, or in another case; without it and a finish reason the answer is not whole."""
+    outcome = read(kind, [sse(*HELLO[:3], done=False), end + b"\n\n", b"data: {"], mode)
+
+    assert outcome.error is None
+    assert outcome.stream.text == "Hello"
+
+
+@both
+@modes
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\n\xef\xbb\xbf"])
+def test_a_byte_order_mark_before_an_event_is_skipped(kind: str, mode: Mode, before: bytes) -> None:
+    """A proxy that joins answers may leave it there, and it is no part of the data."""
+    outcome = read(kind, [before + event(each) for each in HELLO] + [before + DONE], mode)
+
+    assert outcome.error is None
+    assert outcome.stream.text == "Hello"
+
+
+@both
+@modes
 @pytest.mark.parametrize(
     "parts",
     [

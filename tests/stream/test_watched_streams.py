@@ -39,12 +39,14 @@ class Log:
         self.ends = 0
 
 
-def client_of(kind: str, body: bytes = WHOLE, **settings: Any) -> Any:
+def client_of(kind: str, body: bytes = WHOLE, *, ours: bool = True, **settings: Any) -> Any:
     handler = responding_with(Body([body]))
     settings = {"api_key": "none", "base_url": "https://gateway.test/v1", "max_retries": 0, **settings}
+    sync: Any = Tensorloop if ours else openai.OpenAI
     if kind == "sync":
-        return Tensorloop(http_client=httpx2.Client(transport=httpx2.MockTransport(handler)), **settings)
-    return AsyncTensorloop(http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(handler)), **settings)
+        return sync(http_client=httpx2.Client(transport=httpx2.MockTransport(handler)), **settings)
+    asynchronous: Any = AsyncTensorloop if ours else openai.AsyncOpenAI
+    return asynchronous(http_client=httpx2.AsyncClient(transport=httpx2.MockTransport(handler)), **settings)
 
 
 async def text_of(client: Any, reading: str) -> str:
@@ -182,6 +184,74 @@ async def test_a_patched_iteration_of_the_class_is_used(
 
     assert await text_of(client_of(kind), reading) == "Hello"
     assert (len(log.chunks), log.ends) == (CHUNKS, 1)
+
+
+LIFE = ["close", "exit", "enter"]
+
+
+@both
+@pytest.mark.parametrize("name", LIFE)
+@pytest.mark.parametrize("form", ["client's", "taken over", "of the SDK"])
+async def test_a_patched_method_of_the_life_of_the_class_is_called(
+    kind: str, name: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tool may end its span in `Stream.close` or `Stream.__exit__`: it gets the stream that it knows, once."""
+    sync = kind == "sync"
+    owner: Any = openai.Stream if sync else openai.AsyncStream
+    method = name if name == "close" else f"__{name}__" if sync else f"__a{name}__"
+    plain, called, made = getattr(owner, method), [], []
+
+    def call(self: Any, *given: Any) -> Any:
+        called.append(self)
+        return plain(self, *given)
+
+    def remember(stream: Any) -> Any:
+        made.append(stream)
+        return stream
+
+    monkeypatch.setattr(owner, method, call)
+    wrap_create(monkeypatch, remember)
+    client = client_of(kind, ours=form != "of the SDK")
+    if sync:
+        opened: Any = client.chat.completions.create(**CHAT)
+        with opened if form == "client's" else ChatStream(opened) as stream:
+            next(iter(stream))
+    else:
+        opened = await client.chat.completions.create(**CHAT)
+        async with opened if form == "client's" else AsyncChatStream(opened) as stream:
+            await anext(aiter(stream))
+
+    assert opened.response.is_closed
+    # Nobody enters the SDK's own stream.
+    assert called == ([] if form == "of the SDK" and name != "close" else made)
+
+
+@both
+@pytest.mark.parametrize("name", LIFE)
+async def test_a_method_of_the_life_that_calls_no_other_closes_all_the_same(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is closed, whatever a test's mock of the class does; without a connection, it is not called."""
+    sync = kind == "sync"
+    owner: Any = openai.Stream if sync else openai.AsyncStream
+    method = name if name == "close" else f"__{name}__" if sync else f"__a{name}__"
+    fake = (mock.Mock if sync else mock.AsyncMock)(return_value=None)
+    monkeypatch.setattr(owner, method, fake)
+    if sync:
+        opened: Any = client_of(kind).chat.completions.create(**CHAT)
+        with opened:
+            next(iter(opened))
+        with ChatStream([]):
+            pass
+    else:
+        opened = await client_of(kind).chat.completions.create(**CHAT)
+        async with opened:
+            await anext(aiter(opened))
+        async with AsyncChatStream([]):
+            pass
+
+    assert opened.response.is_closed
+    assert fake.call_count == 1
 
 
 @both

@@ -8,7 +8,7 @@ import pytest
 from chunks import HELLO, accumulate, chunk, event, finish, message_of, sse, text, usage
 from clients import CHAT, Body, read, sync_client
 
-from tensorloop_stream import ChatStream
+from tensorloop_stream import Callbacks, ChatStream
 from tensorloop_stream._chat.dialect import ChatDialect
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -59,6 +59,114 @@ def test_reasoning_under_a_usual_name_counts_alone(usual: str) -> None:
     two = accumulate(*(chunk({"thinking": one, "thought": one}) for one in ("Let ", "me")))
 
     assert made.reasoning == later.reasoning == two.reasoning == "Let me"
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        lambda piece: {"reasoning_details": [{"type": "reasoning.text", "index": 0, "text": piece}]},
+        lambda piece: {"reasoning_details": [{"type": "reasoning.summary", "summary": piece}]},
+        lambda piece: {"thinking_blocks": [{"type": "thinking", "thinking": piece, "signature": ""}]},
+        lambda piece: {"reasoning": {"content": piece}},
+        lambda piece: {"reasoning": {"summary": piece}},
+        lambda piece: {"reasoning_content": {"thinking": piece, "signature": "x"}},
+        lambda piece: {"thinking": {"content": piece}},
+        lambda piece: {"thinking": [{"type": "thinking", "thinking": piece}]},
+        lambda piece: {"reasoningContent": {"text": piece}},
+        lambda piece: {"provider_specific_fields": {"reasoning_content": piece}},
+        lambda piece: {"provider_specific_fields": {"thinking_blocks": [{"type": "thinking", "thinking": piece}]}},
+        lambda piece: {"content": [{"type": "reasoning", "reasoning": piece}]},
+        lambda piece: {"content": [{"type": "thought", "text": piece}]},
+    ],
+)
+def test_thoughts_in_objects_and_lists_are_the_reasoning(delta: Any) -> None:
+    """All pieces count, and the message has each."""
+    made = accumulate(*(chunk(delta(piece)) for piece in ("Let ", "me.")), finish())
+
+    assert made.reasoning == "Let me."
+    assert made.text == ""
+    message = str(made.completion.choices[0].message.to_dict(warnings=False))
+    assert "Let " in message
+    assert "me." in message
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda piece: {"type": "text", "text": piece},
+        lambda piece: {"text": piece},
+        lambda piece: {"type": "text", "text": piece, "annotations": [1]},
+    ],
+)
+def test_content_that_is_one_part_is_its_text(form: Any) -> None:
+    """Strings may stand between, and a part of thoughts is the reasoning; any other object is kept as JSON."""
+    thoughts = [chunk({"content": {"type": "thinking", "thinking": piece}}) for piece in ("Let ", "me.")]
+    pieces = [chunk({"content": content}) for content in (form("Hel"), "l", form("o"), form(""))]
+    made = accumulate(*thoughts, *pieces, finish())
+
+    assert (made.text, made.reasoning) == ("Hello", "Let me.")
+    assert accumulate(*pieces).text == "Hello"
+    assert accumulate(chunk({"content": {"type": "person", "name": "Ada"}})).text == '{"type": "person", "name": "Ada"}'
+
+
+def test_the_text_of_a_part_may_stand_in_an_object() -> None:
+    """The Assistants API sends it there."""
+    pieces = [chunk({"content": [{"type": "text", "text": {"value": piece}}]}) for piece in ("Hel", "lo")]
+
+    made = accumulate(*pieces)
+
+    assert made.text == "Hello"
+    message = made.completion.choices[0].message.to_dict(warnings=False)
+    assert message["content"] == [{"type": "text", "text": "Hello"}]
+
+
+def test_reasoning_that_is_encrypted_is_no_text() -> None:
+    """It is kept for the next turn."""
+    details = [{"type": "reasoning.encrypted", "data": "QUJD", "index": 0}, {"type": "redacted_thinking", "data": "RA"}]
+    made = accumulate(chunk({"reasoning_details": details}), finish())
+
+    assert made.reasoning == ""
+    assert made.completion.choices[0].message.to_dict()["reasoning_details"] == details
+
+
+THOUGHTS = ("Let ", "me ", "see.")
+FORMS: list[Any] = [
+    lambda piece: {"reasoning_content": piece},
+    lambda piece: {"thinking": piece},
+    lambda piece: {"thinking_blocks": [{"type": "thinking", "thinking": piece}]},
+    lambda piece: {"reasoning_details": [{"type": "reasoning.text", "text": piece}]},
+]
+
+
+@pytest.mark.parametrize(("plain", "other"), [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)])
+@pytest.mark.parametrize("order", ["before", "behind", "together", "reversed", "first", "all first", "at the end"])
+def test_reasoning_in_two_forms_counts_once(plain: int, other: int, order: str) -> None:
+    """It is told once, too, in whatever order the forms and their pieces come; both stay in the message."""
+    one, two = ([FORMS[form](piece) for piece in THOUGHTS] for form in (plain, other))
+    chunks: list[dict[str, Any]] = {
+        "before": [each for pair in zip(two, one, strict=True) for each in pair],
+        "behind": [each for pair in zip(one, two, strict=True) for each in pair],
+        "together": [{**left, **right} for left, right in zip(one, two, strict=True)],
+        "reversed": [{**right, **left} for left, right in zip(one, two, strict=True)],
+        "first": [two[0], *one],
+        "all first": [*two, *one],
+        "at the end": [*one, FORMS[other]("".join(THOUGHTS))],
+    }[order]
+    told: list[str] = []
+    with ChatStream([*map(chunk, chunks), finish()], Callbacks(on_reasoning=told.append)) as stream:
+        stream.until_done()
+
+    assert "".join(told) == stream.reasoning == "Let me see."
+    message = stream.completion.choices[0].message.to_dict(warnings=False)
+    assert {*FORMS[plain](""), *FORMS[other]("")} <= message.keys()
+
+
+def test_reasoning_that_differs_from_that_in_blocks_is_kept_beside_it() -> None:
+    """Nothing that was told is taken back, and nothing is left out."""
+    blocks = [chunk(FORMS[2](piece)) for piece in ("Let ", "me.")]
+    other = [chunk({"reasoning": piece}) for piece in ("Let ", "us", " see.")]
+
+    assert accumulate(*blocks, *other, *blocks).reasoning == "Let me.Let us see."
 
 
 def test_fields_of_a_provider_grow() -> None:

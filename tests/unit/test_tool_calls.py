@@ -354,6 +354,21 @@ def test_two_equal_calls_in_one_list_are_two(arguments: str, more: dict[str, Any
     assert len(accumulate(tool({**one, "id": "a"}, {**one, "id": "a"})).tool_calls) == 1
 
 
+@pytest.mark.parametrize("kind", [{}, {"type": "function"}, {"function": None}])
+def test_a_name_and_arguments_beside_the_id_are_the_calls(kind: Any) -> None:
+    """Some hosts send a call of the Responses API."""
+    pieces: list[Any] = [
+        {"id": "a", "name": "f", "arguments": '{"a"'},
+        {"arguments": ":1"},
+        {"function": {"arguments": "}"}},
+    ]
+    made = accumulate(*(tool({"index": 0} | kind | piece) for piece in pieces), finish("tool_calls"))
+
+    assert [call.to_dict() for call in made.tool_calls] == [
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    ]
+
+
 def test_a_call_without_a_name_is_unusable() -> None:
     """It stays in the message, and its reason says what is missing; a name may come late."""
     made = accumulate(tool(call_delta(PARIS, index=0, id="a")), finish("tool_calls"))

@@ -241,6 +241,7 @@ REASONING = (
                 {"type": "thinking", "thinking": "b", "signature": "Z2lz"},
             ]
         ),
+        reasoning="ab",
         about=("thinking_blocks",),
     ),
     OddStream(
