@@ -20,7 +20,7 @@ def trim_history(messages: list[Any], budget: int = 1000) -> list[Any]:
 
 def message_to_keep(stream: ChatStream) -> dict[str, Any] | None:
     """Return a complete answer, or the text of a partial one: its tool calls may be incomplete."""
-    if stream.completion.choices and stream.completion.choices[0].finish_reason in {"stop", "tool_calls"}:
+    if (stream.finish_reason or "").lower() in {"stop", "tool_calls", "eos", "end_turn", "tool_use"}:
         return stream.completion.choices[0].message.to_dict()
     return {"role": "assistant", "content": f"{stream.text} [cut off]"} if stream.text else None
 

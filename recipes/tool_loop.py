@@ -31,7 +31,7 @@ try:
     for _ in range(5):
         print_stream(stream := ChatStream(client.chat.completions.create(**ask, messages=messages, stream=True)))
         messages.append(message := stream.get_final_message())
-        is_cut = stream.finish_reason not in {"stop", "tool_calls", None}  # after another end, calls may be cut too
+        is_cut = (stream.finish_reason or "stop").lower() not in {"stop", "tool_calls", "eos", "end_turn", "tool_use"}
         if is_cut or not message.tool_calls:
             raise SystemExit("the answer was cut, and none of its calls is run" if is_cut else None)
         messages += [{"role": "tool", "tool_call_id": call.id, "content": run(call)} for call in message.tool_calls]

@@ -91,9 +91,18 @@ class ForwardApp:
             headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in both.items()]
             self._has_started = True
             await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
-            async for data in answer:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            try:
+                async for data in answer:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+            except Exception:
+                if answer.is_over:  # a callback raised at the end, after a whole answer or a visible failure
+                    await _send_end(send)
+                raise
+            await _send_end(send)
+
+
+async def _send_end(send: Callable[[Message], Awaitable[None]]) -> None:
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _cancel_on_disconnect(receive: Callable[[], Awaitable[Message]], scope: anyio.CancelScope) -> None:

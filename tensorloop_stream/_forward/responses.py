@@ -75,6 +75,10 @@ class _Forwarded:
         self._source: Any = None
         # The first read of a stream, or the whole body of an error.
         self._first = b""
+        # What a callback raised at the end, while there is something to send; it is raised after that.
+        self._raised: Exception | None = None
+        self.is_over = False
+        """Whether all bytes for the browser were handed out, so that what is raised now concerns no browser."""
         self._redactor = redactor_of()
         self._filter = KeyFilter(self._redactor)
 
@@ -100,6 +104,13 @@ class _Forwarded:
             answer = error_answer(error, redactor)
         self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)
+
+    def _raise_kept(self) -> None:
+        """Raise what a callback raised at the end, once."""
+        self.is_over = True
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
 
     def _log_break(self) -> None:
         """Log why the answer broke after its first byte: its status says nothing of it."""
@@ -146,7 +157,7 @@ class ForwardedChat(_Forwarded):
             self._begin(first)
         except openai.APIError as error:
             self._close_source()
-            self._run(self._refuse(error))
+            self._run_last(self._refuse(error))
         except BaseException:
             self.close()
             raise
@@ -168,6 +179,7 @@ class ForwardedChat(_Forwarded):
             self._run(self._observer.feed(data))
             return self._filter.feed(data)
         if self._source is None:
+            self._raise_kept()
             raise StopIteration
         try:
             read = self._read()
@@ -182,9 +194,10 @@ class ForwardedChat(_Forwarded):
                 return self._filter.feed(bytes(read))
             last, calls = self._observer.end()
         self._close_source()
-        self._run(calls)
+        self._run_last(calls)
         last = self._filter.finish() + last
         if not last:
+            self._raise_kept()
             raise StopIteration
         return last
 
@@ -207,6 +220,7 @@ class ForwardedChat(_Forwarded):
         """Close the upstream now; if the browser left before the end, `on_abort` is called."""
         self._close_source()
         self._run(self._observer.abandoned())
+        self._raise_kept()
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +229,13 @@ class ForwardedChat(_Forwarded):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self.close()
+
+    def _run_last(self, calls: list[Call]) -> None:
+        """Call the last callbacks; what one raises waits until the browser has got what is left for it."""
+        try:
+            self._run(calls)
+        except Exception as error:  # noqa: BLE001 - raised by `_raise_kept`
+            self._raised = error
 
     def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -253,7 +274,7 @@ class AsyncForwardedChat(_Forwarded):
             self._begin(first)
         except openai.APIError as error:
             await self._close_source()
-            await self._run(self._refuse(error))
+            await self._run_last(self._refuse(error))
         except BaseException:
             # The browser left while the model was silent.
             await self.aclose()
@@ -277,6 +298,7 @@ class AsyncForwardedChat(_Forwarded):
             await self._run(self._observer.feed(data))
             return self._filter.feed(data)
         if self._source is None:
+            self._raise_kept()
             raise StopAsyncIteration
         try:
             read = await self._in_time(anext(self._source.reads, END))
@@ -291,9 +313,10 @@ class AsyncForwardedChat(_Forwarded):
                 return self._filter.feed(bytes(read))
             last, calls = self._observer.end()
         await self._close_source()
-        await self._run(calls)
+        await self._run_last(calls)
         last = self._filter.finish() + last
         if not last:
+            self._raise_kept()
             raise StopAsyncIteration
         return last
 
@@ -307,6 +330,7 @@ class AsyncForwardedChat(_Forwarded):
         with anyio.CancelScope(shield=True):
             await self._close_source()
             await self._run(self._observer.abandoned())
+        self._raise_kept()
 
     async def __aenter__(self) -> Self:
         return self
@@ -315,6 +339,13 @@ class AsyncForwardedChat(_Forwarded):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _run_last(self, calls: list[Call]) -> None:
+        """Call the last callbacks; what one raises waits until the browser has got what is left for it."""
+        try:
+            await self._run(calls)
+        except Exception as error:  # noqa: BLE001 - raised by `_raise_kept`
+            self._raised = error
 
     async def _run(self, calls: list[Call]) -> None:
         for function, argument in calls:
@@ -350,8 +381,9 @@ def forward_chat(
     `upstream_error` or `timeout_error`. An error before the first byte becomes its status and JSON body, without the
     key. With `hide_refusals`, a gateway that
     refuses the key, or whose budget is spent, becomes a 502 with one plain sentence, and the reason is logged.
-    `callbacks` are called for what passes; one that raises ends the answer there. The timeouts are those of
-    `ChatStream`, in seconds.
+    `callbacks` are called for what passes; one that raises ends the answer there, but the last ones (`on_finish`,
+    `on_error`) only after the browser has got the status, or the event, that tells of the end. The timeouts are those
+    of `ChatStream`, in seconds.
 
     Raises `TypeError` for an async client or callback and a body that is no mapping, `ValueError` for timeouts
     where reads cannot be woken.

@@ -383,6 +383,33 @@ def test_a_callback_that_raises_closes_the_upstream(kind: str) -> None:
     assert log.names == ["on_text", "on_error"]
 
 
+@both
+@pytest.mark.parametrize("is_refused", [False, True], ids=["broken", "refused"])
+def test_a_last_callback_that_raises_hides_no_failure_from_the_browser(kind: str, is_refused: bool) -> None:
+    """The browser gets the event, or the status and body, that tells of it; then the exception reaches the server."""
+    log = CallbackLog("on_error", raising="on_error")
+    refusal = httpx2.Response(400, json={"error": {"message": "too long", "code": "400"}})
+    answer = refusal if is_refused else Body([sse(*HELLO[:2], done=False)])
+    got: list[Any] = []
+
+    async def aread() -> None:
+        async with await aforward_chat(async_client(answer), BODY, log.callbacks) as forwarded:
+            got.append(forwarded.status_code)
+            while (part := await anext(forwarded, None)) is not None:
+                got.append(part)
+
+    def read() -> None:
+        with forward_chat(sync_client(answer), BODY, log.callbacks) as forwarded:
+            got.append(forwarded.status_code)
+            got.extend(forwarded)
+
+    with pytest.raises(LookupError):
+        anyio.run(aread) if kind == "async" else read()
+    assert got[0] == (400 if is_refused else 200)
+    assert (b"too long" if is_refused else b"upstream_error") in got[-1]
+    assert log.names == ["on_error"]
+
+
 def test_async_callbacks_are_awaited() -> None:
     """The synchronous form refuses them."""
     log = CallbackLog("on_finish", is_async=True)
@@ -616,6 +643,24 @@ async def test_an_exception_from_a_callback_is_not_wrapped(gateway: ReplayServer
     async with client_of(gateway) as client:
         with pytest.raises(LookupError):
             await ForwardApp(client, haiku_request(), log.callbacks)({"type": "http"}, browser.receive, browser.send)
+
+
+@pytest.mark.parametrize(("callback", "fault"), [("on_finish", ""), ("on_error", "?cut-after=7")])
+async def test_an_exception_from_a_last_callback_comes_after_the_answer(
+    callback: str, fault: str, gateway: ReplayServer
+) -> None:
+    """The browser sees the end of the response, and no lost connection behind a whole answer."""
+    log = CallbackLog(callback, raising=callback)
+    browser = Browser()
+    request = haiku_request(fault)
+
+    async with client_of(gateway) as client:
+        with pytest.raises(LookupError):
+            await ForwardApp(client, request, log.callbacks)({"type": "http"}, browser.receive, browser.send)
+    bodies = [message for message in browser.messages if message["type"] == "http.response.body"]
+
+    assert bodies[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
+    assert (b"upstream_error" if fault else b"[DONE]") in bodies[-2]["body"]
 
 
 async def test_an_endless_stream_is_forwarded_in_constant_memory() -> None:

@@ -208,6 +208,17 @@ def test_calls_of_a_truncated_answer_are_not_run(reason: str, runner: Runner) ->
     assert len(runner.requests) == 1
 
 
+@pytest.mark.parametrize("reason", ["eos", "end_turn", "tool_use", "STOP"])
+def test_calls_of_a_whole_answer_are_run_whatever_its_host_calls_the_end(reason: str, runner: Runner) -> None:
+    """The recipe knows the names that hosts give to the end of a whole answer."""
+    whole = {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"city":"Zürich"}'}}
+    runner.answer(answer_of(tool(whole), finish(reason)), answer_of(text("It rains."), finish(reason)))
+    runner.run("tool_loop")
+
+    assert runner.status is None
+    assert len(runner.requests) == 2
+
+
 def test_an_answer_without_a_message_is_reported(runner: Runner) -> None:
     """`[DONE]` alone is no answer."""
     runner.answer(answer_of())
