@@ -37,6 +37,11 @@ class ChatDialect:
         return models.typed_chunk(payload, mapping)
 
     @staticmethod
+    def as_first(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the first event of a stream as it is to be built: a whole completion becomes a chunk."""
+        return models.chunk_of_completion(mapping)
+
+    @staticmethod
     def as_mapping(item: ChatCompletionChunk | Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a chunk of any origin as a mapping; raises `TypeError`."""
         return models.as_mapping(item)

@@ -29,6 +29,24 @@ def typed_chunk(data: bytes, value: Mapping[str, Any]) -> ChatCompletionChunk:
     return valid_chunk(data) or construct_chunk(value)
 
 
+def chunk_of_completion(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a whole completion as the chunk that says the same, because loops look at `delta`; others unchanged."""
+    choices = value.get("choices")
+    if value.get("object") != "chat.completion" or not isinstance(choices, list):
+        return value
+    return {**value, "object": "chat.completion.chunk", "choices": [*map(_with_delta, choices)]}
+
+
+def _with_delta(choice: Any) -> Any:
+    if not isinstance(choice, dict) or choice.get("delta") or not isinstance(message := choice.get("message"), dict):
+        return choice
+    calls = message.get("tool_calls")
+    if isinstance(calls, list):
+        calls = [{"index": index, **call} if isinstance(call, dict) else call for index, call in enumerate(calls)]
+        message = {**message, "tool_calls": calls}
+    return {**{name: field for name, field in choice.items() if name != "message"}, "delta": message}
+
+
 def valid_chunk(data: bytes) -> ChatCompletionChunk | None:
     """Build the chunk by validation, in Rust; `None` if it does not validate."""
     try:

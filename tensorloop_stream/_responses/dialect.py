@@ -41,6 +41,11 @@ class ResponseDialect:
         return events.typed_event(payload, mapping)
 
     @staticmethod
+    def as_first(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the first event of a stream as it is to be built: unchanged."""
+        return mapping
+
+    @staticmethod
     def as_mapping(item: Any) -> Mapping[str, Any]:
         """Return an event of any origin as a mapping; raises `TypeError`."""
         return events.as_mapping(item)

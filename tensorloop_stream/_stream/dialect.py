@@ -135,6 +135,9 @@ class Dialect(Protocol):
     def build(self, payload: bytes, mapping: Mapping[str, Any], /) -> Any:
         """Return the item of an event, whose JSON is `payload`; raises `StreamDecodeError` if the SDK could not."""
 
+    def as_first(self, mapping: Mapping[str, Any], /) -> Mapping[str, Any]:
+        """Return the first event of a stream as it is to be built: it may be the whole answer, in another form."""
+
     def as_mapping(self, item: Any, /) -> Mapping[str, Any]:
         """Return an item of any origin as a mapping; raises `TypeError`."""
 

@@ -298,12 +298,18 @@ class StreamState:
         is_active = fast_path.is_active
         continues = is_active and fast_path.continues(event, mapping)
         self._add(mapping)
-        item = self.dialect.build(payload, mapping) if typed else None
+        item = self._build(payload, mapping) if typed else None
         if continues:
             fast_path.learn(event, mapping, item)
         elif is_active:
             fast_path.reset()
         return item if typed else mapping
+
+    def _build(self, payload: bytes, mapping: Mapping[str, Any]) -> Any:
+        if len(self._arrivals) > 1:
+            return self.dialect.build(payload, mapping)
+        first = self.dialect.as_first(mapping)
+        return self.dialect.build(payload if first is mapping else b"", first)
 
     def _join(self, mapping: Mapping[str, Any], continuation: Continuation, typed: bool) -> Any:
         """Return the first item of a continuation; `None` while its events may repeat what had arrived."""

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from .jsonl import Answer, encode_answer, read_answers
 
@@ -28,6 +28,9 @@ class AnswerFile:
 
     The operating system has a line when `write` returns, so that a killed process loses none. The disk has the line
     half a second later. Opening the file removes an incomplete last line.
+
+    `answered` has the ids that needed no other request when the file was opened. `failed` counts the answers with an
+    error that this run wrote. `idle` is the seconds since a run last used the file.
 
     Raises `ValueError` if the file holds something else, and `BlockingIOError` if another run writes to it (not on
     Windows). Raises `OSError` when the disk fails, at the next `write` or at the end of the block.
@@ -53,23 +56,24 @@ class AnswerFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        self._file: BinaryIO | None = None
         self.failed = self._written = self._synced = 0
         self._error: OSError | None = None
 
     def __enter__(self) -> Self:
         used = self._path.exists()
-        self._file = self._path.open("a+b")
+        self._file = file = self._path.open("a+b")
         try:
-            _lock(self._file.fileno(), self._path)
+            _lock(file.fileno(), self._path)
             self.idle = max(time.time() - self._path.stat().st_mtime - 2 * _INTERVAL, 0) if used else math.inf
-            self._file.seek(0)
-            self.answered, size = read_answers(self._file)
-            self._file.truncate(size)
-            self._file.seek(max(size - 1, 0))
-            if self._file.read() not in {b"\n", b""}:  # an editor removed the last line end
-                self._file.write(b"\n")
+            file.seek(0)
+            self.answered, size = read_answers(file)
+            file.truncate(size)
+            file.seek(max(size - 1, 0))
+            if file.read() not in {b"\n", b""}:  # an editor removed the last line end
+                file.write(b"\n")
         except BaseException:
-            self._file.close()
+            file.close()
             raise
         self._closing = threading.Event()
         # A slow disk delays its own thread alone: neither the streams nor the updates of the modification time.
@@ -87,19 +91,30 @@ class AnswerFile:
         self._closing.set()
         for thread in self._threads:
             thread.join()
-        with self._file:
+        with self._opened():
             self._sync()
             if self._error is not None:
                 raise self._error
 
     def write(self, answer: Answer) -> None:
-        """Append an answer; raises `OSError` if the file cannot be written, for example on a full disk."""
+        """Append an answer; raises `OSError` if the file cannot be written, for example on a full disk.
+
+        Raises `ValueError` outside of the `with` block.
+        """
         if self._error is not None:
             raise self._error
-        self._file.write(encode_answer(answer))
-        self._file.flush()
+        file = self._opened()
+        file.write(encode_answer(answer))
+        file.flush()
         self.failed += "error" in answer
         self._written += 1
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None or self._file.closed:
+            raise ValueError(
+                f"{self._path} is not open: write its answers inside of `with AnswerFile(...) as answers:`"
+            )
+        return self._file
 
     def _repeat(self, task: Callable[[], None]) -> None:
         while not self._closing.wait(_INTERVAL):
@@ -114,11 +129,18 @@ class AnswerFile:
         if written == self._synced or self._error is not None:
             return
         try:
-            os.fsync(self._file.fileno())
+            os.fsync(self._opened().fileno())
         except OSError as error:
             # Linux reports it once: the next fsync would succeed.
             self._error = error
         self._synced = written
+
+
+def require_open(write: object) -> None:
+    """Raise `ValueError` if this is the `write` of an `AnswerFile` outside of its `with` block."""
+    file = getattr(write, "__self__", None)
+    if isinstance(file, AnswerFile):
+        file._opened()  # noqa: SLF001 - of this module
 
 
 def _lock(file: int, path: Path) -> None:

@@ -12,7 +12,8 @@ import openai
 from tensorloop_stream._chat.streams import AsyncChatStream
 from tensorloop_stream._retry import backoff, classify_error, retry_after
 
-from .jsonl import build_answer
+from .answer_file import require_open
+from .jsonl import Prompt, build_answer
 from .limits import LearningLimit
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from openai.types.chat import ChatCompletion
 
-    from .jsonl import Answer, Prompt
+    from .jsonl import Answer
     from .limits import Limit
 
 __all__ = ["ask", "ask_all"]
@@ -47,6 +48,7 @@ async def ask(
     `ValueError` if `requests` is below 1.
     """
     _require_one(requests=requests)
+    require_open(write)  # before a request, which is paid for
     await ask_in(Run(), _without_retries(client), prompt, limit, write, requests=requests, idle_timeout=idle_timeout)
 
 
@@ -89,6 +91,8 @@ async def ask_in(
     idle_timeout: float = 300,
 ) -> None:
     """Do what `ask` does, as a part of a run; `client` makes no retries of its own."""
+    if not isinstance(prompt, Prompt):
+        raise TypeError(f"{prompt!r:.60} is {type(prompt).__name__}, and no prompt: give those of read_prompts(...)")
     timeout = with_read_timeout(client, idle_timeout)
     body = prompt.request
     stream: AsyncChatStream | None = None
@@ -163,6 +167,7 @@ async def ask_all(
     `concurrency` or `requests` is below 1.
     """
     _require_one(concurrency=concurrency, requests=requests)
+    require_open(write)  # before a request, which is paid for
     client = _without_retries(client)
     remaining = iter(prompts)
     run = Run()
@@ -198,7 +203,9 @@ def with_read_timeout(client: openai.AsyncOpenAI, seconds: float) -> openai.Time
 
 
 def _without_retries(client: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
-    """Return the client without its own retries, which would bypass the limit."""
+    """Return the client without its own retries, which would bypass the limit; raises `TypeError` for a sync one."""
+    if isinstance(client, openai.OpenAI):
+        raise TypeError(f"{type(client).__name__} is a sync client: use an async one, such as AsyncTensorloop")
     return client.with_options(max_retries=0) if client.max_retries else client
 
 

@@ -44,10 +44,14 @@ def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
     `defaults` are request fields for the lines without them, such as `model`. A line without an id gets a hash of its
     request, which stays the same when lines are added or moved. A request that stands twice is sent twice.
 
-    Raises `ValueError` that names the line, before the first request.
+    Raises `ValueError`, or `TypeError` for what is no text, that names the line, before the first request.
     """
     prompts: dict[str, Prompt] = {}
     for number, line in enumerate(lines, 1):
+        if not isinstance(line, (bytes, str)):
+            raise TypeError(
+                f"line {number} of the prompts is {type(line).__name__}: give text, or json.dumps(...) of it"
+            )
         if not line.strip():
             continue
         try:

@@ -756,6 +756,31 @@ def test_settings_that_permit_no_request_are_refused() -> None:
             run(Gateway().ask("a", **settings))
 
 
+def test_a_file_that_is_not_open_is_refused_before_the_first_request(tmp_path: Path) -> None:
+    """Else the answers would be paid for, and lost."""
+    gateway, answers = Gateway(), AnswerFile(tmp_path / "answers.jsonl")
+    with pytest.raises(ValueError, match=r"answers\.jsonl is not open: write its answers inside of `with AnswerFile"):
+        run(gateway.ask("a", write=answers.write))
+    with answers:
+        pass
+    with pytest.raises(ValueError, match="is not open"):
+        answers.write({"id": "a", "completion": None})
+
+    assert gateway.asked == []
+
+
+def test_wrong_arguments_of_a_run_are_refused_before_the_first_request() -> None:
+    """Each text names the value and the remedy."""
+    client: Any = openai.OpenAI(api_key="none", base_url="http://test")
+    words: Any = ["Why?"]
+    with pytest.raises(TypeError, match="OpenAI is a sync client: use an async one, such as AsyncTensorloop"):
+        run(ask_all(client, [], RollingLimit(1, 1), print))
+    with pytest.raises(TypeError, match=r"'Why\?' is str, and no prompt: give those of read_prompts"):
+        run(ask_all(openai.AsyncOpenAI(api_key="none", base_url="http://test"), words, RollingLimit(1, 1), print))
+    with pytest.raises(TypeError, match=r"line 1 of the prompts is dict: give text, or json\.dumps"):
+        read_prompts([{"prompt": "Why?"}])  # type: ignore[list-item]
+
+
 def test_a_full_disk_ends_the_run() -> None:
     """The exception of `write` reaches the caller unchanged."""
 

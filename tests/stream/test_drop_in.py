@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,28 @@ HAIKU: dict[str, Any] = {
     "model": "gpt-4o-mini",
     "messages": [{"role": "user", "content": "Stream a haiku about caching."}],
 }
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+def test_a_loop_reads_a_whole_completion_in_place_of_a_stream(kind: str) -> None:
+    """A gateway that ignores `stream` gives one chunk, whose delta is the message; the completion is the gateway's."""
+    call = {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    message = {"role": "assistant", "content": "Hello", "tool_calls": [call]}
+    whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    whole["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    data = json.dumps(whole).encode()
+    body = data if kind == "application/json" else b"data: " + data + b"\n\ndata: [DONE]\n\n"
+    answer = httpx2.Response(200, headers={"content-type": kind}, content=body)
+    http_client = httpx2.Client(transport=httpx2.MockTransport(lambda _: answer))
+    with Tensorloop(base_url="http://localhost/v1", api_key="none", http_client=http_client) as client:
+        stream = client.chat.completions.create(**HAIKU, stream=True)
+        (chunk,) = stream
+
+    delta = chunk.choices[0].delta
+    assert (delta.role, delta.content) == ("assistant", "Hello")
+    assert delta.tool_calls is not None
+    assert delta.tool_calls[0].to_dict() == {"index": 0, **call}
+    assert stream.completion.to_dict() == whole
 
 
 CUTS_ARE_THE_SDKS_ERRORS = pytest.mark.skipif(
