@@ -115,6 +115,9 @@ def _interaction(file: str, recorded: Any, general: Rule) -> tuple[Interaction, 
         value = read_body(body)
     except ValueError:
         value = body.decode(errors="replace")
+    if isinstance(value, dict) and isinstance(model := value.get("model"), str):
+        # A program was recorded while it asked another replay for a fault.
+        value["model"] = model.partition("?")[0]
     status = _part(recorded, "response", "status", "code")
     _require(
         isinstance(status, int) and 200 <= status <= 599,
@@ -129,7 +132,7 @@ def _interaction(file: str, recorded: Any, general: Rule) -> tuple[Interaction, 
     key.rule.require_fields([value])
     answer = dataclasses.replace(answer, times=_checked(key.times, answer), is_cut=key.cut)
     path = key.path or urlsplit(uri).path or "/"
-    return Interaction(file, method, path, value, answer, key.rule.over(general)), key.rule
+    return Interaction(file, method, path, value, answer, key.rule.over(general.for_recorded(value))), key.rule
 
 
 def _checked(times: tuple[float, ...] | None, answer: Answer) -> tuple[float, ...] | None:

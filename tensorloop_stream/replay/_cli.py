@@ -91,6 +91,9 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
             # Its key is its own, from wherever it has it: the recorder passes it on.
             status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
     count = server.files.count
+    if server.files.asked and not count:
+        report(f"0 of {server.files.asked} exchanges kept: {upstream} gave no answer that can be kept")
+        return status
     if not count:
         report("0 exchanges kept: nothing was asked at TENSORLOOP_BASE_URL, which a plain OpenAI() does not read")
         return status

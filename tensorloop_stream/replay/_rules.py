@@ -65,6 +65,14 @@ class Rule:
                 rule = f"match.{'.'.join(path)} is /{pattern.pattern:.60}/"
                 yield f"{rule}, which is not found in {where}: mend one of them"
 
+    def for_recorded(self, body: Any) -> "Rule":
+        """Return this general rule as it holds for a recorded request: one that a pattern does not fit is not meant."""
+        counted = self.counted(body)
+        is_meant = all(
+            any(pattern.search(text_of(value)) for value in values_at(counted, path)) for path, pattern in self.patterns
+        )
+        return self if is_meant else Rule(self.ignored)
+
     def counted(self, body: Any) -> Any:
         """Return the part of a body that counts."""
         for path in self.ignored:

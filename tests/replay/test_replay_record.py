@@ -604,6 +604,22 @@ def test_wrong_usage_is_one_sentence(arguments: list[str], complaint: str, capsy
     assert complaint in capsys.readouterr().err
 
 
+def test_recording_says_that_the_service_did_not_answer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The program asked where it should: the address of the service is what is wrong."""
+    program = (
+        "import os, urllib.request\n"
+        "url = os.environ['TENSORLOOP_BASE_URL'] + '/chat/completions'\n"
+        "try: urllib.request.urlopen(url, b'{}')\n"
+        "except urllib.error.HTTPError: pass"
+    )
+    dead = "http://127.0.0.1:9/v1"
+    main(["--record", str(tmp_path / "mine"), "--upstream", dead, "--", sys.executable, "-c", program])
+
+    said = capfd.readouterr().err
+    assert f"record: 0 of 1 exchanges kept: {dead} gave no answer that can be kept" in said
+    assert "nothing was asked" not in said
+
+
 def test_recording_serves_until_ctrl_c(gateway: ReplayServer, tmp_path: Path) -> None:
     """A program in another shell may use its own key."""
     command = [sys.executable, "-m", "tensorloop_stream.replay", "--record", str(tmp_path / "mine"), "--port", "0"]

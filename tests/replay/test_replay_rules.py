@@ -275,3 +275,26 @@ def test_vcrpy_reads_a_cassette_with_the_key(tmp_path: Path) -> None:
     path = cassette_file(tmp_path / "a.yaml", recorded, replay={"ignore": ["seed"]})
     with vcr.use_cassette(str(path), record_mode="none") as played:
         assert len(played.requests) == 1
+
+
+def test_a_pattern_of_the_server_means_the_recordings_that_it_fits(tmp_path: Path) -> None:
+    """Else the first of all recordings would answer, whatever it is about."""
+    path = cassette_file(
+        tmp_path / "a.yaml",
+        interaction(chat("What is a cache?"), completion("A store.")),
+        interaction(chat("A haiku, please."), completion("A moonlit meadow")),
+    )
+    with ReplayServer(path, match={"messages.-1.content": "(?i)haiku"}) as server:
+        reply, other = ask(server, chat("Stream a HAIKU.")), ask(server, chat("What is a queue?"))
+
+    assert reply.text == "A moonlit meadow"
+    assert other.status == 404
+
+
+def test_the_faults_in_a_recorded_model_name_do_not_count(tmp_path: Path) -> None:
+    """A program that was recorded while it asked another replay for faults can be played."""
+    path = cassette_file(tmp_path / "a.yaml", interaction(chat("Hi", "gpt-4o?cut-after=7"), completion("Hello")))
+    with ReplayServer(path) as server:
+        replies = [ask(server, chat("Hi", model)) for model in ("gpt-4o", "gpt-4o?delay=0.01")]
+
+    assert [reply.text for reply in replies] == ["Hello", "Hello"]

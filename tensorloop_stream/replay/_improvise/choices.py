@@ -101,6 +101,7 @@ def _whole(choice: Mapping[str, Any], name: str) -> Choice:
         raise ValueError("not a whole choice")
     calls = tuple(_calls(message.get("tool_calls")))
     texts = [str(message.get(each) or "") for each in ("content", "refusal", "reasoning_content")]
+    texts[2] = texts[2] or str(message.get("reasoning") or "")
     return Choice(texts[0], calls, choice["finish_reason"], texts[1], texts[2])
 
 
@@ -115,7 +116,7 @@ def _merge(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     """Add a chunk's part of a choice to the chunks before it."""
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     delta = part.get("delta") or {}
-    for name in ("content", "refusal", "reasoning_content"):
+    for name in ("content", "refusal", "reasoning_content", "reasoning"):
         choice["delta"][name] = choice["delta"].get(name, "") + (delta.get(name) or "")
     for call in delta.get("tool_calls") or ():
         kind = str(call.get("type") or "function")

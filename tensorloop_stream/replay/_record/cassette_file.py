@@ -56,6 +56,11 @@ class CassetteFiles:
         return path
 
     @property
+    def asked(self) -> int:
+        """The number of requests."""
+        return self._last - self.earlier
+
+    @property
     def count(self) -> int:
         """The number of exchanges kept."""
         return len(self._kept)
