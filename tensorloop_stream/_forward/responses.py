@@ -60,6 +60,8 @@ class _Forwarded:
     """The gateway's, 502 if it could not be reached, 504 if it did not begin in time."""
     headers: dict[str, str]
     """The headers for the browser: `SSE_HEADERS` or an error's content type, the gateway's ids and `retry-after`."""
+    is_over: bool
+    """Whether all bytes for the browser were handed out, so that what is raised now concerns no browser."""
 
     def __init__(
         self,
@@ -78,7 +80,6 @@ class _Forwarded:
         # What a callback raised at the end, while there is something to send; it is raised after that.
         self._raised: Exception | None = None
         self.is_over = False
-        """Whether all bytes for the browser were handed out, so that what is raised now concerns no browser."""
         self._redactor = redactor_of()
         self._filter = KeyFilter(self._redactor)
 
