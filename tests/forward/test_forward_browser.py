@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Page:
     """Return a page for all tests: opening one takes longer than most tests."""
     opened = browser.new_page()
-    opened.set_default_timeout(5000)
+    opened.set_default_timeout(30_000)
     # The page keeps its conversation over a reload; here each test begins a new one.
     opened.add_init_script("sessionStorage.clear()")
     return opened
