@@ -10,13 +10,14 @@ from openai import APIError, AuthenticationError, OpenAIError, PermissionDeniedE
 
 from tensorloop_stream import ChatStream, Tensorloop
 
+SPENT = {"budget_exceeded", "insufficient_quota"}  # where waiting does not help
 NOTES = {"length": "Cut off at the limit of tokens.", "content_filter": "Stopped by the content filter."}
 
 
 def error_text(error: OpenAIError) -> str:
     """Return the sentence for the page; that the gateway refused this server's key or budget is for the log."""
     is_ours = isinstance(error, (AuthenticationError, PermissionDeniedError))
-    if is_ours or (isinstance(error, APIError) and "budget_exceeded" in (error.type, error.code)):
+    if is_ours or (isinstance(error, APIError) and SPENT & {error.type, error.code}):
         logging.getLogger("chat").error("the gateway refused this server: %s", error)
         return "the service is not available: its operator can see the reason in the log"
     return f"{error}"

@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tensorloop_stream import AsyncChatStream, AsyncTensorloop
 
 client = AsyncTensorloop(max_retries=1)
+SPENT = {"budget_exceeded", "insufficient_quota"}  # where waiting does not help
 HOSTS = ["127.0.0.1", "localhost"]  # in production: the names of your site
 
 
@@ -39,7 +40,7 @@ async def answer(socket: WebSocket, messages: Any) -> None:
 def error_text(error: OpenAIError) -> str:
     """Return the sentence for the page; that the gateway refused this server's key or budget is for the log."""
     is_ours = isinstance(error, (AuthenticationError, PermissionDeniedError))
-    if is_ours or (isinstance(error, APIError) and "budget_exceeded" in (error.type, error.code)):
+    if is_ours or (isinstance(error, APIError) and SPENT & {error.type, error.code}):
         logging.getLogger("chat").error("the gateway refused this server: %s", error)
         return "the service is not available: its operator can see the reason in the log"
     return f"{error}"

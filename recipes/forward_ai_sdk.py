@@ -24,6 +24,7 @@ from starlette.routing import Route
 from tensorloop_stream import SSE_HEADERS, AsyncChatStream, AsyncTensorloop
 
 client = AsyncTensorloop(max_retries=1)
+SPENT = {"budget_exceeded", "insufficient_quota"}  # where waiting does not help
 HOSTS = ["127.0.0.1", "localhost"]  # in production: the names of your site
 FINISH = {"content_filter": "content-filter", "tool_calls": "tool-calls", "function_call": "tool-calls"}
 
@@ -42,7 +43,7 @@ def as_messages(ui_messages: list[dict[str, Any]]) -> list[Any]:
 def error_text(error: APIError) -> str:
     """Return the sentence for the page; that the gateway refused this server's key or budget is for the log."""
     is_ours = isinstance(error, (AuthenticationError, PermissionDeniedError))
-    if is_ours or "budget_exceeded" in (error.type, error.code):
+    if is_ours or SPENT & {error.type, error.code}:
         logging.getLogger("chat").error("the gateway refused this server: %s", error)
         return "the service is not available: its operator can see the reason in the log"
     return error.message

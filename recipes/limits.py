@@ -22,7 +22,7 @@ try:
             print_stream(answer)
             break
         except RateLimitError as error:  # a rate limit and a spent budget are both a 429
-            if "budget_exceeded" in (error.type, error.code) or not tries_left:
+            if {"budget_exceeded", "insufficient_quota"} & {error.type, error.code} or not tries_left:
                 raise
             headers = error.response.headers
             # The first header is for the limit of the key, the second for that of the model behind the gateway.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Literal
 
 from openai.types.chat import ChatCompletionMessage
@@ -13,6 +13,7 @@ from tensorloop_stream._callbacks import UnusableToolCall
 from tensorloop_stream._stream.models import build_model
 from tensorloop_stream._stream.text import TextBuffer, as_text
 
+from .index import with_indices
 from .logprobs import Logprobs, is_plain
 from .merge import (
     PARTS_DEPTH,
@@ -26,6 +27,7 @@ from .merge import (
     snapshot,
     thought_text,
 )
+from .thoughts import PARTS, TEXT, USUAL, PlainestThoughts, Thought
 from .tool_call import ToolCall, joined_name
 from .tool_calls import ToolCalls
 from .usage import merge_usage
@@ -34,8 +36,6 @@ from .vocabulary import PART_TEXTS, REASONING_FIELDS, REASONING_LISTS, is_comple
 _PLAIN_CHOICE = frozenset({"index", "delta"})
 _TEXTS = ("content", "refusal", *REASONING_FIELDS)
 _THOUGHTS = (*REASONING_FIELDS, *REASONING_LISTS)
-# The fields of thoughts, the plainest first: one of a usual name, a text, a list or an object of another name, none.
-_USUAL, _TEXT, _PARTS, _NONE = range(4)
 # A legacy call and a voice: what is appended, the rest is the last that is not empty.
 _GROWING_OBJECTS = {"function_call": ("arguments",), "audio": ("data", "transcript")}
 
@@ -52,12 +52,9 @@ class ChoiceState:
         "_logprobs",
         "_message",
         "_message_form",
-        "_repeated",
-        "_repeats",
         "_role",
         "_texts",
-        "_thoughts_form",
-        "_thoughts_name",
+        "_thoughts",
         "content",
         "finish_reason",
         "finished_alone",
@@ -90,12 +87,7 @@ class ChoiceState:
         # Content as a list of parts, if any piece of it came as one.
         self.parts: list[Any] | None = None
         self._texts: dict[str, TextBuffer] = {}
-        # The plainest field of thoughts so far: its form, and its name where that is none of the usual ones.
-        self._thoughts_form = _NONE
-        self._thoughts_name = ""
-        # The reasoning that the field may repeat, because others brought it, and how much of it came again.
-        self._repeats = ""
-        self._repeated = 0
+        self._thoughts = PlainestThoughts()
         # Whether the answer comes in `message` or `text` in place of `delta`, and how the messages follow each other.
         self._is_message = False
         self._message_form: Literal["", "deltas", "snapshots"] = ""
@@ -155,8 +147,8 @@ class ChoiceState:
     def extend_reasoning(self, field: str, text: str) -> str:
         """Extend the reasoning and return what of it is whole characters."""
         self._add_reasoning(field, text)
-        if self._repeats:
-            text = self._beyond(text)
+        if self._thoughts.repeats:
+            text = self._thoughts.beyond(text)
         return self.reasoning.append(text) if text else ""
 
     def _add_rest(self, choice: dict[str, Any]) -> None:
@@ -203,10 +195,8 @@ class ChoiceState:
             elif not self._message_form:
                 self._message_form = "deltas"
         if isinstance(calls := delta.get("tool_calls"), list):
-            # Calls of a message have no index; a snapshot repeats them in their order.
-            delta["tool_calls"] = [
-                {"index": number, **call} if isinstance(call, dict) else call for number, call in enumerate(calls)
-            ]
+            # A snapshot repeats them in their order.
+            delta["tool_calls"] = with_indices(calls)
         self._add_in_place(delta)
 
     def _add_in_place(self, delta: dict[str, Any]) -> None:
@@ -222,7 +212,7 @@ class ChoiceState:
         if not isinstance(delta, dict):
             raise ValueError(f"a delta is {reprlib.repr(delta)}, which is not an object")
         reasoning: list[str] = []
-        thoughts: list[tuple[int, str, str]] = []
+        thoughts: list[Thought] = []
         for name, value in delta.items():
             if value is None:
                 continue
@@ -246,9 +236,9 @@ class ChoiceState:
                     self.refusal_delta = self.refusal.append(as_text(value))
                     self.has_token = True
             elif name != "obfuscation" and (piece := self._add_other(name, value)):
-                thoughts.append((_TEXT if type(value) is str else _PARTS, name, piece))
+                thoughts.append(Thought(TEXT if type(value) is str else PARTS, name, piece))
         if reasoning or thoughts:
-            self._add_all_thoughts([*((_USUAL, "", piece) for piece in reasoning), *thoughts])
+            self._add_thoughts(*(Thought(USUAL, "", piece) for piece in reasoning), *thoughts)
 
     def _add_content(self, value: Any) -> None:
         value = as_content(value)
@@ -269,38 +259,14 @@ class ChoiceState:
         if text:
             self.text_delta = self.content.append(text)
         if thoughts:
-            self._add_thoughts(_USUAL, "", thoughts)
+            self._add_thoughts(Thought(USUAL, "", thoughts))
 
-    def _add_all_thoughts(self, thoughts: list[tuple[int, str, str]]) -> None:
-        """Take the thoughts of one chunk, the plainest first: their form, the name of their field, their text."""
-        for form, name, piece in sorted(thoughts, key=itemgetter(0)):
-            self._add_thoughts(form, name, piece)
-
-    def _add_thoughts(self, form: int, name: str, piece: str) -> None:
-        """Take thoughts from the plainest field that brought any; other fields only repeat them.
-
-        One that is plainer than those before may begin with what they brought, which counts once.
-        """
-        if form > self._thoughts_form or (form == self._thoughts_form and name != self._thoughts_name):
-            return
-        if form < self._thoughts_form:
-            self._repeats, self._repeated = str(self.reasoning), 0
-            self._thoughts_form, self._thoughts_name = form, name
-        if self._repeats:
-            piece = self._beyond(piece)
-        if piece:
-            self.reasoning_delta += self.reasoning.append(piece)
-            self.has_token = True
-
-    def _beyond(self, piece: str) -> str:
-        """Return what of a piece goes on behind the reasoning that is repeated; all that came, if it is another."""
-        known, start = self._repeats, self._repeated
-        if known.startswith(piece, start):
-            self._repeated += len(piece)
-            return ""
-        self._repeats = ""
-        rest = known[start:]
-        return piece[len(rest) :] if piece.startswith(rest) else known[:start] + piece
+    def _add_thoughts(self, *thoughts: Thought) -> None:
+        """Take the thoughts of one chunk; only what is new counts, and of the plainest field."""
+        for thought in sorted(thoughts, key=attrgetter("form")):
+            if piece := self._thoughts.new_in(thought, self.reasoning):
+                self.reasoning_delta += self.reasoning.append(piece)
+                self.has_token = True
 
     def _add_reasoning(self, name: str, value: Any) -> str:
         if isinstance(value, dict):

@@ -17,6 +17,8 @@ from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
 from tensorloop_stream._errors import StreamDecodeError
 from tensorloop_stream._stream.models import build_model, json_validator
 
+from .index import with_indices
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,8 +44,7 @@ def _with_delta(choice: Any) -> Any:
         return choice
     calls = message.get("tool_calls")
     if isinstance(calls, list):
-        calls = [{"index": index, **call} if isinstance(call, dict) else call for index, call in enumerate(calls)]
-        message = {**message, "tool_calls": calls}
+        message = {**message, "tool_calls": with_indices(calls)}
     return {**{name: field for name, field in choice.items() if name != "message"}, "delta": message}
 
 

@@ -106,9 +106,12 @@ class _Forwarded:
         self.status_code, self.headers, self._first = answer
         return self._observer.open_failed(error)
 
-    def _raise_kept(self) -> None:
-        """Raise what a callback raised at the end, once."""
+    def _end(self) -> None:
+        """Note that the browser has got everything, and raise what a callback raised at the end."""
         self.is_over = True
+        self._raise_kept()
+
+    def _raise_kept(self) -> None:
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
@@ -180,7 +183,7 @@ class ForwardedChat(_Forwarded):
             self._run(self._observer.feed(data))
             return self._filter.feed(data)
         if self._source is None:
-            self._raise_kept()
+            self._end()
             raise StopIteration
         try:
             read = self._read()
@@ -198,7 +201,7 @@ class ForwardedChat(_Forwarded):
         self._run_last(calls)
         last = self._filter.finish() + last
         if not last:
-            self._raise_kept()
+            self._end()
             raise StopIteration
         return last
 
@@ -299,7 +302,7 @@ class AsyncForwardedChat(_Forwarded):
             await self._run(self._observer.feed(data))
             return self._filter.feed(data)
         if self._source is None:
-            self._raise_kept()
+            self._end()
             raise StopAsyncIteration
         try:
             read = await self._in_time(anext(self._source.reads, END))
@@ -317,7 +320,7 @@ class AsyncForwardedChat(_Forwarded):
         await self._run_last(calls)
         last = self._filter.finish() + last
         if not last:
-            self._raise_kept()
+            self._end()
             raise StopAsyncIteration
         return last
 

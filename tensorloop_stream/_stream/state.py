@@ -306,6 +306,7 @@ class StreamState:
         return item if typed else mapping
 
     def _build(self, payload: bytes, mapping: Mapping[str, Any]) -> Any:
+        """Return the item of an event that was accumulated; the first may be the whole answer, in another form."""
         if len(self._arrivals) > 1:
             return self.dialect.build(payload, mapping)
         first = self.dialect.as_first(mapping)

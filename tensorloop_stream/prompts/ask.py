@@ -45,7 +45,8 @@ async def ask(
     not apply. A cancelled task writes the partial answer.
 
     Raises the SDK's error if the budget is spent or the key is refused, which every other prompt would meet too;
-    `ValueError` if `requests` is below 1.
+    `ValueError` if `requests` is below 1 or the file of answers is not open, `TypeError` for a sync client and for what
+    is no prompt.
     """
     _require_one(requests=requests)
     require_open(write)  # before a request, which is paid for
@@ -164,7 +165,8 @@ async def ask_all(
     Where the budget is spent or the key is refused, no further request is sent; the streams that are open are read to
     their end, because they are paid for, and then the error is raised. Any other exception, of `write` or a Ctrl-C, is
     raised after the other requests are cancelled and their partial answers written. Raises `ValueError` if
-    `concurrency` or `requests` is below 1.
+    `concurrency` or `requests` is below 1 or the file of answers is not open, `TypeError` for a sync client and for
+    what is no prompt.
     """
     _require_one(concurrency=concurrency, requests=requests)
     require_open(write)  # before a request, which is paid for

@@ -86,13 +86,13 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
         report(f"{options['record']} holds cassettes already: for an equal request, the older one is played first")
     with _listening(server):
         if command is None:
-            status = _serve(f"Recording {upstream}", {"BASE_URL": server.base_url}, [])
+            status = _serve(f"Recording {server.upstream}", {"BASE_URL": server.base_url}, [])
         else:
             # Its key is its own, from wherever it has it: the recorder passes it on.
             status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
     count = server.files.count
     if server.files.asked and not count:
-        report(f"0 of {server.files.asked} exchanges kept: {upstream} gave no answer that can be kept")
+        report(f"0 of {server.files.asked} exchanges kept: {server.upstream} gave no answer that can be kept")
         return status
     if not count:
         report("0 exchanges kept: nothing was asked at TENSORLOOP_BASE_URL, which a plain OpenAI() does not read")

@@ -45,6 +45,7 @@ NEAR = {
     ],
     "_chat.accumulator": _CHAT,
     "_chat.choice": _CHAT,
+    "_chat.thoughts": _CHAT,
     "_chat.tool_call": _CALLS,
     "_chat.tool_calls": _CALLS,
     "_chat.trailing_chunk": ["unit/test_trailing_chunk.py"],

@@ -49,14 +49,14 @@ def test_a_riddle_is_found() -> None:
     source = '''"""What it does."""
 
 class Stream:
-    """So that it is short."""
+    """{fragment}"""
 
     async def close(self):
         """At once."""
 
 def ask():
     """Whatever comes is returned."""
-'''
+'''.format(fragment="So that it is short.")
     found = {owner: first_word(text) for owner, text in docstrings(source)}
 
     assert found == {"module": "What", "Stream": "So", "close": "At", "ask": "Whatever"}

@@ -173,6 +173,16 @@ def test_both_pages_show_markdown_by_the_same_code() -> None:
     assert parts[0] == parts[1]
 
 
+def test_both_pages_tell_errors_in_the_same_words() -> None:
+    """Each page is a file of its own, and shows a reader no word of the gateway."""
+    pages = [(ROOT / f"recipes/{name}.html").read_text("utf-8") for name in ("chat", "chat_resumable")]
+    told = [re.search(r"const IS_OWN = .*?const told = .*?;\n", page, re.DOTALL) for page in pages]
+
+    assert told[0] is not None
+    assert told[1] is not None
+    assert told[0][0] == told[1][0]
+
+
 @pytest.mark.parametrize("name", ["chat", "chat_resumable"])
 def test_a_page_is_self_contained_and_safe(name: str) -> None:
     """A page needs no build step and no other host, and inserts no text as HTML."""

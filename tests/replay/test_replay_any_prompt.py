@@ -552,15 +552,17 @@ def test_a_recorded_prompt_is_answered_as_recorded_whatever_else_is_asked(
     assert other.text.startswith("This is a canned answer")
 
 
-def test_a_recorded_input_is_answered_as_recorded_whatever_else_is_asked(tmp_path: Path) -> None:
+@STREAMS
+def test_a_recorded_input_is_answered_as_recorded_whatever_else_is_asked(tmp_path: Path, stream: bool) -> None:
     """The same holds for the Responses API, where instructions are part of what is asked."""
     body = {"model": "gpt-4o-mini", "input": "Hi", "instructions": "Be brief."}
     path = cassette_file(tmp_path / "a.yaml", interaction(body, RESPONSE, path="/v1/responses"))
     with ReplayServer(path, strict=False) as server:
-        same = respond(server, "Hi", instructions="Be brief.", temperature=0.2)
+        with OpenAI(base_url=server.base_url, api_key="none") as client:
+            same = responded(client, stream=stream, model="gpt-4o", input="Hi", instructions="Be brief.")
         other = respond(server, "Hi", instructions="Be long.")
 
-    assert same.json["output"] == RESPONSE["output"]
+    assert (same.output_text, same.model) == ("Hello", "gpt-4o")
     assert "This is a canned answer" in other.body.decode()
 
 

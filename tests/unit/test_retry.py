@@ -175,6 +175,8 @@ def test_retry_after_agrees_with_the_sdk(headers: dict[str, str]) -> None:
         status_error(429, "budget_exceeded"),
         status_error(400, "budget_exceeded"),  # older LiteLLM
         status_error(429, error=BUDGET),
+        status_error(429, "insufficient_quota"),  # OpenAI's
+        {"error": {"code": "insufficient_quota"}},
     ],
     ids=repr,
 )

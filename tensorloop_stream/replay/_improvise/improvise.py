@@ -15,9 +15,9 @@ from .chat_answer import chat_answer
 from .chat_kinds import Kind, kind_of, serves
 from .chat_request import ChatRequest, WrongRequestError
 from .choices import Choice, choices_of
-from .response_answer import response_answer
-from .response_kinds import ResponseKind, response_kind_of, response_serves, whole_response
+from .response_answer import response_answer, streamed_response
 from .response_request import as_chat
+from .response_serving import response_serves, whole_response
 
 _POST = "POST"
 _CHAT = "/v1/chat/completions"
@@ -101,30 +101,31 @@ def _response(recordings: Recordings, body: dict[str, Any]) -> Improvised:
         request = as_chat(body)
     except WrongRequestError as error:
         return _refused(error)
-    asked = response_kind_of(body)
-    if (found := _nearest_response(recordings, asked, body)) is not None:
+    if (found := _nearest_response(recordings, request, body)) is not None:
         return found
     return _made_up(request, "text.format", lambda choices: response_answer(request, body, choices[0]))
 
 
-def _nearest_response(recordings: Recordings, asked: ResponseKind, body: dict[str, Any]) -> Improvised | None:
+def _nearest_response(recordings: Recordings, request: ChatRequest, body: dict[str, Any]) -> Improvised | None:
     """Answer by the nearest recording of the same kind; where any text is an answer, of the same prompt too."""
+    kind = kind_of(request)
     serving = [
         each
         for each in recordings.at(_POST, _RESPONSES)
-        if (kind := response_kind_of(each.body))[1:] == asked[1:] and kind.stream >= asked.stream
-        if not asked.is_plain or all(each.body.get(name) == body.get(name) for name in _PROMPT)
-        if response_serves(each.answer, body)
+        if (its := _kind_in(each)) is not None and its[1:] == kind[1:]
+        if not kind.is_plain or all(each.body.get(name) == body.get(name) for name in _PROMPT)
+        if response_serves(each.answer, request)
     ]
     if not serving:
         return None
-    same_form = [each for each in serving if (each.answer.frames is not None) == asked.stream]
+    same_form = [each for each in serving if (each.answer.frames is not None) == request.stream]
     nearest, differences = nearest_of(same_form or serving, body)
-    # Every streamed answer ends with the whole one.
-    answer = nearest.answer if same_form else json_answer(200, whole_response(nearest.answer))
-    return Improvised(
-        adapted_response(answer, str(body.get("model"))), f"nearest recorded, {nearest.file}: {in_words(differences)}"
-    )
+    answer = adapted_response(nearest.answer, request.model)
+    if not same_form:
+        # Every streamed answer ends with the whole one.
+        whole = whole_response(answer)
+        answer = streamed_response(whole) if request.stream else json_answer(200, whole)
+    return Improvised(answer, f"nearest recorded, {nearest.file}: {in_words(differences)}")
 
 
 def _made_up(request: ChatRequest, format_field: str, answer_of: Callable[[list[Choice]], Answer]) -> Improvised:
@@ -170,7 +171,8 @@ def _as_asked(answer: Answer, request: ChatRequest) -> Answer:
 
 def _kind_in(interaction: Interaction) -> Kind | None:
     try:
-        return kind_of(ChatRequest.read(interaction.body))
+        is_response = interaction.path == _RESPONSES and isinstance(interaction.body, dict)
+        return kind_of(as_chat(interaction.body) if is_response else ChatRequest.read(interaction.body))
     except WrongRequestError:
         return None
 

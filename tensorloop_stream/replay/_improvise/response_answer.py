@@ -11,6 +11,11 @@ from .chat_answer import frame_of, usage_of
 from .chat_request import ChatRequest
 from .choices import Call, Choice, tokens_in
 
+# The events of what a call is called with, and the field of the item that holds it.
+_INPUTS = {
+    "function_call": ("response.function_call_arguments", "arguments"),
+    "custom_tool_call": ("response.custom_tool_call_input", "input"),
+}
 _STREAM_HEADERS = (("content-type", "text/event-stream; charset=utf-8"),)
 
 
@@ -18,11 +23,14 @@ def response_answer(request: ChatRequest, body: Mapping[str, Any], choice: Choic
     """Return the answer to `body`, read as `request`, that consists of this choice."""
     items = [*_messages(choice), *map(_call, choice.calls)]
     response = _response(request, body, choice, items)
-    if not request.stream:
-        return json_answer(200, response)
+    return streamed_response(response) if request.stream else json_answer(200, response)
+
+
+def streamed_response(response: Mapping[str, Any]) -> Answer:
+    """Return a whole response as the event stream that ends with it."""
     frames = [
         Frame(f"event: {event['type']}\n".encode() + frame_of({**event, "sequence_number": number}).data, is_event=True)
-        for number, event in enumerate(_events(response, items))
+        for number, event in enumerate(_events(response))
     ]
     return Answer(200, "OK", _STREAM_HEADERS, frames=tuple(frames))
 
@@ -70,42 +78,48 @@ def _call(call: Call) -> dict[str, Any]:
     return {**item, "name": call.name, field: call.arguments, "status": "completed"}
 
 
-def _events(response: dict[str, Any], items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _events(response: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     begun = {**response, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
-    for index, item in enumerate(items):
-        yield from _of_message(index, item) if item["type"] == "message" else _of_call(index, item)
+    for index, item in enumerate(response["output"]):
+        yield from _of_item(index, item)
     yield {"type": f"response.{response['status']}", "response": response}
 
 
-def _of_message(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    part = item["content"][0]
-    place = {"item_id": item["id"], "output_index": index, "content_index": 0}
-    begun = {**item, "status": "in_progress", "content": []}
+def _of_item(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    kind, place = item.get("type"), {"item_id": item.get("id"), "output_index": index}
+    empty: dict[str, Any] = {"content": []} if kind == "message" else {}
+    growing = _INPUTS.get(str(kind))
+    if growing is not None:
+        empty[growing[1]] = ""
+    begun = {**item, "status": "in_progress", **empty}
     yield {"type": "response.output_item.added", "output_index": index, "item": begun}
-    yield {"type": "response.content_part.added", **place, "part": {**part, "text": ""}}
-    for token in tokens_in(part["text"]):
-        yield {"type": "response.output_text.delta", **place, "delta": token, "logprobs": []}
-    yield {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": []}
-    yield {"type": "response.content_part.done", **place, "part": part}
+    if kind == "message":
+        for number, part in enumerate(item.get("content") or ()):
+            yield from _of_part({**place, "content_index": number}, part)
+    elif growing is not None:
+        yield from _of_input(place, *growing, item)
     yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
-def _of_call(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    field = "input" if item["type"] == "custom_tool_call" else "arguments"
-    kind = "response.custom_tool_call_input" if field == "input" else "response.function_call_arguments"
-    place = {"item_id": item["id"], "output_index": index}
-    named = {} if field == "input" else {"name": item["name"]}
-    yield {
-        "type": "response.output_item.added",
-        "output_index": index,
-        "item": {**item, "status": "in_progress", field: ""},
-    }
+def _of_part(place: dict[str, Any], part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    field = "refusal" if part.get("type") == "refusal" else "text"
+    kind = "response.refusal" if field == "refusal" else "response.output_text"
+    more: dict[str, Any] = {} if field == "refusal" else {"logprobs": []}
+    text = str(part.get(field) or "")
+    yield {"type": "response.content_part.added", **place, "part": {**part, field: ""}}
+    for token in tokens_in(text):
+        yield {"type": f"{kind}.delta", **place, "delta": token, **more}
+    yield {"type": f"{kind}.done", **place, field: text, **more}
+    yield {"type": "response.content_part.done", **place, "part": part}
+
+
+def _of_input(place: dict[str, Any], kind: str, field: str, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    named = {"name": item["name"]} if field == "arguments" else {}
     for token in tokens_in(item[field]):
         yield {"type": f"{kind}.delta", **place, "delta": token}
     yield {"type": f"{kind}.done", **place, **named, field: item[field]}
-    yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
 
 def _id(kind: str) -> str:

@@ -144,6 +144,11 @@ class RecordingServer:
         self._loopback.stop()
 
     @property
+    def upstream(self) -> str:
+        """The base URL of the service, without a user's name and a password."""
+        return str(self._recorder.upstream)
+
+    @property
     def not_found(self) -> list[str]:
         """One sentence per address that answered all that was posted to it with 404."""
         hint = "" if self._recorder.upstream.has_version else ": does the address of the upstream end in /v1?"

@@ -64,8 +64,10 @@ class Upstream:
 
     def address_of(self, request: Request) -> str:
         """Return the address of a request without a user's name, a password and a query, to be shown."""
-        parts = urlsplit(self.url_of(request))
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        return _shown(urlsplit(self.url_of(request)))
+
+    def __str__(self) -> str:
+        return _shown(self.base)
 
     @property
     def has_version(self) -> bool:
@@ -180,3 +182,7 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _shown(parts: SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
