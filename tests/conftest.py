@@ -34,10 +34,6 @@ from tensorloop_stream import AsyncTensorloop, Tensorloop
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
-# A shell without job control starts a background job with Ctrl-C ignored, and its children inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 _PLAYED = pytest.StashKey[list[Any]]()
 
 

@@ -5,8 +5,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePath
+from types import FrameType
 
 _TEST_RUNNERS = {"pytest", "py.test"}
 
@@ -52,13 +54,24 @@ def run(command: Sequence[str], settings: Mapping[str, str]) -> int:
         environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     # Ctrl-C signals the whole process group: let the command decide, and wait for its end. A handler does that;
     # the command would inherit SIG_IGN.
-    signal.signal(signal.SIGINT, lambda *_: None)
-    try:
-        process = subprocess.Popen(command, env=environment)  # noqa: S603  # the user asked to run it
-    except FileNotFoundError:
-        raise CannotRunError(f"there is no command {command[0]}", 127) from None
-    except OSError as error:
-        raise CannotRunError(f"cannot run {command[0]}: {error.strerror}", 126) from None
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    status = process.wait()
+    with _handler(signal.SIGINT, lambda *_: None):
+        try:
+            process = subprocess.Popen(command, env=environment)  # noqa: S603  # the user asked to run it
+        except FileNotFoundError:
+            raise CannotRunError(f"there is no command {command[0]}", 127) from None
+        except OSError as error:
+            raise CannotRunError(f"cannot run {command[0]}: {error.strerror}", 126) from None
+        with _handler(signal.SIGTERM, lambda *_: process.terminate()):
+            status = process.wait()
     return 128 - status if status < 0 else status
+
+
+@contextmanager
+def _handler(number: signal.Signals, function: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle a signal by a function inside of the block: the program that runs this goes on afterwards."""
+    before = signal.signal(number, function)
+    try:
+        yield
+    finally:
+        # None stands for a handler that is not Python's, and that Python cannot set.
+        signal.signal(number, signal.SIG_DFL if before is None else before)

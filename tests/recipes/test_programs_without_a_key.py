@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import cassette
@@ -19,21 +17,11 @@ PROGRAMS = sorted(path.name for path in (Path(__file__).parent / "programs").ite
 TRIED = PROGRAMS if requirements.REQUIRE_ALL else PROGRAMS[::4]
 
 
-@pytest.fixture
-def _restored_signals() -> Iterator[None]:
-    """The command line is a process of its own and leaves its handlers behind."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def test_there_are_twenty() -> None:
     """The documentation promises this number."""
     assert len(PROGRAMS) >= 20
 
 
-@pytest.mark.usefixtures("_restored_signals")
 @pytest.mark.parametrize("name", TRIED)
 def test_a_program_runs_without_a_key(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

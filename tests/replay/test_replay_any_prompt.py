@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -782,16 +781,6 @@ except urllib.error.HTTPError as error:
 """
 
 
-@pytest.fixture
-def restored_signals() -> Iterator[None]:
-    """The command line is a process of its own and leaves its handlers behind."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("restored_signals")
 def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureFixture[str]) -> None:
     """Without any cassette, in front of one's own program."""
     status = main(["--", sys.executable, "-c", ASK])
@@ -802,7 +791,6 @@ def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureF
     assert lines == "replay: POST /v1/chat/completions gpt-4o: canned answer, for nothing like it is recorded\n"
 
 
-@pytest.mark.usefixtures("restored_signals")
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
@@ -840,7 +828,6 @@ def test_a_run_of_pytest_is_known_by_its_command(command: str, is_one: bool) -> 
     assert is_test_run(command.split()) == is_one
 
 
-@pytest.mark.usefixtures("restored_signals")
 def test_the_command_line_takes_a_fallback_and_fields_to_ignore(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

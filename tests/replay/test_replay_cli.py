@@ -67,15 +67,6 @@ def cassette(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture
-def restored_signals() -> Iterator[None]:
-    """Restore the signal handlers, which the command line replaces in its own process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def python(code: str) -> list[str]:
     return ["--", sys.executable, "-c", code]
 
@@ -94,7 +85,16 @@ def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.mark.usefixtures("restored_signals")
+@pytest.mark.parametrize("command", [["true"], ["no-such-program"]])
+def test_a_command_leaves_the_signals_as_they_were(cassette: str, command: list[str]) -> None:
+    """A program that calls the command line goes on, and Ctrl-C ends it then."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    main([cassette, "--", *command])
+
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
 def test_the_command_gets_the_server_and_the_runner_its_status(
     cassette: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +115,6 @@ sys.exit(7)
     assert status == 7
 
 
-@pytest.mark.usefixtures("restored_signals")
 def test_the_command_is_found_in_the_same_environment(
     cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,7 +133,6 @@ def test_the_command_is_found_in_the_same_environment(
     assert capfd.readouterr().out == "of the system\nof the environment\n"
 
 
-@pytest.mark.usefixtures("restored_signals")
 def test_the_status_of_a_command_killed_by_a_signal_is_128_plus_the_signal(cassette: str) -> None:
     """A shell reports the same status."""
     status = main([cassette, *python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])
@@ -175,7 +173,6 @@ def test_a_terminated_runner_terminates_its_command(cassette: str) -> None:
     assert process.returncode == 128 + signal.SIGTERM
 
 
-@pytest.mark.usefixtures("restored_signals")
 @pytest.mark.parametrize(("command", "status"), [("no-such-command", 127), (os.devnull, 126)])
 def test_a_command_that_cannot_run_is_one_sentence(
     cassette: str, command: str, status: int, capsys: pytest.CaptureFixture[str]

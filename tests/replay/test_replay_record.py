@@ -526,16 +526,6 @@ print(urllib.request.urlopen(request).status)
 """
 
 
-@pytest.fixture
-def restored_signals() -> Iterator[None]:
-    """The command line is a process of its own and leaves its handlers behind."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.usefixtures("restored_signals")
 @pytest.mark.parametrize("by", ["option", "environment"])
 def test_a_program_is_recorded_by_one_command_and_played_by_another(
     gateway: ReplayServer, tmp_path: Path, by: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -555,7 +545,6 @@ def test_a_program_is_recorded_by_one_command_and_played_by_another(
     assert said.endswith(f"record: 1 exchange kept; to play: python -m tensorloop_stream.replay {mine} -- COMMAND\n")
 
 
-@pytest.mark.usefixtures("restored_signals")
 @pytest.mark.parametrize(
     ("base", "said"),
     [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import socket
 import sys
 import threading
@@ -30,12 +29,9 @@ interruptible = pytest.mark.skipif(sys.platform == "win32", reason="a signal doe
 
 
 @pytest.fixture(autouse=True)
-def _as_by_default(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Read, and take Ctrl-C, as a client does by default, however the suite runs."""
+def _as_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read as a client does by default, however the suite runs."""
     monkeypatch.delenv("TENSORLOOP_DIRECT_READS", raising=False)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 class StalledServer:
