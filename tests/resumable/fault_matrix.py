@@ -74,13 +74,12 @@ class Step:
     size: float
     process: int
 
-    @property
-    def is_survived(self) -> bool:
-        """Whether no reader may notice it: reset connections, short pauses, and what only other readers see."""
+    def is_survived(self, lease: float) -> bool:
+        """Tell whether no reader may notice it: reset connections, short pauses, and what only other readers see."""
         if self.fault in {"two producers", "slow"}:
             return True
         if self.fault in {"stopped", "partitioned"} and (self.component, self.fault) != ("redis", "partitioned"):
-            return self.length < LONG_LEASE / 4
+            return self.length < lease / 4
         if self.component == "redis":
             return self.fault == "two versions"
         if self.component == "producer":
@@ -135,19 +134,18 @@ class Schedule:
     def may_lose(self) -> bool:
         return any(step.may_lose for step in self.steps)
 
-    @property
-    def is_survived(self) -> bool:
+    def is_survived(self, lease: float) -> bool:
         faults = {(step.component, step.fault) for step in self.steps}
         may_kill_producer = len(self.starters) > 1 or any(reading.starts for reading in self.readings)
         return (
             self.cancel_at is None
-            and all(step.is_survived for step in self.steps)
+            and all(step.is_survived(lease) for step in self.steps)
             and not (("reader", "killed") in faults and may_kill_producer)
         )
 
     @property
     def lease(self) -> float:
-        return LONG_LEASE if self.is_survived and self.seed % 5 else LEASE
+        return LONG_LEASE if self.is_survived(LONG_LEASE) and self.seed % 5 else LEASE
 
 
 def schedule_of(seed: int) -> Schedule:
@@ -410,7 +408,7 @@ class World:
 
     def _history(self) -> History:
         schedule = self.schedule
-        survived = schedule.is_survived and all(isinstance(each, bool) for each in self._starts)
+        survived = schedule.is_survived(schedule.lease) and all(isinstance(each, bool) for each in self._starts)
         answers = [each.answer() for each in self._answers]
         if self._was_cancelled_before and answers and not schedule.may_lose:
             self.found.append("a stream that was cancelled before its start asked the gateway")
