@@ -2,7 +2,8 @@
 
 A map of the package, from the edge to the core:
 
-- `_client`: the SDK's clients for Tensorloop; `_credentials`: their key and base URL; `_stream_classes`: their streams
+- `_client`: the SDK's clients for Tensorloop; `_credentials`: their key and base URL; `_resources/`: their `chat` and
+  `responses`; `_stream_classes`: their streams
 - `_responses/`: the Responses API: events to a `Response`
 - `_chat/`: chat completions: chunks to a `ChatCompletion`; `_chat/fast_path/`: the same without parsing
 - `_stream/`: the engine: one stream from opening to closing; `state` decides, `sync_reader` and `async_reader` wait

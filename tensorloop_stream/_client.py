@@ -113,9 +113,7 @@ class _GatewayClient(_SDKClient):
         def __setattr__(self, name: str, value: Any) -> None:
             if name in {"chat", "responses"}:
                 # The client class of a tool puts an object of its own there (PostHog).
-                from ._stream_classes import outer_chat, outer_responses  # noqa: PLC0415 - as below
-
-                value = outer_chat(value) if name == "chat" else outer_responses(value)
+                value = _outer_resource(name, value)
             super().__setattr__(name, value)
 
     def _leave_shared_connections(self, *, is_request: bool) -> None:
@@ -281,7 +279,7 @@ class Tensorloop(_GatewayClient, OpenAI):
     @replaceable_property
     def chat(self) -> Chat:
         """Chat completions; their streams are `ChatStream`s."""
-        from ._stream_classes import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
+        from ._resources.chat import TensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         # Else a test put something else in the place of the SDK's class.
         is_usual = _is_used("openai.resources.chat", "Chat", TensorloopChat)
@@ -290,7 +288,7 @@ class Tensorloop(_GatewayClient, OpenAI):
     @replaceable_property
     def responses(self) -> Responses:
         """The Responses API; its streams are `ResponseStream`s."""
-        from ._stream_classes import TensorloopResponses  # noqa: PLC0415 - as above
+        from ._resources.responses import TensorloopResponses  # noqa: PLC0415 - as above
 
         # Else a test put something else in the place of the SDK's class.
         is_usual = _is_used("openai.resources.responses", "Responses", TensorloopResponses)
@@ -366,7 +364,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
     @replaceable_property
     def chat(self) -> AsyncChat:
         """Chat completions, whose streams are `AsyncChatStream`s."""
-        from ._stream_classes import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
+        from ._resources.chat import AsyncTensorloopChat  # noqa: PLC0415 - late, as the SDK loads its resources
 
         # Else a test put something else in the place of the SDK's class.
         is_usual = _is_used("openai.resources.chat", "AsyncChat", AsyncTensorloopChat)
@@ -375,7 +373,7 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
     @replaceable_property
     def responses(self) -> AsyncResponses:
         """The Responses API; its streams are `AsyncResponseStream`s."""
-        from ._stream_classes import AsyncTensorloopResponses  # noqa: PLC0415 - as above
+        from ._resources.responses import AsyncTensorloopResponses  # noqa: PLC0415 - as above
 
         # Else a test put something else in the place of the SDK's class.
         is_usual = _is_used("openai.resources.responses", "AsyncResponses", AsyncTensorloopResponses)
@@ -395,6 +393,17 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
 def _is_used(module: str, name: str, ours: type) -> bool:
     """Tell whether the class that the SDK would use now is the one that ours extends."""
     return getattr(importlib.import_module(module), name) in ours.__mro__
+
+
+def _outer_resource(name: str, value: Any) -> Any:
+    """Return what a client keeps as `chat` or `responses` where somebody sets it to this value."""
+    if name == "chat":
+        from ._resources.chat import outer_chat  # noqa: PLC0415 - the SDK loads its resources late too
+
+        return outer_chat(value)
+    from ._resources.responses import outer_responses  # noqa: PLC0415 - as above
+
+    return outer_responses(value)
 
 
 def _our_stream_class(stream_cls: Any) -> Any:

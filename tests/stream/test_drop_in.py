@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +19,6 @@ import pytest
 from chunks import HELLO, sse
 from clients import SSL, Body, responding_with
 
-import tensorloop_stream._stream_classes
 from tensorloop_stream import AsyncTensorloop, Tensorloop
 from tensorloop_stream.replay import ReplayServer
 
@@ -123,6 +124,12 @@ async def test_the_same_async_program_has_the_same_results(name: str, base_url: 
 
 
 BODY = sse(*HELLO)
+LATE_MODULES = [
+    "tensorloop_stream._stream_classes",
+    "tensorloop_stream._resources.creating",
+    "tensorloop_stream._resources.chat",
+    "tensorloop_stream._resources.responses",
+]
 MOCKED = [
     "openai.Stream",
     "openai.AsyncStream",
@@ -142,8 +149,10 @@ MOCKED = [
 async def test_a_mock_at_the_first_use_is_not_kept(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clients load their resources at the first use: what a test mocks then is right again behind it."""
     # As in a process that has not used a client yet.
-    monkeypatch.setattr(tensorloop_stream, "_stream_classes", tensorloop_stream._stream_classes)
-    monkeypatch.delitem(sys.modules, "tensorloop_stream._stream_classes")
+    for late in LATE_MODULES:
+        package, _, module = late.rpartition(".")
+        monkeypatch.setattr(sys.modules[package], module, importlib.import_module(late))
+        monkeypatch.delitem(sys.modules, late)
     ours, theirs = (Tensorloop, openai.OpenAI) if kind == "sync" else (AsyncTensorloop, openai.AsyncOpenAI)
     with mock.patch(name):
         first: Any = ours(api_key="none", base_url="https://gateway.test/v1")
@@ -165,6 +174,20 @@ async def test_a_mock_at_the_first_use_is_not_kept(kind: str, name: str, monkeyp
     ):
         assert inspect.signature(made) == inspect.signature(expected)
         assert inspect.iscoroutinefunction(made) == (kind == "async")
+
+
+@pytest.mark.parametrize(("used", "unused"), [("chat", "responses"), ("responses", "chat")])
+def test_a_client_loads_only_the_api_that_is_used(used: str, unused: str) -> None:
+    """The first request of an event loop waits for what it needs, as with the SDK's client."""
+    code = f"""
+import sys
+from tensorloop_stream import Tensorloop
+Tensorloop(api_key="none").{used}
+print(*(f"openai.resources.{{each}}" in sys.modules for each in ("{used}", "{unused}")))
+"""
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert seen == "True False\n"
 
 
 @pytest.mark.parametrize("name", ["openai.resources.chat.Chat", "openai.resources.responses.Responses"])
