@@ -17,6 +17,9 @@ from ._record.recorder import RecordingServer
 from ._server import ReplayServer
 
 _KEY = "tl_replay"
+_NOT_ASKED = (
+    "no request came; a client with a base_url of its own must read it from TENSORLOOP_BASE_URL or OPENAI_BASE_URL"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +71,10 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
             # A plain `OpenAI()` must not ask the true service, and be billed, in a program that is tried here.
             settings = {"BASE_URL": server.base_url, "KEY": _KEY}
             own = {f"TENSORLOOP_{name}": value for name, value in settings.items()}
-            return run(command, {**own, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": _KEY})
+            status = run(command, {**own, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": _KEY})
+            if not server.requests and not options["quiet"]:
+                _reporter("replay")(_NOT_ASKED)
+            return status
         others = [] if strict else ["Any other prompt gets the nearest of these of its kind, or a canned answer."]
         return _serve("Replaying", {"BASE_URL": server.base_url, "KEY": _KEY}, [*server.served, *others])
 

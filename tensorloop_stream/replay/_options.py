@@ -12,10 +12,10 @@ DELAY = "0.03"
 SERVICE = "https://litellm.tensorloop.tech/v1"
 
 _DESCRIPTION = (
-    "Answer chat completions on loopback, without a key: while COMMAND runs, with TENSORLOOP_BASE_URL and a dummy "
-    "TENSORLOOP_KEY in its environment, or without a COMMAND until Ctrl-C. A request that was recorded gets its "
-    "answer. Any other gets the nearest recorded answer of its kind (tools, structured output, n), or a canned one; "
-    "a line on stderr says which."
+    "Answer chat completions and responses on loopback, without a key: while COMMAND runs, with TENSORLOOP_BASE_URL, "
+    "OPENAI_BASE_URL and dummies of TENSORLOOP_KEY and OPENAI_API_KEY in its environment, or without a COMMAND until "
+    "Ctrl-C. A request that was recorded gets its answer. Any other gets the nearest recorded answer of its kind "
+    "(tools, structured output, n), or a canned one; a line on stderr says which."
 )
 _EPILOG = (
     "A request may ask for its own faults in the name of its model: "

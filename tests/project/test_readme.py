@@ -104,7 +104,7 @@ def test_the_named_options_of_the_replay_exist(capsys: pytest.CaptureFixture[str
         main(["--help"])
     helped = capsys.readouterr().out
 
-    assert len(named) == 4
+    assert len(named) == 5
     assert [name for name in named if name not in helped] == []
 
 

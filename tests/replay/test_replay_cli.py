@@ -115,6 +115,27 @@ sys.exit(7)
     assert status == 7
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        ([], "", True),
+        (["--strict"], "", True),
+        ([], "raise SystemExit(1)", True),
+        (["--quiet"], "", False),
+        ([], "import os, urllib.request as u; u.urlopen(os.environ['OPENAI_BASE_URL'] + '/models')", False),
+    ],
+    ids=["asks nothing", "strict", "fails", "quiet", "asks"],
+)
+def test_a_command_that_asked_nothing_is_told_why(
+    cassette: str, options: list[str], code: str, told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A client with a base URL of its own asks the true service, and its program seems to run behind the replay."""
+    main([cassette, *options, *python(code)])
+
+    named = "no request came; a client with a base_url of its own must read it from TENSORLOOP_BASE_URL"
+    assert (named in capfd.readouterr().err) == told
+
+
 def test_the_command_is_found_in_the_same_environment(
     cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -318,8 +339,8 @@ def test_a_missing_cassette_is_no_command(cassette: str, given: str, capsys: pyt
     assert FORGOTTEN not in capsys.readouterr().err
 
 
-def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """The options of the faults are included."""
+def test_help_lists_every_option_and_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    """The options of the faults are included, and what the command gets in its environment."""
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
@@ -332,5 +353,9 @@ def test_help_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         "--crlf",
         "--status CODE",
         "--fails N",
+        "TENSORLOOP_BASE_URL",
+        "OPENAI_BASE_URL",
+        "TENSORLOOP_KEY",
+        "OPENAI_API_KEY",
     ):
         assert name in text
