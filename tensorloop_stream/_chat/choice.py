@@ -289,9 +289,9 @@ class ChoiceState:
 
     def _add_other(self, name: str, value: Any) -> str:
         """Take a field without a rule of its own, and return the thoughts in it."""
-        if type(value) is str and is_reasoning_name(name):
-            return join_text(self._message, name, value)
-        if isinstance(value, (dict, list)) and (name in REASONING_LISTS or is_reasoning_name(name)):
+        if name in REASONING_LISTS or is_reasoning_name(name):
+            if type(value) is str:
+                return join_text(self._message, name, value)
             merge(self._message, name, value)
             return thought_text(value)
         if name == "provider_specific_fields" and isinstance(value, dict):

@@ -67,6 +67,10 @@ def message(content: Any = None, *, last: str | None = None, **more: Any) -> dic
         ({"thought": "a"}, ("", "a", "")),
         ({"thought": "a", "thinking": "b"}, ("", "a", "")),
         ({"thought": "a", "name": "b"}, ("", "a", "")),
+        ({"thought": 5}, ("", "", "")),
+        ({"thinking_blocks": "a"}, ("", "a", "")),
+        ({"provider_specific_fields": {"tier": "a"}}, ("", "", "")),
+        ({"provider_specific_fields": "a"}, ("", "", "")),
         ({"refusal": "a"}, ("", "", "a")),
         ({"refusal": 5}, ("", "", "5")),
         ({"refusal": ""}, ("", "", "")),
@@ -98,6 +102,8 @@ def test_choices_of_one_index_in_a_chunk_bring_all_that_they_say() -> None:
         ({"name": "a"}, False),
         ({"content": "a"}, True),
         ({"content": PARTS}, True),
+        ({"content": 5}, True),
+        ({"content": [{"type": "image_url"}]}, True),
         ({"reasoning": "a"}, True),
         ({"thought": "a"}, True),
         ({"refusal": "a"}, True),
@@ -155,6 +161,27 @@ def test_the_text_of_a_list_is_the_text() -> None:
 def test_reasoning_keeps_its_form(sent: list[Any], field: Any) -> None:
     """It is an object, a list of parts, or a text."""
     assert message_of_odd(*(chunk({"reasoning": one}) for one in sent))["reasoning"] == field
+
+
+def test_thoughts_of_fields_and_of_content_are_one_reasoning() -> None:
+    """A gateway may send the first in a field, and those that follow as parts."""
+    made = accumulate(chunk({"reasoning": "a"}), chunk({"content": PARTS}), chunk({"reasoning": "c"}))
+
+    assert made.reasoning == "abc"
+
+
+def test_a_template_repeats_reasoning_of_another_form_once() -> None:
+    """The fast path compares as the slow one does."""
+    blocks = {"thinking_blocks": [{"type": "thinking", "thinking": "abc"}]}
+    made = accumulation(chunk({"role": "assistant"}), text("x"), chunk(blocks), chunk({"reasoning": "a"}))
+    template: Any = SimpleNamespace(choice=0, field="reasoning", call=0)
+    told = []
+    for piece in ("b", "c", "d"):
+        made.extend(template, piece, b"")
+        told.append(made.reasoning_delta)
+
+    assert told == ["", "", "d"]
+    assert made.reasoning == "abcd"
 
 
 def test_thoughts_beside_an_object_of_reasoning_do_not_count() -> None:
@@ -226,6 +253,7 @@ def test_a_call_without_a_list_around_it_is_a_call() -> None:
         ({"logprobs": "x"}, {}),
         ({"logprobs": {"content": []}}, {"logprobs": {"content": []}}),
         ({"message": None}, {}),
+        ({"message": ""}, {}),
         ({"text": 5}, {"text": 5}),
         ({"usage": {"total_tokens": 5}}, {}),
         ({"usage": 5}, {"usage": 5}),
@@ -327,6 +355,12 @@ def test_a_field_beside_a_delta_that_says_nothing_is_the_answer(delta: Any, cont
     assert made["content"] == content
     assert message_of(text("a"), {"choices": [{"index": 0, "delta": delta, **beside}]})["content"] in {"a", "aa"}
     assert message_of(text("a"), {"choices": [{"index": 0, **beside}]})["content"] == "a"
+
+
+@pytest.mark.parametrize("empty", [None, {}, "", [], False])
+def test_an_empty_message_beside_a_delta_says_nothing(empty: Any) -> None:
+    """Some hosts fill all fields, in every chunk."""
+    assert message_of(chunk({}, message=empty), text("a", message=empty))["content"] == "a"
 
 
 # The fast path
@@ -687,6 +721,48 @@ def test_a_continuation_adds_its_usage_to_that_before_it() -> None:
 
 
 # Ends
+
+
+@pytest.mark.parametrize(
+    ("chunks", "expected"),
+    [
+        ([], False),
+        ([text("a")], False),
+        ([text("a"), finish()], True),
+        ([text("a"), finish(), chunk({}, seed=5)], True),
+        ([text("a", finish="stop")], False),
+        ([chunk({"reasoning": "a"}, finish="stop")], False),
+        ([chunk({"refusal": "a"}, finish="stop")], False),
+        ([text("a", finish="stop"), finish()], True),
+        ([finish(), text("a", index=1)], False),
+        ([finish(), text("a", index=1, finish="stop")], False),
+        ([finish(), finish(index=1)], True),
+    ],
+)
+def test_an_answer_is_settled_by_finish_reasons_without_text(chunks: list[Any], expected: bool) -> None:
+    """A gateway that says stop where the reasoning ends says it in a chunk with text."""
+    assert accumulation(*chunks).is_settled is expected
+
+
+def test_there_is_a_finish_reason_once_some_choice_has_one() -> None:
+    """A later chunk without one does not take it back."""
+    made = accumulation(text("a"), text("b", index=1))
+    before = made.has_finish
+    made.add(finish(index=1))
+    at_it = made.has_finish
+    made.add(text("c"))
+
+    assert (before, at_it, made.has_finish) == (False, True, True)
+
+
+def test_calls_are_unusable_at_the_finish_reason() -> None:
+    """Until then, their arguments may go on."""
+    made = accumulate(tool({**CALL, "function": {"name": "f", "arguments": "{"}}))
+    before = made.unusable_tool_calls
+    made.add(finish())
+
+    assert before == []
+    assert [each.reason for each in made.unusable_tool_calls] == ["the arguments are not valid JSON"]
 
 
 def test_a_stream_may_end_when_some_choice_has() -> None:

@@ -167,6 +167,7 @@ def test_reasoning_that_differs_from_that_in_blocks_is_kept_beside_it() -> None:
     other = [chunk({"reasoning": piece}) for piece in ("Let ", "us", " see.")]
 
     assert accumulate(*blocks, *other, *blocks).reasoning == "Let me.Let us see."
+    assert accumulate(*blocks, *(chunk({"reasoning": piece}) for piece in "No?")).reasoning == "Let me.No?"
 
 
 def test_fields_of_a_provider_grow() -> None:
