@@ -215,7 +215,8 @@ class Tensorloop(_GatewayClient, OpenAI):
     is found in the same order, under `TENSORLOOP_BASE_URL`. Streams wait at most 60 seconds for the next byte, where
     the SDK waits 600. `chat.completions.create(..., stream=True)` returns a `ChatStream`, and
     `responses.create(..., stream=True)` a `ResponseStream`. `first_chunk_timeout`,
-    `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own.
+    `idle_timeout` and `total_timeout` apply to each stream of this client that sets no timeouts of its own, also to
+    those that are forwarded. An asynchronous `create()` waits no longer for the headers of a stream either.
     `allow_http=True` permits a base URL that begins with `http://` and names another machine, inside of a private
     network. Streams are read directly from the socket; `direct_reads=False`, `TENSORLOOP_DIRECT_READS=0` in the
     environment, or an `http_client` of the caller's leaves them to the HTTP library.
@@ -355,11 +356,21 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         # A coroutine function, as the SDK's is: a mock of it is one, too.
         async def post(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a POST request, as the SDK does; the streams of chat and of responses are this package's."""
-            return await super().post(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
+            ours = _our_stream_class(stream_cls)
+            return await self._in_time(super().post(path, stream_cls=ours, **kwargs), ours, stream_cls, kwargs)
 
         async def get(self, path: str, *, stream_cls: Any = None, **kwargs: Any) -> Any:
             """Send a GET request, as the SDK does; a response that is taken up again is streamed as in `post`."""
-            return await super().get(path, stream_cls=_our_stream_class(stream_cls), **kwargs)
+            ours = _our_stream_class(stream_cls)
+            return await self._in_time(super().get(path, stream_cls=ours, **kwargs), ours, stream_cls, kwargs)
+
+    async def _in_time(self, opening: Awaitable[Any], ours: Any, theirs: Any, asked: Mapping[str, Any]) -> Any:
+        """Return what a request returns; a stream of ours must begin within the timeouts of this client."""
+        if not asked.get("stream") or ours is theirs:
+            return await opening
+        from ._stream_classes import opened_in_time  # noqa: PLC0415 - the SDK loads its resources late too
+
+        return await opened_in_time(opening, ours, self._stream_timeouts, asked.get("options") or {})
 
     @replaceable_property
     def chat(self) -> AsyncChat:

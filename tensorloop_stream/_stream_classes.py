@@ -7,9 +7,9 @@ there, so that our stream is made inside of every tool that wraps `create`, and 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai.types.chat import ChatCompletionChunk
 from openai.types.responses import ResponseStreamEvent
@@ -17,14 +17,17 @@ from openai.types.responses import ResponseStreamEvent
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._stream.foreign import SDK_STREAMS
-from ._stream.settings import StreamSettings
+from ._stream.settings import StreamSettings, waiting
+from ._stream.state import StreamState
+from ._stream.waiting import in_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Awaitable, Iterator, Mapping
 
 # This module is loaded at the first use, in which a test may have mocks in the place of the SDK's names: classes are
 # taken from where they are defined.
 Stream, AsyncStream = SDK_STREAMS
+_T = TypeVar("_T")
 # The SDK's mark of a request by with_raw_response or with_streaming_response.
 _RAW_RESPONSE = "X-Stainless-Raw-Response"
 
@@ -52,7 +55,8 @@ def noted(kwargs: Mapping[str, Any]) -> Iterator[StreamRequest]:
     try:
         yield request
     finally:
-        _request.reset(token)
+        with suppress(ValueError):  # a coroutine that is dropped is closed in whatever context
+            _request.reset(token)
         if outer is not None:
             # A tool's function in the place of `create` called this one.
             outer.made = request.made
@@ -121,3 +125,23 @@ _OURS: dict[Any, Any] = {
 def stream_class(asked: Any) -> Any:
     """Return the class that makes the streams of a request, where the SDK asks for this one."""
     return _OURS.get(asked, asked)
+
+
+async def opened_in_time(opening: Awaitable[_T], kind: Any, timeouts: Mapping[str, float | None], asked: Any) -> _T:
+    """Return what a request for a stream returns; raises `StreamTimeoutError` where no headers come in time.
+
+    `timeouts` are those of the client; a stream that waits for its request, and has its own, keeps those. `asked` are
+    the options of the request.
+    """
+    own, request = waiting.get() or StreamSettings(), _request.get()
+    settings = StreamSettings(
+        first_chunk_timeout=None if own.first_chunk_timeout else timeouts["first_chunk_timeout"],
+        total_timeout=None if own.total_timeout else timeouts["total_timeout"],
+    )
+    if not settings.has_timeout or _RAW_RESPONSE in (asked.get("headers") or {}):
+        return await opening
+    state = StreamState(kind._dialect, None, settings)  # noqa: SLF001 - of our classes
+    if request is not None:
+        state.started = request.started
+    until = state.wait_until()
+    return await (opening if until is None else in_time(opening, until, state.timed_out))

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from tensorloop_stream._stream.settings import StreamSettings
-
 from .apis import api_of
 from .headers import as_latin_1, request_body
-from .responses import AsyncForwardedChat, require_async
+from .responses import AsyncForwardedChat, require_async, settings_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -59,7 +57,7 @@ class ForwardApp:
         self._body = request_body(body)
         self._callbacks = callbacks
         self._own_headers = {} if headers is None else dict(headers)
-        self._settings = StreamSettings(first_chunk_timeout, idle_timeout)
+        self._settings = settings_for(client, first_chunk_timeout, idle_timeout)
         self._has_started = False
 
     async def __call__(

@@ -138,6 +138,8 @@ class EndObserver:
         self._api = api
         self._settings = settings
         self._clock = clock
+        # When the answer must be complete.
+        self._last_moment = None if settings.total_timeout is None else clock() + settings.total_timeout
         self._splitter = EventSplitter()
         self._response: Any = None
         self._events = 0
@@ -151,15 +153,20 @@ class EndObserver:
 
     def wait_until(self) -> float | None:
         timeout = self._settings.idle_timeout if self._events else self._settings.first_chunk_timeout
-        if timeout is None or self._is_over:
+        last = self._last_moment
+        if self._is_over:
             return None
+        if timeout is None:
+            return last
         if self._deadline is None:
             self._deadline = self._clock() + timeout
-        return self._deadline
+        return self._deadline if last is None else min(self._deadline, last)
 
     def timed_out(self) -> StreamTimeoutError:
-        item = self._api.dialect.item_name
-        if self._events:
+        item, last = self._api.dialect.item_name, self._last_moment
+        if last is not None and self._clock() >= last:
+            text = f"not complete within {self._settings.total_timeout:g} s (total_timeout), after {self._progress}"
+        elif self._events:
             text = f"no {item} for {self._settings.idle_timeout:g} s (idle_timeout), after {self._progress}"
         else:
             text = f"no first {item} within {self._settings.first_chunk_timeout:g} s (first_chunk_timeout)"

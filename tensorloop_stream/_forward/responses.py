@@ -387,12 +387,12 @@ def forward_chat(
     refuses the key, or whose budget is spent, becomes a 502 with one plain sentence, and the reason is logged.
     `callbacks` are called for what passes; one that raises ends the answer there, but the last ones (`on_finish`,
     `on_error`) only after the browser has got the status, or the event, that tells of the end. The timeouts are those
-    of `ChatStream`, in seconds.
+    of `ChatStream`, in seconds; without them, the client's own hold.
 
     Raises `TypeError` for an async client or callback and a body that is no mapping, `ValueError` for timeouts
     where reads cannot be woken.
     """
-    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    settings = settings_for(client, first_chunk_timeout, idle_timeout)
     return ForwardedChat(client, body, callbacks, settings, hide_refusals=hide_refusals)
 
 
@@ -409,7 +409,7 @@ async def aforward_chat(
 
     It waits for the first byte, and does not see a browser that leaves meanwhile: `ForwardApp` does.
     """
-    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    settings = settings_for(client, first_chunk_timeout, idle_timeout)
     return await AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals).open(client, body)
 
 
@@ -426,7 +426,7 @@ def forward_response(
 
     A cut upstream becomes the event `error` of that API, numbered after the last one.
     """
-    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    settings = settings_for(client, first_chunk_timeout, idle_timeout)
     return ForwardedChat(client, body, callbacks, settings, hide_refusals=hide_refusals, api=RESPONSES_API)
 
 
@@ -440,9 +440,16 @@ async def aforward_response(
     hide_refusals: bool = False,
 ) -> AsyncForwardedChat:
     """Send `body` to the Responses API, streamed, and return the answer to pass on; as `aforward_chat`."""
-    settings = StreamSettings(first_chunk_timeout, idle_timeout)
+    settings = settings_for(client, first_chunk_timeout, idle_timeout)
     forwarded = AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals, api=RESPONSES_API)
     return await forwarded.open(client, body)
+
+
+def settings_for(client: object, first_chunk_timeout: float | None, idle_timeout: float | None) -> StreamSettings:
+    """Return the settings of a stream: its own timeouts, and those of a client of this package where it has none."""
+    timeouts = getattr(client, "_stream_timeouts", None)
+    theirs = StreamSettings(**timeouts) if isinstance(timeouts, dict) else StreamSettings()
+    return StreamSettings(first_chunk_timeout, idle_timeout).over(theirs)
 
 
 def require_async(client: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from tensorloop_stream._errors import StreamError, StreamTimeoutError
 
 from .base import UNCLOSED, ItemT, describe, is_of_ours
 from .foreign import aclose_foreign
+from .settings import waiting
 from .sources import (
     DRAIN_SECONDS,
     END,
@@ -185,8 +187,13 @@ class AsyncReader(Generic[ItemT]):
     async def _opened(self, opening: Awaitable[_T]) -> _T:
         """Wait for what opens the stream, until another task closes it."""
         until = self.state.wait_until()
-        with anyio.CancelScope() as self._opening_scope:
-            return await (opening if until is None else in_time(opening, until, self.state.timed_out))
+        token = waiting.set(self.state.settings)
+        try:
+            with anyio.CancelScope() as self._opening_scope:
+                return await (opening if until is None else in_time(opening, until, self.state.timed_out))
+        finally:
+            with suppress(ValueError):  # a coroutine that is dropped is closed in whatever context
+                waiting.reset(token)
         raise self.state.unfinished()
 
     def begin(self, source: AsyncSource) -> None:

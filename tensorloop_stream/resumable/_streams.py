@@ -10,8 +10,7 @@ from redis import Redis as SyncRedis
 
 from tensorloop_stream._forward.apis import api_of
 from tensorloop_stream._forward.headers import request_body
-from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async
-from tensorloop_stream._stream.settings import StreamSettings
+from tensorloop_stream._forward.responses import AsyncForwardedChat, require_async, settings_for
 
 from ._chat import FollowedChat, follow
 from ._eviction import warn_of_eviction
@@ -95,7 +94,7 @@ class ResumableStreams:
         """
         require_async(client)
         key, body = log_key(require_id(id)), request_body(body)
-        settings = StreamSettings(first_chunk_timeout, idle_timeout)
+        settings = settings_for(client, first_chunk_timeout, idle_timeout)
         forwarded = AsyncForwardedChat(callbacks, settings, hide_refusals=hide_refusals, api=api_of(body))
         self._require_open()
         owner = f"{self._hub.process}:{next(self._numbers)}"

@@ -19,7 +19,15 @@ from callback_log import CallbackLog
 from chunks import DONE, HELLO, event, sse, text
 from clients import SSL, Body, async_client, sync_client
 
-from tensorloop_stream import SSE_HEADERS, Callbacks, ForwardApp, aforward_chat, forward_chat
+from tensorloop_stream import (
+    SSE_HEADERS,
+    AsyncTensorloop,
+    Callbacks,
+    ForwardApp,
+    Tensorloop,
+    aforward_chat,
+    forward_chat,
+)
 from tensorloop_stream.replay import ReplayServer
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
@@ -577,6 +585,52 @@ async def test_a_silent_model_is_a_504(gateway: ReplayServer) -> None:
 
     assert answer.status_code == 504
     assert json.loads(body)["error"]["message"] == "no first chunk within 0.2 s (first_chunk_timeout)"
+
+
+@pytest.mark.parametrize("with_callbacks", [False, True])
+@pytest.mark.parametrize(
+    ("limit", "fault", "said"),
+    [
+        ({"first_chunk_timeout": 0.2}, "?first-delay=30", "no first chunk within 0.2 s (first_chunk_timeout)"),
+        ({"idle_timeout": 0.2}, "?stall-after=3", "no chunk for 0.2 s (idle_timeout), after 3 "),
+        ({"total_timeout": 0.2}, "?delay=0.05&ping=0.02", "not complete within 0.2 s (total_timeout), after "),
+    ],
+)
+async def test_the_timeouts_of_a_client_hold_for_what_is_forwarded(
+    gateway: ReplayServer, limit: dict[str, Any], fault: str, said: str, with_callbacks: bool
+) -> None:
+    """They are said once, where the client is made, for all its streams."""
+    callbacks, browser = Callbacks() if with_callbacks else None, Browser()
+    async with AsyncTensorloop(api_key="none", base_url=gateway.base_url, max_retries=0, **limit) as client:
+        await ForwardApp(client, haiku_request(fault), callbacks)({"type": "http"}, browser.receive, browser.send)
+    body = b"".join(each.get("body", b"") for each in browser.messages)
+    message = json.loads(body.rstrip(b"\n").rpartition(b"data: ")[2])["error"]["message"]
+
+    assert message.startswith(said)
+
+
+@both
+def test_a_timeout_of_the_answer_comes_before_that_of_the_client(gateway: ReplayServer, kind: str) -> None:
+    """As with a stream."""
+    settings: dict[str, Any] = {"api_key": "none", "base_url": gateway.base_url, "idle_timeout": 0.05}
+
+    async def run() -> bytes:
+        async with (
+            AsyncTensorloop(**settings) as client,
+            await aforward_chat(client, haiku_request("?stall-after=3"), idle_timeout=0.2) as answer,
+        ):
+            return b"".join([part async for part in answer])
+
+    if kind == "async":
+        body = anyio.run(run)
+    else:
+        with (
+            Tensorloop(**settings) as client,
+            forward_chat(client, haiku_request("?stall-after=3"), idle_timeout=0.2) as answer,
+        ):
+            body = b"".join(answer)
+
+    assert b"no chunk for 0.2 s (idle_timeout)" in body
 
 
 async def test_an_application_has_headers_and_a_background_task(gateway: ReplayServer) -> None:

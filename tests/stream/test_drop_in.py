@@ -150,8 +150,9 @@ async def test_a_mock_at_the_first_use_is_not_kept(kind: str, name: str, monkeyp
     """The clients load their resources at the first use: what a test mocks then is right again behind it."""
     # As in a process that has not used a client yet.
     for late in LATE_MODULES:
-        package, _, module = late.rpartition(".")
-        monkeypatch.setattr(sys.modules[package], module, importlib.import_module(late))
+        package, _, name_in_it = late.rpartition(".")
+        module = importlib.import_module(late)
+        monkeypatch.setattr(sys.modules[package], name_in_it, module)
         monkeypatch.delitem(sys.modules, late)
     ours, theirs = (Tensorloop, openai.OpenAI) if kind == "sync" else (AsyncTensorloop, openai.AsyncOpenAI)
     with mock.patch(name):

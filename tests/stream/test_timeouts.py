@@ -226,6 +226,23 @@ def test_a_timeout_of_a_client_holds_for_all_its_streams(server: ReplayServer) -
     asyncio.run(wait())
 
 
+@pytest.mark.parametrize("name", ["first_chunk_timeout", "total_timeout"])
+async def test_an_async_client_waits_no_longer_for_the_headers(name: str, server: ReplayServer) -> None:
+    """LiteLLM sends them with the first chunk. A stream's own timeout comes first, and a raw response is no stream."""
+    slow = chat("first-delay=0.4")
+    limit: dict[str, Any] = {name: LIMIT}
+    patience: dict[str, Any] = {name: 30}
+    async with AsyncTensorloop(api_key="none", base_url=server.base_url, max_retries=0, **limit) as client:
+        create = client.chat.completions.create
+        for opening in (lambda: create(**slow), lambda: AsyncChatStream(create(**slow)).until_done()):
+            with pytest.raises(StreamTimeoutError, match=rf"within {LIMIT} s \({name}\)"):
+                await opening()
+        raw = await client.chat.completions.with_raw_response.create(**slow)
+        await raw.http_response.aclose()
+
+        assert await AsyncChatStream(create(**slow), **patience).get_final_text() == "Hello"
+
+
 def test_the_read_timeout_of_the_client_raises_a_stream_timeout_error(server: ReplayServer) -> None:
     """The error has the partial completion, as for a stall between chunks."""
     # The read timeout includes the headers, which take time on a busy machine.
