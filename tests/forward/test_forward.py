@@ -611,7 +611,7 @@ async def test_the_timeouts_of_a_client_hold_for_what_is_forwarded(
 
 @both
 def test_a_timeout_of_the_answer_comes_before_that_of_the_client(gateway: ReplayServer, kind: str) -> None:
-    """As with a stream."""
+    """The rule is that of a stream."""
     settings: dict[str, Any] = {"api_key": "none", "base_url": gateway.base_url, "idle_timeout": 0.05}
 
     async def run() -> bytes:
