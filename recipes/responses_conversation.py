@@ -19,4 +19,4 @@ try:
         print()
         previous = stream.get_final_response().id  # a broken response raises here, and is not gone on with
 except OpenAIError as error:  # some gateways ignore the id: ask for something that the model said before
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"\n{error}") from None

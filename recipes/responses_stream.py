@@ -18,4 +18,4 @@ try:
     if stream.status == "incomplete" and (details := stream.snapshot.incomplete_details):
         print(f"(cut: {details.reason})")
 except OpenAIError as error:  # no key, no connection, a response that failed: a sentence, no traceback
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"\n{error}") from None

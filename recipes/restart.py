@@ -23,4 +23,4 @@ try:
     if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
         print(f"(cut: {reason})")
 except OpenAIError as error:  # for a stream that breaks later, see recipes/keep_partial_text.py
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"\n{error}") from None

@@ -18,4 +18,4 @@ try:
     if (reason := stream.completion.choices[0].finish_reason) in {"length", "content_filter"}:
         print(f"(cut: {reason})")
 except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"\n{error}") from None

@@ -26,4 +26,4 @@ async def main() -> None:
 try:
     asyncio.run(main())
 except OpenAIError as error:  # no key, no connection, a broken stream: a sentence, no traceback
-    raise SystemExit(f"{error}") from None
+    raise SystemExit(f"\n{error}") from None

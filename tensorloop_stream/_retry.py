@@ -43,6 +43,8 @@ _REFUSAL = re.compile(
     r"|insufficient|billing|payment|arrear|context_(?:length|window)|too_(?:long|large)"
     r"|content_(?:policy|filter)|moderation|safety|bad_request|unprocessable"
 )
+# Words of a rate limit, where a host sends no status: those of OpenAI, Anthropic, LiteLLM, Bedrock and Azure.
+_RATE_LIMIT = re.compile(r"rate_limit|too_many_requests|throttl")
 _RETRIED_STATUS = frozenset({408, 409, 429})
 # LiteLLM forwards the headers of its upstream under names of its own.
 _PREFIXES = ("", "llm_provider-")
@@ -126,6 +128,10 @@ def may_restart(error: Exception, codes: frozenset[str] | None = None) -> bool:
     return isinstance(error, (StreamConnectionError, StreamTruncatedError, StreamTimeoutError))
 
 
+def _names_rate_limit(error: openai.APIError) -> bool:
+    return any(_RATE_LIMIT.search(_snake_case(word)) for word in (error.code, error.type) if word)
+
+
 def _snake_case(word: object) -> str:
     """Return a word as its parts in lower case: `InvalidParameter` and `invalid-parameter` are `invalid_parameter`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])|[^A-Za-z]+", "_", str(word)).lower()
@@ -136,7 +142,7 @@ def classify_error(error: openai.APIError) -> ErrorClass:
     if is_budget_spent(error) or isinstance(error, openai.AuthenticationError):
         return "stop"
     status: int | None = getattr(error, "status_code", None)
-    if status == 429:
+    if status == 429 or (status is None and _names_rate_limit(error)):
         return "wait"
     if isinstance(error, StreamError):
         return "retry" if may_restart(error) else "fail"

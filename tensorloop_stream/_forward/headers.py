@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from tensorloop_stream._http.error_texts import UNEXPLAINED
+from tensorloop_stream._http.error_texts import unexplained
 from tensorloop_stream._retry import is_budget_spent
 
 if TYPE_CHECKING:
@@ -86,8 +86,7 @@ def error_answer(error: openai.APIError, redactor: Redactor) -> tuple[int, dict[
     if not isinstance(error, openai.APIStatusError):
         status = 504 if isinstance(error, openai.APITimeoutError) else 502
         # A browser need not know the address of the gateway, which the clients of this package add.
-        message = UNEXPLAINED if error.message.startswith(UNEXPLAINED) else error.message
-        return status, headers, error_json(redactor.text(message), status)
+        return status, headers, error_json(redactor.text(unexplained(error.message)), status)
     status, response = error.status_code, error.response
     if status < 400:
         # A redirect that the client did not follow, which names a host that the browser need not know.

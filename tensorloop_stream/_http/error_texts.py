@@ -11,8 +11,15 @@ from .request_keys import redactor_for
 if TYPE_CHECKING:
     import openai
 
-# The SDK's own text, which stays the beginning of a longer one.
-UNEXPLAINED = "Connection error."
+# The SDK's own texts, which stay the beginning of longer ones.
+_UNEXPLAINED, _TIMED_OUT = "Connection error.", "Request timed out."
+# What did not come in time, and the timeout of the HTTP library that it has.
+_LATE = {
+    "ReadTimeout": ("answer from", "read"),
+    "ConnectTimeout": ("connection to", "connect"),
+    "PoolTimeout": ("free connection to", "pool"),
+    "WriteTimeout": ("reading by", "write"),
+}
 # Errors of the network and of the other end, by name, since the SDK also runs on the older httpx. The texts of other
 # errors may hold what was sent: that of a header which no header can be holds the key.
 _EXPLAINED = frozenset({"NetworkError", "RemoteProtocolError", "ProxyError", "OSError"})
@@ -20,15 +27,34 @@ _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})</title>", re.IGNORECASE)
 
 
 def explain_connection_error(error: openai.APIConnectionError) -> None:
-    """Name the host and the cause in the text of a connection error, without a key; class and attributes stay."""
+    """Name the host and the cause in the text of a connection error or a timeout, without a key.
+
+    Class and attributes stay.
+    """
     redact_error(error, redactor_for(error.request))
-    if error.message != UNEXPLAINED:
+    origin = _origin(error.request.url)
+    if error.message == _TIMED_OUT:
+        text = f"{_TIMED_OUT}{_lateness(error, origin)}"
+    elif error.message == _UNEXPLAINED:
+        text = f"{_UNEXPLAINED} No answer from {origin}"
+        if cause := _innermost(error.__cause__):
+            text += f": {cause}"
+    else:
         return
-    text = f"{UNEXPLAINED} No answer from {_origin(error.request.url)}"
-    if cause := _innermost(error.__cause__):
-        text += f": {cause}"
     error.message = text
     error.args = (text, *error.args[1:])
+
+
+def unexplained(text: str) -> str:
+    """Return the SDK's own text of an error, without what was added to it."""
+    return next((each for each in (_UNEXPLAINED, _TIMED_OUT) if text.startswith(each)), text)
+
+
+def _lateness(error: openai.APIConnectionError, origin: str) -> str:
+    """Return what did not come, from where, and in how many seconds."""
+    what, name = _LATE.get(type(error.__cause__).__name__, ("answer from", ""))
+    seconds = (error.request.extensions.get("timeout") or {}).get(name)
+    return f" No {what} {origin}" + (f" within {seconds:g} s" if isinstance(seconds, (int, float)) else " in time")
 
 
 def explain_status(body: object, response: Any) -> str:

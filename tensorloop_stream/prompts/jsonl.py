@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ def read_prompts(lines: Iterable[bytes | str], **defaults: Any) -> list[Prompt]:
     `defaults` are request fields for the lines without them, such as `model`. A line without an id gets a hash of its
     request, which stays the same when lines are added or moved. A request that stands twice is sent twice.
 
-    Raises `ValueError`, or `TypeError` for what is no text, that names the line, before the first request.
+    Raises `ValueError`, or `TypeError` for what is no text, that names the line, before the first request; `TypeError`
+    for a path or one text in place of lines.
     """
+    if isinstance(lines, (str, bytes, PurePath)):
+        raise TypeError(f"the prompts are a {type(lines).__name__}: give lines, as open(path, 'rb') does")
     prompts: dict[str, Prompt] = {}
     for number, line in enumerate(lines, 1):
         if not isinstance(line, (bytes, str)):

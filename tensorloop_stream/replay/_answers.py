@@ -8,23 +8,28 @@ from dataclasses import dataclass
 from ._http import reason_of
 
 # LiteLLM 1.106.2 sends exactly these bytes when its upstream fails in mid-stream; no [DONE] follows.
-IN_BAND_ERROR = (
-    b'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
-    b'The server had an error while processing your request", '
-    b'"type": null, "param": null, "code": "500"}}\n\n'
+_IN_BAND_ERROR = (
+    'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
+    'The server had an error while processing your request", '
+    '"type": %s, "param": null, "code": %s}}\n\n'
 )
 _FAILED = (
-    '{"type":"response.failed","response":{"error":{"code":"server_error","message":"The server had an error while '
+    '{"type":"response.failed","response":{"error":{"code":%s,"message":"The server had an error while '
     'processing your request"},"object":"response","output":[],"status":"failed"},"sequence_number":%d}'
 )
 PING = b": ping\n\n"
 
 
-def in_band_error(path: str, number: int) -> bytes:
-    """Return the event by which LiteLLM tells of a failed upstream, as the event of this number of a stream."""
+def in_band_error(path: str, number: int, word: str | None = None) -> bytes:
+    """Return the event by which LiteLLM tells of a failed upstream, as the event of this number of a stream.
+
+    A word is its type and its code, in place of a null and 500.
+    """
+    kind = json.dumps(word)
     if not path.endswith("/responses"):
-        return IN_BAND_ERROR
-    return b"event: response.failed\ndata: " + (_FAILED % number).encode() + b"\n\n"
+        return (_IN_BAND_ERROR % (kind, '"500"' if word is None else kind)).encode()
+    failed = _FAILED % ('"server_error"' if word is None else kind, number)
+    return f"event: response.failed\ndata: {failed}\n\n".encode()
 
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")

@@ -78,7 +78,7 @@ class Faults:
     )
     error_type: str | None = field(
         default=None,
-        metadata=_is(_WORD, "the error.type that goes with --status, such as budget_exceeded"),
+        metadata=_is(_WORD, "the error.type that goes with --status or --error-after, such as budget_exceeded"),
     )
     fails: int | None = field(
         default=None,
@@ -99,9 +99,10 @@ class Faults:
             raise ValueError(f"an answer fails in one way: {' and '.join(failures)} exclude each other")
         if self.fails is not None and not failures:
             raise ValueError(f"fails needs one of {', '.join(map(_written, _FAILURES))}")
-        for name in ("retry_after", "error_type"):
-            if self.status is None and getattr(self, name) is not None:
-                raise ValueError(f"{_written(name)} needs a status")
+        if self.status is None and self.retry_after is not None:
+            raise ValueError("retry-after needs a status")
+        if self.status is None and self.error_after is None and self.error_type is not None:
+            raise ValueError("error-type needs a status or error-after")
 
     @property
     def ending(self) -> tuple[str, int | None]:

@@ -88,7 +88,7 @@ class _Stream:
                 return False
             if faults.error_after is not None:
                 await self._pause(faults.delay)
-                await self._send(in_band_error(exchange.request.path, exchange.events))
+                await self._send(in_band_error(exchange.request.path, exchange.events, faults.error_type))
             exchange.complete = True
         elif self.answer.is_cut:
             self.connection.cut()

@@ -777,6 +777,9 @@ def test_wrong_arguments_of_a_run_are_refused_before_the_first_request() -> None
         run(ask_all(client, [], RollingLimit(1, 1), print))
     with pytest.raises(TypeError, match=r"'Why\?' is str, and no prompt: give those of read_prompts"):
         run(ask_all(openai.AsyncOpenAI(api_key="none", base_url="http://test"), words, RollingLimit(1, 1), print))
+    for no_lines in ("prompts.jsonl", b"prompts.jsonl", Path("prompts.jsonl")):
+        with pytest.raises(TypeError, match=r"^the prompts are a \w+: give lines, as open\(path, 'rb'\) does$"):
+            read_prompts(no_lines)  # type: ignore[arg-type] # what is tested
     with pytest.raises(TypeError, match=r"line 1 of the prompts is dict: give text, or json\.dumps"):
         read_prompts([{"prompt": "Why?"}])  # type: ignore[list-item]
 

@@ -77,7 +77,9 @@ def test_a_recipe_without_a_key_names_the_remedies(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(SystemExit, match=r"^No Tensorloop key: set TENSORLOOP_KEY [^\n]+ -m tensorloop_stream\.replay"):
+    with pytest.raises(
+        SystemExit, match=r"^\n?No Tensorloop key: set TENSORLOOP_KEY [^\n]+ -m tensorloop_stream\.replay"
+    ):
         pages.run_recipe(recipe)
 
 
@@ -426,4 +428,4 @@ def test_a_broken_response_is_an_error(recipe: str, faults: Any, message: str, r
     if recipe == "background" and "status" not in faults:
         faults = dict.fromkeys(faults, 3)
     with ReplayServer(cassette.FOLDER, retry_after=0.01 if "status" in faults else None, **faults) as server:
-        assert str(run(f"responses_{recipe}", server)["exit"]).startswith(message)
+        assert str(run(f"responses_{recipe}", server)["exit"]).lstrip("\n").startswith(message)

@@ -131,8 +131,8 @@ def test_a_recipe_without_a_key_names_the_remedies(
 
     assert runner.run(recipe) == ""
     assert isinstance(runner.status, str)
-    assert runner.status.startswith("No Tensorloop key: set TENSORLOOP_KEY")
-    assert "\n" not in runner.status
+    assert runner.status.lstrip("\n").startswith("No Tensorloop key: set TENSORLOOP_KEY")
+    assert "\n" not in runner.status.lstrip("\n")
 
 
 # Tools
@@ -417,6 +417,21 @@ def test_a_permanent_rate_limit_ends_after_five_requests(runner: Runner, waits: 
     assert waits == [3.0] * 4
     assert len(runner.requests) == 5
     assert "Rate limit reached" in runner.status
+
+
+def test_a_rate_limit_inside_a_stream_is_waited_for(runner: Runner, waits: list[float]) -> None:
+    """It names no time; behind the first text another request would repeat what was printed."""
+    limit: dict[str, Any] = {"error_type": "rate_limit_exceeded", "fails": 2}
+    with ReplayServer([cassette.FOLDER], error_after=0, **limit) as server:
+        runner.serve(server)
+        begun = runner.run("limits")
+    with ReplayServer([cassette.FOLDER], error_after=7, **limit) as server:
+        runner.serve(server)
+        broken = runner.run("limits")
+
+    assert begun == "(too many requests: again in 5 s)\n" * 2 + f"{HAIKU}\n"
+    assert waits == [5.0, 5.0]
+    assert broken == "A moonlit meadow, a\n"
 
 
 def test_rate_limits_can_be_tried_with_a_replay(runner: Runner) -> None:

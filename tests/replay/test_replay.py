@@ -544,6 +544,14 @@ def test_an_exceeded_budget_differs_from_a_rate_limit_by_its_type(server: Replay
     assert reply.error["type"] == "budget_exceeded"
 
 
+def test_an_error_inside_a_stream_may_have_a_type(server: ReplayServer) -> None:
+    """It is its code, too, because the Responses API has no type there."""
+    read = wire(server, chat(model="gpt-4o-mini?error-after=2&error-type=rate_limit_exceeded"))
+    error = json.loads(read.chunks[-1].removeprefix(b"data: "))["error"]
+
+    assert (error["type"], error["code"]) == ("rate_limit_exceeded", "rate_limit_exceeded")
+
+
 def test_a_failure_needs_no_recording(server: ReplayServer) -> None:
     """A gateway that refuses a request does not read its prompt either."""
     assert ask(server, chat("never recorded", model="any?status=401")).status == 401
@@ -699,6 +707,8 @@ def test_faults_of_a_request_replace_those_of_the_server(one_stream: Path) -> No
         ("cut-after=1&cut_after=1", "cut_after is given twice"),
         ("cut-after=1&stall-after=2", "an answer fails in one way: cut-after and stall-after exclude each other"),
         ("retry-after=1", "retry-after needs a status"),
+        ("error-type=a", "error-type needs a status or error-after"),
+        ("cut-after=1&error-type=a", "error-type needs a status or error-after"),
         ("fails=1", "fails needs one of status, cut-after, end-after, stall-after, error-after"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -83,11 +84,24 @@ async def test_a_connection_error_never_shows_the_key(kind: type[Any]) -> None:
 
 
 @both
-async def test_a_timeout_keeps_its_text(kind: type[Any]) -> None:
-    """It is an error of its own class."""
-    error = await error_of(fails(httpx2.ReadTimeout("")), "https://gateway.test/v1", kind)
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (httpx2.ReadTimeout(""), "No answer from https://gateway.test within 60 s"),
+        (httpx2.ConnectTimeout(""), "No connection to https://gateway.test within 5 s"),
+        (httpx2.PoolTimeout(""), "No free connection to https://gateway.test within 600 s"),
+        (httpx2.WriteTimeout(""), "No reading by https://gateway.test within 600 s"),
+        (httpx2.TimeoutException(""), "No answer from https://gateway.test in time"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_a_timeout_names_host_and_seconds(cause: Exception, said: str, kind: type[Any]) -> None:
+    """The class and the beginning of the text are the SDK's; a browser sees no more than that."""
+    error = await error_of(fails(cause), "https://me:password@gateway.test/v1", kind)
+    status, _, body = error_answer(error, redactor_of())
 
-    assert (type(error), str(error)) == (openai.APITimeoutError, "Request timed out.")
+    assert (type(error), str(error)) == (openai.APITimeoutError, f"Request timed out. {said}")
+    assert (status, json.loads(body)["error"]["message"]) == (504, "Request timed out.")
 
 
 @both

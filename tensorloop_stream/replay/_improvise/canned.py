@@ -11,7 +11,7 @@ from .chat_request import ChatRequest, Tool, text_in
 from .choices import Call, Choice, limited
 
 _SHOWN = 60
-_HOW = "For a real answer, set TENSORLOOP_KEY and run the program without the replay."
+_HOW = "For a real answer, set TENSORLOOP_KEY, or the key of your service, and run the program without the replay."
 _ATTACHMENTS = {"image_url": "image", "input_audio": "recording"}
 
 
