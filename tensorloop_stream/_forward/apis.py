@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorloop_stream._chat.dialect import CHAT
 from tensorloop_stream._responses.dialect import RESPONSES
+from tensorloop_stream._stream.error_events import bare_error
 
 from .headers import error_json
 
@@ -38,7 +39,9 @@ class Api:
     may_end: Callable[[bytes], Any]
     """Searches an event for what lets a stream end after it: the mark, a finish reason, or an error."""
     is_error: Callable[[bytes], Any]
-    """Searches an event for an error of the gateway."""
+    """Searches an event for an error of the gateway, in the form that browsers look for."""
+    bare_error: Callable[[bytes], Any]
+    """Returns the error in an event that has another form; `None` if it is none."""
     kept: int
     """The number of bytes behind which an error is put."""
     error_event: Callable[[str, int, bytes], bytes]
@@ -62,6 +65,17 @@ def _response_error(message: str, _: int, before: bytes) -> bytes:
     return b"event: error\ndata: " + json.dumps(error, ensure_ascii=False).encode() + b"\n\n"
 
 
+def _bare_error(event: bytes) -> Any:
+    """Return the error in an event without choices, by fields other than `error`; `None` if it is none."""
+    if b'"choices"' in event:
+        return None
+    try:
+        value = json.loads(b"\n".join(line[5:] for line in event.splitlines() if line.startswith(b"data:")))
+    except (ValueError, RecursionError):
+        return None
+    return bare_error(value) if isinstance(value, dict) else None
+
+
 def _searches(pattern: bytes) -> Callable[[bytes], Any]:
     return re.compile(pattern, re.MULTILINE).search
 
@@ -72,6 +86,7 @@ CHAT_API = Api(
     is_done=_searches(_CHAT_DONE),
     may_end=_searches(rb'"finish_reason"\s*:\s*"|' + _CHAT_DONE + b"|" + _ERROR),
     is_error=_searches(_ERROR),
+    bare_error=_bare_error,
     kept=2,
     error_event=_chat_error,
 )
@@ -81,6 +96,7 @@ RESPONSES_API = Api(
     is_done=_searches(_RESPONSE_DONE),
     may_end=_searches(_RESPONSE_DONE + b"|" + _ERROR),
     is_error=_searches(_RESPONSE_FAILED + b"|" + _ERROR),
+    bare_error=lambda _: None,
     # The number of the last event stands there.
     kept=4096,
     error_event=_response_error,

@@ -6,7 +6,12 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tensorloop_stream._errors import StreamDecodeError, StreamError, StreamTimeoutError, StreamTruncatedError
+from tensorloop_stream._errors import (
+    StreamDecodeError,
+    StreamError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
 from tensorloop_stream._sse import EventSplitter
 from tensorloop_stream._stream.payload import is_complete_event
 from tensorloop_stream._stream.state import StreamState
@@ -67,6 +72,8 @@ class StreamObserver:
         self._api = api
         self._state = StreamState(api.dialect, callbacks, settings)
         self._tail = b""
+        # The gateway's error, if it has a form that no browser looks for.
+        self._unseen: StreamError | None = None
         self.broken = ""
 
     def wait_until(self) -> float | None:
@@ -93,6 +100,8 @@ class StreamObserver:
         except StreamError as error:
             # An error of the gateway's is on its way in these bytes; bad data is the reader's to judge.
             self.broken = str(error)
+            if any(self._api.bare_error(event) is not None for event in data.split(b"\n\n")):
+                self._unseen = error
             item = state.take_failed_item()
             if item is not None and state.has_item_callbacks:
                 calls += state.calls(item)
@@ -102,7 +111,7 @@ class StreamObserver:
     def end(self) -> tuple[bytes, list[Call]]:
         state = self._state
         if state.ended:
-            return b"", []
+            return b"" if self._unseen is None else error_event(self._api, self._unseen, self._tail), []
         try:
             while not state.done:
                 state.receive_end()
@@ -193,8 +202,11 @@ class EndObserver:
                 self._is_done = self._is_done or self._api.is_done(event) is not None
             if self._api.may_end(event) is not None:
                 self._may_end = True
-                if not self.broken and self._api.is_error(event) is not None:
-                    self.broken = f"the gateway sent an error: {event[:_MOST_KEPT].decode(errors='replace').strip()}"
+                is_error = self._api.is_error(event) is not None
+            else:
+                is_error = self._api.bare_error(event) is not None
+            if is_error and not self.broken:
+                self.broken = f"the gateway sent an error: {event[:_MOST_KEPT].decode(errors='replace').strip()}"
         return []
 
     def end(self) -> tuple[bytes, list[Call]]:
@@ -203,7 +215,7 @@ class EndObserver:
         dropped = self._splitter.pending
         rest = f"; an unfinished event of {dropped} bytes was dropped" if dropped else ""
         text = f"stream ended after {self._progress} with {self._api.dialect.unfinished}{rest}"
-        self.broken = text
+        self.broken = self.broken or text
         return error_event(self._api, StreamTruncatedError(text, request=self._request), self._tail), []
 
     def read_failed(self, error: Exception) -> tuple[bytes, list[Call]]:

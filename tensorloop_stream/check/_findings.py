@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from tensorloop_stream._chat.accumulator import ChatAccumulator
 from tensorloop_stream._errors import StreamDecodeError
+from tensorloop_stream._http.error_object import error_message
 from tensorloop_stream._sse import SSEDecoder
+from tensorloop_stream._stream.error_events import bare_error
 
 # Reads that are no further apart belong to one burst: they arrived together, and were read one by one.
 _TOGETHER = 0.003
@@ -136,13 +138,11 @@ def _content(stream: Observed) -> Iterator[Finding]:
         except ValueError:
             wrong = f"an event is not JSON: {text!r:.60}"
             break
-        if isinstance(value, Mapping) and value.get("error"):
-            error = value["error"]
-            message = error.get("message") if isinstance(error, Mapping) else error
-            wrong = f"the gateway sent an error inside the stream: {message!s:.200}"
-            break
         if not isinstance(value, Mapping):
             wrong = f"an event is no chunk: {text!r:.60}"
+            break
+        if error := value.get("error") or (None if value.get("choices") else bare_error(value)):
+            wrong = f"the gateway sent an error inside the stream: {error_message(error) or error!s:.200}"
             break
         accumulator.add(value)
         repaired.see(value)

@@ -297,6 +297,11 @@ def test_a_complete_stream_gets_no_error_event(kind: str, with_callbacks: bool, 
         ([sse(text("Hello"), done=False), httpx2.ReadError("reset")], "connection cut after 1"),
         ([sse(text("Hello"), done=False)], "stream ended after 1"),
         ([sse(text("Hello"), done=False), b'data: {"error": {"message": "overloaded"}}\n\n'], "overloaded"),
+        ([sse(text("Hello"), done=False), b'data: {"code": 503, "message": "overloaded"}\n\n'], "overloaded"),
+        (
+            [sse(text("Hello"), done=False), b'data: {"fault": {"text": "overloaded"}}\n\ndata: [DONE]\n\n'],
+            "overloaded",
+        ),
     ],
 )
 def test_a_broken_answer_is_logged_once(
@@ -309,6 +314,17 @@ def test_a_broken_answer_is_logged_once(
     assert record.getMessage().startswith("a forwarded answer broke: ")
     assert (record.name, record.levelname) == ("tensorloop_stream", "WARNING")
     assert reason in record.getMessage()
+
+
+@both
+@pytest.mark.parametrize("with_callbacks", [False, True])
+def test_an_error_of_another_form_is_followed_by_one_that_browsers_know(kind: str, with_callbacks: bool) -> None:
+    """The gateway's own bytes pass through before it."""
+    parts = [sse(text("Hello"), done=False), b'data: {"code": 503, "message": "overloaded"}\n\n']
+    body = forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None).body
+    added = body.removeprefix(b"".join(parts))
+
+    assert json.loads(added.removeprefix(b"data: "))["error"]["type"] == "upstream_error"
 
 
 @both

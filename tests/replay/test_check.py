@@ -264,6 +264,7 @@ def test_a_gateway_that_limits_the_rate_is_quoted(gateway: ReplayServer, capsys:
         ("{not json", "an event is not JSON: '{not json'"),
         ("[1]", "an event is no chunk: '[1]'"),
         ('{"error": "overloaded"}', "the gateway sent an error inside the stream: overloaded"),
+        ('{"code": 503, "msg": "overloaded"}', "the gateway sent an error inside the stream: overloaded"),
     ],
 )
 def test_an_event_that_is_no_chunk_fails(data: str, text: str) -> None:
