@@ -40,22 +40,28 @@ def is_reasoning_name(name: str) -> bool:
 
 
 class _GrowingText(TextBuffer):
-    """Text in pieces that knows its size."""
+    """Text in pieces that knows its size, and whether it can be told from a token that comes twice."""
 
-    __slots__ = ("size",)
+    __slots__ = ("is_long", "size")
 
     def __init__(self) -> None:
         super().__init__()
         self.size = 0
+        self.is_long = False
 
 
 def join_text(into: dict[str, Any], name: str, piece: str) -> str:
-    """Join a piece to a text, and return what it adds: nothing if it repeats all that came (litellm#35021)."""
+    """Join a piece to a text, and return what it adds: nothing if it repeats all that came (litellm#35021).
+
+    The second of two equal pieces repeats the first only if that has several words: one word may be a token, and come
+    twice.
+    """
     text = into.get(name)
     if not isinstance(text, _GrowingText):
         text = into[name] = _GrowingText()
-    if not piece or (len(piece) == text.size and piece == str(text)):
+    if not piece or (text.is_long and len(piece) == text.size and piece == str(text)):
         return ""
+    text.is_long = text.size > 0 or len(piece.split()) > 1
     text.size += len(piece)
     return text.append(piece)
 

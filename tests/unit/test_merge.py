@@ -67,7 +67,10 @@ def test_the_last_word_of_a_name_says_whether_it_is_text(name: str, is_text: boo
         (["Hel", "lo"], ["Hel", "lo"], "Hello"),
         (["ab", "cd"], ["ab", "cd"], "abcd"),
         (["ab", "c", "", "abc"], ["ab", "c", "", ""], "abc"),
-        (["a", "a"], ["a", ""], "a"),
+        (["a", "a"], ["a", "a"], "aa"),
+        (["a", "a", "aa"], ["a", "a", ""], "aa"),
+        ([" a", " a", "b"], [" a", " a", "b"], " a ab"),
+        (["a b", "a b"], ["a b", ""], "a b"),
         (["a", "b", "a"], ["a", "b", "a"], "aba"),
     ],
 )
