@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from openai import OpenAIError
-from tqdm import tqdm
+from tqdm.auto import tqdm  # in a notebook, too
 
 from tensorloop_stream import AsyncTensorloop
 from tensorloop_stream.prompts import Answer, AnswerFile, LearningLimit, Prompt, RollingLimit, ask_all, read_prompts
@@ -34,9 +34,11 @@ async def main(prompts: list[Prompt], answers: AnswerFile, limit: LearningLimit 
         waits = asyncio.create_task(show_waits())
         if isinstance(limit, RollingLimit):
             await limit.pause(limit.seconds - answers.idle)  # the requests of an earlier run still count
-        async with AsyncTensorloop() as client:
-            await ask_all(client, missing, limit, keep, concurrency=50)
-        waits.cancel()
+        try:
+            async with AsyncTensorloop() as client:
+                await ask_all(client, missing, limit, keep, concurrency=50)
+        finally:
+            waits.cancel()
 
 
 if not 3 <= len(sys.argv) <= 5 or not all(number.isdecimal() for number in sys.argv[3:]):

@@ -140,6 +140,13 @@ class SharedLimit:
         release.add_done_callback(self._releases.discard)
 
 
+def _client_of_worker() -> AsyncTensorloop:
+    try:
+        return AsyncTensorloop(max_retries=0)
+    except openai.OpenAIError as error:
+        raise openai.OpenAIError(f"on a worker, which has an environment of its own: {error}") from None
+
+
 class _PromptWorker(WorkerPlugin):
     """The state that the tasks of one program share on a worker: their client, the limit, and the reason to stop."""
 
@@ -180,7 +187,7 @@ class _PromptWorker(WorkerPlugin):
         if self.stopped is not None:
             return answers, self.stopped
         try:
-            self.client = self.client or AsyncTensorloop(max_retries=0)
+            self.client = self.client or _client_of_worker()
             running = asyncio.ensure_future(ask_in(self.run, self.client, prompt, self.limit, answers.append))
             self.running.add(running)
             running.add_done_callback(self.running.discard)

@@ -101,7 +101,7 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
         report(f"0 of {server.files.asked} exchanges kept: {server.upstream} gave no answer that can be kept")
         return status
     if not count:
-        report("0 exchanges kept: nothing was asked at TENSORLOOP_BASE_URL, which a plain OpenAI() does not read")
+        report("0 exchanges kept: no request came; a plain OpenAI() does not read TENSORLOOP_BASE_URL")
         return status
     for sentence in server.not_found:
         report(sentence)

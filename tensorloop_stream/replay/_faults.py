@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Self, TypedDict, cast
 from urllib.parse import parse_qsl
 
@@ -185,12 +186,19 @@ def read_options(written: Iterable[tuple[str, str]]) -> FaultOptions:
     return cast("FaultOptions", options)
 
 
+# The arguments of a server that are no faults.
+_OTHER_ARGUMENTS = ("port", "cors", "strict", "fallback", "ignore", "match", "report")
+
+
 def faults_of(options: Mapping[str, Any]) -> Faults:
     """Return the faults that keyword arguments ask for; raises `TypeError` that names an unknown option."""
     known = [option.name for option in _FIELDS.values()]
     for name in options:
         if name not in known:
-            raise TypeError(f"unknown option {name!r}: there are {', '.join(known)}")
+            every = (*known, *_OTHER_ARGUMENTS)
+            near = get_close_matches(name, every, n=1, cutoff=0.75)
+            doubt = f"; did you mean {near[0]}?" if near else ""
+            raise TypeError(f"unknown option {name!r}: there are {', '.join(every)}{doubt}")
     return Faults(**options)
 
 

@@ -728,6 +728,9 @@ def test_invalid_faults_are_refused_by_the_constructor(one_stream: Path) -> None
         ReplayServer(one_stream, split=0)
     with pytest.raises(ValueError, match="cut-after must be a number of events, 0 or more, not '3'"):
         ReplayServer(one_stream, cut_after="3")  # type: ignore[arg-type]
+    misspelt: dict[str, Any] = {"stict": False}
+    with pytest.raises(TypeError, match=r"unknown option 'stict': there are .*; did you mean strict\?$"):
+        ReplayServer(one_stream, **misspelt)
     with pytest.raises(TypeError, match=r"unknown option 'cut': there are delay, first_delay, ping, .*cut_after"):
         ReplayServer(one_stream, cut=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="cors must be an origin such as http://localhost:5173"):
