@@ -71,6 +71,7 @@ def test_the_last_word_of_a_name_says_whether_it_is_text(name: str, is_text: boo
         (["a", "a", "aa"], ["a", "a", ""], "aa"),
         ([" a", " a", "b"], [" a", " a", "b"], " a ab"),
         (["a b", "a b"], ["a b", ""], "a b"),
+        (["a b", "c d"], ["a b", "c d"], "a bc d"),
         (["a", "b", "a"], ["a", "b", "a"], "aba"),
     ],
 )
@@ -180,6 +181,32 @@ def test_the_parts_of_a_part_are_joined(field: str) -> None:
     pieces = [{"type": "thinking", "id": "1", field: [{"type": "text", "text": text}]} for text in ("a", "b")]
 
     assert joined(*([piece] for piece in pieces)) == [{**pieces[0], field: [{"type": "text", "text": "ab"}]}]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a", "a"),
+        ({"text": "a"}, "a"),
+        ({"type": "text", "text": "a"}, "a"),
+        ({"text": "a", "id": 5}, [{"type": "text", "text": "a", "id": 5}]),
+        ({"type": "text", "text": 5}, {"type": "text", "text": 5}),
+        ({"type": "image", "text": "a"}, {"type": "image", "text": "a"}),
+        ({"type": "thinking", "thinking": "a"}, [{"type": "thinking", "thinking": "a"}]),
+        ({"type": "thinking"}, {"type": "thinking"}),
+        ({"type": "image", "thinking": "a"}, {"type": "image", "thinking": "a"}),
+    ],
+)
+def test_content_that_is_one_part_is_its_text_or_a_list_of_it(value: Any, expected: Any) -> None:
+    """What else a text has is kept with it, and an object that is no part stays as it came."""
+    assert rules.as_content(value) == expected
+
+
+@pytest.mark.parametrize("text", ["a", {"value": "a"}, {"value": "a", "annotations": []}])
+def test_the_text_of_a_part_is_a_string_or_stands_in_an_object(text: Any) -> None:
+    """An object of another form is no text."""
+    assert rules.part_texts([{"type": "text", "text": text}]) == ("a", "")
+    assert rules.part_texts([{"type": "text", "text": {"value": 5}}, {"type": "text", "text": {}}]) == ("", "")
 
 
 def test_a_list_after_a_text_adds_nothing_to_it() -> None:

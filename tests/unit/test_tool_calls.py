@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionMessageCustomToolCall, ChatCompletio
 from tensorloop_stream._chat import tool_call, tool_calls
 from tensorloop_stream._chat.accumulator import ChatAccumulation
 from tensorloop_stream._chat.index import as_index
-from tensorloop_stream._chat.tool_call import ToolCall, joined_name
+from tensorloop_stream._chat.tool_call import ToolCall, in_function, joined_name, name_and_text_of
 
 
 def call_delta(arguments: Any = None, *, name: str | None = None, **more: Any) -> dict[str, Any]:
@@ -810,3 +810,26 @@ def test_arguments_alone_may_end_an_object_and_begin_another() -> None:
 
     assert whole == ["f"]
     assert [str(call.input) for call in made.ordered()] == ['{"a":1}', '{"a":2}', '{"b":2}']
+
+
+@pytest.mark.parametrize(
+    ("piece", "expected"),
+    [
+        ({"id": "a"}, {"id": "a"}),
+        ({"id": "a", "name": "f"}, {"id": "a", "function": {"name": "f"}}),
+        ({"id": "a", "name": "f", "arguments": None}, {"id": "a", "function": {"name": "f"}}),
+        ({"name": "f", "function": {}}, {"function": {"name": "f"}}),
+        ({"name": "x", "function": {"name": "f"}}, {"name": "x", "function": {"name": "f"}}),
+        ({"name": "x", "custom": {"name": "f"}}, {"name": "x", "custom": {"name": "f"}}),
+    ],
+)
+def test_a_name_beside_the_id_of_a_call_stands_for_its_function(piece: Any, expected: Any) -> None:
+    """It is another field where the call has a function."""
+    assert in_function(piece) == expected
+
+
+def test_a_piece_of_a_call_without_a_function_has_no_name_and_no_text() -> None:
+    """A name that is no string is none."""
+    assert name_and_text_of({"id": "a"}) == ("", "")
+    assert name_and_text_of({"function": {"name": 5}}) == ("", "")
+    assert name_and_text_of({"custom": {"name": "f", "input": "a"}}) == ("f", "a")
