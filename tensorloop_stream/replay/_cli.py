@@ -17,6 +17,7 @@ from ._record.recorder import RecordingServer
 from ._server import ReplayServer
 
 _KEY = "tl_replay"
+_MOST_TOLD = 5
 _NOT_ASKED = (
     "no request came; a client with a base_url of its own must read it from TENSORLOOP_BASE_URL or OPENAI_BASE_URL"
 )
@@ -72,11 +73,24 @@ def _replay(options: dict[str, Any], command: list[str] | None) -> int:
             settings = {"BASE_URL": server.base_url, "KEY": _KEY}
             own = {f"TENSORLOOP_{name}": value for name, value in settings.items()}
             status = run(command, {**own, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": _KEY})
-            if not server.requests and not options["quiet"]:
-                _reporter("replay")(_NOT_ASKED)
+            for sentence in () if options["quiet"] else _at_the_end(server, strict=strict):
+                _reporter("replay")(sentence)
             return status
         others = [] if strict else ["Any other prompt gets the nearest of these of its kind, or a canned answer."]
-        return _serve("Replaying", {"BASE_URL": server.base_url, "KEY": _KEY}, [*server.served, *others])
+        settings = {f"{who}_BASE_URL": server.base_url for who in ("TENSORLOOP", "OPENAI")}
+        settings |= {"TENSORLOOP_KEY": _KEY, "OPENAI_API_KEY": _KEY}
+        return _serve("Replaying", settings, [*server.served, *others])
+
+
+def _at_the_end(server: ReplayServer, *, strict: bool) -> Iterator[str]:
+    """Yield what a program may have hidden: that it asked nothing, or what nobody recorded."""
+    if not server.requests:
+        yield _NOT_ASKED
+    if strict and (unmatched := server.unmatched):
+        yield f"{len(unmatched)} of {len(server.requests)} requests got a 404:"
+        yield from unmatched[:_MOST_TOLD]
+        if len(unmatched) > _MOST_TOLD:
+            yield f"and {len(unmatched) - _MOST_TOLD} more"
 
 
 def _record(options: dict[str, Any], command: list[str] | None) -> int:
@@ -92,7 +106,7 @@ def _record(options: dict[str, Any], command: list[str] | None) -> int:
         report(f"{options['record']} holds cassettes already: for an equal request, the older one is played first")
     with _listening(server):
         if command is None:
-            status = _serve(f"Recording {server.upstream}", {"BASE_URL": server.base_url}, [])
+            status = _serve(f"Recording {server.upstream}", {"TENSORLOOP_BASE_URL": server.base_url}, [])
         else:
             # Its key is its own, from wherever it has it: the recorder passes it on.
             status = run(command, {"TENSORLOOP_BASE_URL": server.base_url})
@@ -165,11 +179,11 @@ def _complain(why: str, *, status: int = 2) -> int:
 
 
 def _serve(doing: str, settings: dict[str, str], more: list[str]) -> int:
-    base_url = settings["BASE_URL"]
+    base_url = settings["TENSORLOOP_BASE_URL"]
     lines = [
         f"{doing} on {base_url} until Ctrl-C. For another shell:",
         "",
-        *(f"  export TENSORLOOP_{name}={value}" for name, value in settings.items()),
+        *(f"  export {name}={value}" for name, value in settings.items()),
         "",
         *more,
     ]

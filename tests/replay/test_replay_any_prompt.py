@@ -792,24 +792,27 @@ def test_the_command_line_answers_any_prompt_and_says_how(capfd: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "expected"),
     [
-        (["--strict"], [], "404\n"),
-        ([], ["pytest"], "404\n"),
-        (["--no-strict"], ["pytest"], "This is a canned answer"),
-        (["--quiet"], [], "This is a canned answer"),
+        (["--strict"], [], ("404\n", "replay: 1 of 1 requests got a 404:")),
+        ([], ["pytest"], ("404\n", "replay: 1 of 1 requests got a 404:")),
+        (["--strict", "--quiet"], [], ("404\n", "")),
+        (["--no-strict"], ["pytest"], ("This is a canned answer", "replay: POST ")),
+        (["--quiet"], [], ("This is a canned answer", "")),
     ],
 )
 def test_the_command_line_is_strict_if_asked_to_and_for_pytest(
-    tmp_path: Path, before: list[str], after: list[str], said: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, before: list[str], after: list[str], expected: tuple[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """And then it writes nothing of its own."""
+    """Then it writes at the end what it refused, and no line about each request."""
     path = cassette_file(tmp_path / "a.yaml", interaction(chat(), completion("Hi")))
     main([str(path), *before, "--", sys.executable, "-c", ASK, *after])
     output, lines = capfd.readouterr()
+    said, told = expected
 
     assert said in output
-    assert (lines == "") == (before != ["--no-strict"])
+    assert lines.startswith(told)
+    assert bool(lines) == bool(told)
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,32 @@ def test_a_command_that_asked_nothing_is_told_why(
     assert (named in capfd.readouterr().err) == told
 
 
+@pytest.mark.parametrize(("count", "told"), [(0, 0), (1, 2), (5, 6), (7, 7)])
+def test_a_strict_replay_tells_at_the_end_what_was_not_recorded(
+    cassette: str, count: int, told: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A program may hide its 404s, and a test of it then passes."""
+    code = f"""
+import os, urllib.error, urllib.request
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+urllib.request.urlopen(url, b'{{"input":"no messages"}}')
+for number in range({count}):
+    try:
+        urllib.request.urlopen(url, b'{{"input":%d}}' % number)
+    except urllib.error.HTTPError:
+        pass
+"""
+    status = main([cassette, "--strict", *python(code)])
+    lines = capfd.readouterr().err.splitlines()
+
+    assert len(lines) == told
+    assert status == 0
+    if count:
+        assert lines[0] == f"replay: {count} of {count + 1} requests got a 404:"
+        assert "input was sent as 0, but recorded as" in lines[1]
+        assert (lines[-1] == "replay: and 2 more") == (count > 5)
+
+
 def test_the_command_is_found_in_the_same_environment(
     cassette: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,7 +237,7 @@ def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
     """The server runs until Ctrl-C, which is no failure."""
     with started(cassette, "--port", "0", "--delay", "0") as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().rstrip("\n") for _ in range(9)]
+        lines = [process.stdout.readline().rstrip("\n") for _ in range(11)]
         base_url = lines[2].partition("=")[2]
         stats = urllib.request.urlopen(base_url.removesuffix("v1") + "stats").read()
         os.killpg(process.pid, signal.SIGINT)
@@ -221,7 +247,9 @@ def test_serving_prints_what_to_copy_and_what_is_served(cassette: str) -> None:
         f"Replaying on {base_url} until Ctrl-C. For another shell:",
         "",
         f"  export TENSORLOOP_BASE_URL={base_url}",
+        f"  export OPENAI_BASE_URL={base_url}",
         "  export TENSORLOOP_KEY=tl_replay",
+        "  export OPENAI_API_KEY=tl_replay",
         "",
         "POST  /v1/chat/completions  gpt-4o-mini  Say hello, please. And so on. And so on. And so on. And ...",
         "POST  /v1/chat/completions  gpt-4o-mini  What is this?  -> 429",

@@ -198,7 +198,7 @@ def test_the_parts_of_a_part_are_joined(field: str) -> None:
     ],
 )
 def test_content_that_is_one_part_is_its_text_or_a_list_of_it(value: Any, expected: Any) -> None:
-    """What else a text has is kept with it, and an object that is no part stays as it came."""
+    """Other fields of a text are kept with it, and an object that is no part stays as it came."""
     assert rules.as_content(value) == expected
 
 
