@@ -85,7 +85,9 @@ def display_stream(
         opened = as_stream(stream)
     answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
     with _show_outcome(answer, show), opened:
-        for _ in opened:
+        # Not a loop over the items: until something of it is shown, a stream with `restarts` may begin again.
+        advance = opened._advancing()  # noqa: SLF001 - of this package
+        while advance(False) is not None:
             if (markdown := answer.update()) is not None:
                 show(markdown, "")
         return opened._final()  # noqa: SLF001 - of this package
@@ -198,7 +200,8 @@ async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: boo
 
     with _show_outcome(answer, show), _ticking(update):
         async with opened:
-            async for _ in opened:
+            advance = opened._advancing()  # noqa: SLF001 - of this package
+            while await advance(False) is not None:
                 update()
             return opened._final()  # noqa: SLF001 - of this package
 

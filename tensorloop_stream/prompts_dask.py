@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import dask.config
 import openai
-from distributed import Semaphore, WorkerPlugin, as_completed, get_worker
+from distributed import Client, Semaphore, WorkerPlugin, as_completed, get_worker
 
 from ._client import AsyncTensorloop
 from .prompts.ask import Run, ask_in
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-    from distributed import Client, Worker
+    from distributed import Worker
 
 __all__ = ["SharedLimit", "ask_on"]
 
@@ -306,9 +306,14 @@ def ask_on(client: Client, prompts: Iterable[Prompt], limit: SharedLimit, *, idl
     `idle` is the `AnswerFile`'s. A prompt whose workers die repeatedly yields an answer with Dask's error. A Ctrl-C
     raises `KeyboardInterrupt` after the partial answers were yielded.
 
-    Raises `OpenAIError` if the budget is spent or the key is refused. No further request is sent then; the error is
+    Raises `TypeError` for a cluster in place of its client, and for the limit of one process; `OpenAIError` if the
+    budget is spent or the key is refused. No further request is sent then; the error is
     raised when the open streams have ended, and their answers were yielded.
     """
+    if not isinstance(client, Client):
+        raise TypeError(f"{type(client).__name__} is no client of Dask: use distributed.Client(cluster)")
+    if not isinstance(limit, SharedLimit):
+        raise TypeError(f"{type(limit).__name__} is a limit of one process: use SharedLimit(requests, seconds)")
     limit._register(client, idle)  # noqa: SLF001 - of this module
     plugin = _PromptWorker(limit)
     client.register_plugin(plugin)

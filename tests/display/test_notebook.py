@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import anyio
 import events
@@ -276,6 +279,33 @@ def test_a_broken_stream_stays_visible(cell: list[tuple[str, str]]) -> None:
         "Hel\n\nFailed: the answer may be incomplete. StreamTruncatedError: stream ended after 2 chunks and "
         "3 characters of text with no finish_reason and no [DONE]"
     )
+
+
+@pytest.mark.parametrize(("kept", "requests"), [(0, 2), (1, 2), (2, 1)])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_stream_restarts_until_something_of_it_is_shown(
+    cell: list[tuple[str, str]], kind: str, kept: int, requests: int
+) -> None:
+    """A role is nothing to show, and a text in the cell is not taken back."""
+    opened: list[Any] = []
+
+    def source() -> Any:
+        opened.append(HELLO[:kept] if not opened else HELLO)
+        return list(opened[-1])
+
+    async def display() -> Any:
+        return await adisplay_stream(AsyncChatStream(source, restarts=1), min_interval=0, footer=False)
+
+    def run() -> Any:
+        if kind == "async":
+            return asyncio.run(display())
+        return display_stream(ChatStream(source, restarts=1), min_interval=0, footer=False)
+
+    with mock.patch("tensorloop_stream._stream.state.backoff", return_value=0.0), suppress(StreamTruncatedError):
+        run()
+
+    assert len(opened) == requests
+    assert cell[-1][1].startswith("Hello" if requests == 2 else "Hel\n")
 
 
 def test_an_interrupted_stream_stays_visible_and_is_closed(cell: list[tuple[str, str]]) -> None:

@@ -37,6 +37,7 @@ _BLOCK = re.compile(
 _BASE_URL = re.compile(r'"https?://[\w.:-]+(?:/api|/openai)?/v1/?"')
 # What a page needs that the tests alone do not.
 NEEDS = {
+    "many.md": [("tqdm", "prompts")],
     "tutorial.md": [("fastapi", "fastapi")],
     "web.md": [("starlette", "starlette"), ("opentelemetry.sdk", "opentelemetry")],
 }

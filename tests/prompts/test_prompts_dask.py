@@ -24,7 +24,7 @@ import pytest
 import requirements
 from sockets import eventually
 
-from tensorloop_stream.prompts import Answer, Prompt, read_prompts
+from tensorloop_stream.prompts import Answer, Prompt, RollingLimit, read_prompts
 from tensorloop_stream.replay import ReplayServer
 
 if TYPE_CHECKING:
@@ -224,6 +224,18 @@ def test_a_shared_limit_that_permits_nothing_is_refused(requests: int, seconds: 
 
     with pytest.raises(ValueError, match=f"a limit of {requests} requests in {seconds} seconds"):
         SharedLimit(requests, seconds)
+
+
+def test_wrong_arguments_are_refused_before_the_first_request(dask: Client) -> None:
+    """Each text names the right one."""
+    from tensorloop_stream.prompts_dask import SharedLimit, ask_on
+
+    cluster: Any = dask.cluster
+    limit: Any = RollingLimit(1, 1)
+    with pytest.raises(TypeError, match=r"LocalCluster is no client of Dask: use distributed\.Client\(cluster\)"):
+        list(ask_on(cluster, [], SharedLimit(), idle=0))
+    with pytest.raises(TypeError, match=r"RollingLimit is a limit of one process: use SharedLimit"):
+        list(ask_on(dask, [], limit, idle=0))
 
 
 def test_a_killed_worker_frees_its_slots(dask: Client) -> None:
