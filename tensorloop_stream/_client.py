@@ -34,6 +34,7 @@ from ._http.request_keys import holds_key, redactor_for
 from ._retry import is_budget_spent, retry_after
 from ._stream.foreign import replaceable_property
 from ._stream.settings import StreamSettings
+from ._stream.waiting import deadline
 from ._transport.http_clients import AsyncStreamHttpxClient, StreamHttpxClient, reads_directly
 
 if TYPE_CHECKING:
@@ -159,6 +160,10 @@ class _GatewayClient(_SDKClient):
     def _should_retry(self, response: httpx.Response) -> bool:
         # `_send_request` has read the body: this method cannot await it in async code.
         if response.status_code == 429 and is_budget_spent(_body_of(response)):
+            return False
+        until, wait = deadline.get(), retry_after(response.headers, time.time())
+        if until is not None and wait is not None and time.monotonic() + wait >= until:
+            # The caller would get a timeout, and not learn why.
             return False
         return super()._should_retry(response)
 
@@ -368,9 +373,9 @@ class AsyncTensorloop(_GatewayClient, AsyncOpenAI):
         """Return what a request returns; a stream of ours must begin within the timeouts of this client."""
         if not asked.get("stream") or ours is theirs:
             return await opening
-        from ._stream_classes import opened_in_time  # noqa: PLC0415 - the SDK loads its resources late too
+        from ._stream_classes import requested_in_time  # noqa: PLC0415 - the SDK loads its resources late too
 
-        return await opened_in_time(opening, ours, self._stream_timeouts, asked.get("options") or {})
+        return await requested_in_time(opening, ours, self._stream_timeouts, asked.get("options") or {})
 
     @replaceable_property
     def chat(self) -> AsyncChat:

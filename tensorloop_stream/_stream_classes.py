@@ -19,7 +19,7 @@ from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._stream.foreign import SDK_STREAMS
 from ._stream.settings import StreamSettings, waiting
 from ._stream.state import StreamState
-from ._stream.waiting import in_time
+from ._stream.waiting import opened_in_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -127,7 +127,7 @@ def stream_class(asked: Any) -> Any:
     return _OURS.get(asked, asked)
 
 
-async def opened_in_time(opening: Awaitable[_T], kind: Any, timeouts: Mapping[str, float | None], asked: Any) -> _T:
+async def requested_in_time(opening: Awaitable[_T], kind: Any, timeouts: Mapping[str, float | None], asked: Any) -> _T:
     """Return what a request for a stream returns; raises `StreamTimeoutError` where no headers come in time.
 
     `timeouts` are those of the client; a stream that waits for its request, and has its own, keeps those. `asked` are
@@ -143,5 +143,4 @@ async def opened_in_time(opening: Awaitable[_T], kind: Any, timeouts: Mapping[st
     state = StreamState(kind._dialect, None, settings)  # noqa: SLF001 - of our classes
     if request is not None:
         state.started = request.started
-    until = state.wait_until()
-    return await (opening if until is None else in_time(opening, until, state.timed_out))
+    return await opened_in_time(opening, state.wait_until(), state.timed_out)

@@ -19,7 +19,7 @@ from tensorloop_stream._http.redact import redactor_of
 from tensorloop_stream._http.request_keys import redactor_for
 from tensorloop_stream._stream.settings import StreamSettings
 from tensorloop_stream._stream.sources import END, AsyncSource, Source, alarm_of, async_bytes_of, bytes_of
-from tensorloop_stream._stream.waiting import in_time
+from tensorloop_stream._stream.waiting import in_time, opened_in_time
 
 from .apis import CHAT_API, RESPONSES_API, Api
 from .headers import error_answer, is_refusal_of_server, request_body, stream_headers, unavailable_answer
@@ -267,9 +267,10 @@ class AsyncForwardedChat(_Forwarded):
         require_async(client)
         body = request_body(body)
         try:
-            response: Any = await self._in_time(
-                client.post(self._api.path, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any])
+            opening: Any = client.post(
+                self._api.path, body=body, cast_to=httpx.Response, stream=True, stream_cls=AsyncStream[Any]
             )
+            response = await opened_in_time(opening, self._observer.wait_until(), self._observer.timed_out)
             self._source = AsyncSource("bytes", async_bytes_of(response), response, None)
             _bound_receive_buffer(response)
             self._observer.set_response(response)

@@ -31,7 +31,7 @@ from .sources import (
     no_source,
     open_async_source,
 )
-from .waiting import in_time, in_time_or_closed, run_at_once
+from .waiting import in_time, in_time_or_closed, opened_in_time, run_at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -165,10 +165,15 @@ class AsyncReader(Generic[ItemT]):
             self.opening = None
             if inspect.isawaitable(opened):
                 opened = await self._opened(opened)
+            self.state.has_timeout = self.state.settings.has_timeout
             if is_of_ours(opened, AsyncStream):
                 source = opened._hand_over()
                 # The timeouts of its client hold, too.
                 self.state.configure(None, self.state.settings.over(opened._state.settings))
+                if source is None:
+                    # A tool watches it, and must see the error of a timeout.
+                    opened._set_timeouts(self.state.settings)
+                    self.state.has_timeout = False
             source = source or open_async_source(opened, self.state.dialect)
             if source is not None:
                 self.begin(source)
@@ -190,7 +195,7 @@ class AsyncReader(Generic[ItemT]):
         token = waiting.set(self.state.settings)
         try:
             with anyio.CancelScope() as self._opening_scope:
-                return await (opening if until is None else in_time(opening, until, self.state.timed_out))
+                return await opened_in_time(opening, until, self.state.timed_out)
         finally:
             with suppress(ValueError):  # a coroutine that is dropped is closed in whatever context
                 waiting.reset(token)

@@ -247,6 +247,10 @@ class AsyncStreamBase(StreamView[ResultT], AsyncStream[ItemT], Generic[ItemT, Re
             self._use(reader)
             other._use(_closed(other))
 
+    def _set_timeouts(self, settings: StreamSettings) -> None:
+        """Take the timeouts of a stream that reads this one through a tool."""
+        self._state.configure(None, self._state.settings.with_timeouts_of(settings))
+
     @property
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""

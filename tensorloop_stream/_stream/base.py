@@ -81,6 +81,9 @@ class StreamView(Generic[ResultT]):
         alone.add(mapping)
         return dialect.text_of(mapping) if alone.text else ""
 
+    # Takes the timeouts of a stream that reads this one through a tool.
+    _set_timeouts: Any
+
     def _hand_over(self) -> Any:
         """Return the source if nothing was read from it, else `None`; this stream is closed then."""
         raise NotImplementedError

@@ -49,6 +49,15 @@ class StreamSettings:
         """Whether items are waited for with a limit."""
         return (self.first_chunk_timeout, self.idle_timeout, self.total_timeout) != (None, None, None)
 
+    def with_timeouts_of(self, other: StreamSettings) -> StreamSettings:
+        """Return these settings with the timeouts of another stream."""
+        return replace(
+            self,
+            first_chunk_timeout=other.first_chunk_timeout,
+            idle_timeout=other.idle_timeout,
+            total_timeout=other.total_timeout,
+        )
+
     def over(self, other: StreamSettings) -> StreamSettings:
         """Return these settings, with those of a stream that is taken over where these say nothing."""
         return replace(

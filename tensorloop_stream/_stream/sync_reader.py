@@ -161,11 +161,16 @@ class SyncReader(Generic[ItemT]):
         source = None
         try:
             # A continuation may be what the first source was: without a socket.
-            needs_alarm = self.state.has_timeout and not self.state.continued
+            needs_alarm = self.state.settings.has_timeout and not self.state.continued
+            self.state.has_timeout = self.state.settings.has_timeout
             if is_of_ours(opened, Stream):
                 source = opened._hand_over()
                 # The timeouts of its client hold, too.
                 self.state.configure(None, self.state.settings.over(opened._state.settings))
+                if source is None:
+                    # A tool watches it, and must see the error of a timeout.
+                    opened._set_timeouts(self.state.settings, needs_alarm=needs_alarm)
+                    self.state.has_timeout = False
             source = source or open_source(opened, self.state.dialect)
             if source is not None:
                 self.begin(source, needs_alarm=needs_alarm)

@@ -253,6 +253,13 @@ class SyncStream(StreamView[ResultT], Stream[ItemT], Generic[ItemT, ResultT]):  
         if reader.source is not None:
             reader.begin(reader.source, needs_alarm=needs_alarm)
 
+    def _set_timeouts(self, settings: StreamSettings, *, needs_alarm: bool) -> None:
+        """Take the timeouts of a stream that reads this one through a tool."""
+        state, reader = self._state, self._reader
+        state.configure(None, state.settings.with_timeouts_of(settings))
+        if reader.source is not None:
+            reader.begin(reader.source, needs_alarm=needs_alarm)
+
     @property
     def _is_watched(self) -> bool:
         """Whether a tool reads, or hears of the end, at this very object."""

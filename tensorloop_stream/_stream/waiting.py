@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -21,6 +22,23 @@ async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], 
     with anyio.move_on_after(max(until - time.monotonic(), 0)):
         return await waiting
     raise timed_out()
+
+
+# When the wait for a request ends, on the monotonic clock: a client does not wait beyond it for another try.
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+async def opened_in_time(opening: Awaitable[_T], until: float | None, timed_out: Callable[[], Exception]) -> _T:
+    """Return what a request returns, as `in_time` does; inside of it, `deadline` is the earliest of all."""
+    if until is None:
+        return await opening
+    outer = deadline.get()
+    token = deadline.set(until if outer is None else min(outer, until))
+    try:
+        return await in_time(opening, until, timed_out)
+    finally:
+        with suppress(ValueError):  # a coroutine that is dropped is closed in whatever context
+            deadline.reset(token)
 
 
 async def in_time_or_closed(

@@ -38,6 +38,7 @@ MAY_DIFFER = {
     "__init__": "a reader has an alarm here, and an opening there",
     "__del__": "a connection cannot be closed there",
     "_take_over": "a new timeout needs an alarm",
+    "_set_timeouts": "a new timeout needs an alarm",
     "_recover": "the back-off blocks here",
     "text_stream": "an asynchronous generator that is left ends in another task (openai-python#503)",
 }

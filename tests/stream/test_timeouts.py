@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,14 @@ from sockets import (
     write_cassette,
 )
 
-from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamTimeoutError, Tensorloop
+from tensorloop_stream import (
+    AsyncChatStream,
+    AsyncTensorloop,
+    ChatStream,
+    StreamTimeoutError,
+    Tensorloop,
+    aforward_chat,
+)
 from tensorloop_stream.replay import ReplayServer
 
 # If an async timeout ends while a connection is made, the HTTP libraries may leave the socket to the garbage collector.
@@ -241,6 +248,57 @@ async def test_an_async_client_waits_no_longer_for_the_headers(name: str, server
         await raw.http_response.aclose()
 
         assert await AsyncChatStream(create(**slow), **patience).get_final_text() == "Hello"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_the_timeouts_of_a_stream_hold_inside_of_a_tool(kind: str, server: ReplayServer) -> None:
+    """A tool that watches what `create` returns sees the error, and the timeouts of the client do not come first."""
+    settings: dict[str, Any] = {"api_key": "none", "base_url": server.base_url, "idle_timeout": LIMIT}
+    watched: list[Any] = []
+
+    def watch(stream: Any) -> Any:
+        stream.close = stream.close  # as a tool that hears of the end
+        watched.append(stream)
+        return stream
+
+    async def errors(asked: dict[str, Any], **timeouts: Any) -> tuple[Any, Any]:
+        if kind == "sync":
+            with Tensorloop(**settings) as client, suppress(StreamTimeoutError):
+                ChatStream(lambda: watch(client.chat.completions.create(**asked)), **timeouts).until_done()
+        else:
+            async with AsyncTensorloop(**settings) as aclient:
+
+                async def opening() -> Any:
+                    return watch(await aclient.chat.completions.create(**asked))
+
+                with suppress(StreamTimeoutError):
+                    await AsyncChatStream(opening, **timeouts).until_done()
+        return watched[-1]._state.error, watched[-1].text
+
+    patient = await errors(chat(f"delay={2 * LIMIT}"), idle_timeout=60)
+    error, _ = await errors(chat(f"stall-after=2{PING}"), idle_timeout=2 * LIMIT)
+
+    assert patient == (None, "Hello")
+    assert type(error) is StreamTimeoutError
+    assert f"no chunk for {2 * LIMIT} s (idle_timeout)" in str(error)
+
+
+async def test_a_refusal_that_asks_to_wait_beyond_the_timeout_is_raised(server: ReplayServer) -> None:
+    """Another request would not be answered in time, and a timeout would hide why; a shorter wait is waited for."""
+    late, soon = chat("status=429&retry-after=30"), chat("status=429&retry-after=0.01&fails=1")
+    settings: dict[str, Any] = {"api_key": "none", "base_url": server.base_url, "max_retries": 1}
+    async with AsyncTensorloop(**settings) as plain, AsyncTensorloop(**settings, first_chunk_timeout=20) as limited:
+        for opening in (
+            AsyncChatStream(plain.chat.completions.create(**late), first_chunk_timeout=20).until_done(),
+            limited.chat.completions.create(**late),
+        ):
+            with pytest.raises(openai.RateLimitError):
+                await opening
+        async with await aforward_chat(plain, late, first_chunk_timeout=20) as answer:
+            assert answer.status_code == 429
+        text = await AsyncChatStream(plain.chat.completions.create(**soon), first_chunk_timeout=20).get_final_text()
+
+    assert text == "Hello"
 
 
 def test_the_read_timeout_of_the_client_raises_a_stream_timeout_error(server: ReplayServer) -> None:
