@@ -57,7 +57,7 @@ def _read(file: Path, general: Rule, doubts: list[str]) -> list[Interaction]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise ValueError(f"{file}: {error.strerror}") from None
+        raise ValueError(f"{file}: {error.strerror}{_elsewhere(file)}") from None
     cassette = _load_yaml(file, data)
     interactions: Any = cassette.get("interactions") if isinstance(cassette, dict) else None
     _require(isinstance(interactions, list), f"{file}: not a cassette of vcrpy, it has no list of interactions")
@@ -82,6 +82,14 @@ def _read(file: Path, general: Rule, doubts: list[str]) -> list[Interaction]:
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
     return found
+
+
+def _elsewhere(file: Path) -> str:
+    """Return where the recorded streams of this package are, if a file is meant to be their folder and is not here."""
+    package = Path(__file__).parents[1]
+    # In a wheel, and in a clone.
+    folders = [each for each in (package / "recipes/cassettes", package.parent / "cassettes") if each.is_dir()]
+    return f"; those of this package are in {folders[0]}" if file.name == "cassettes" and folders else ""
 
 
 def load_yaml_module() -> Any:

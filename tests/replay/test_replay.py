@@ -1232,10 +1232,23 @@ def test_no_cassettes_are_an_error(tmp_path: Path) -> None:
     """A mistyped path must not start a server without recordings."""
     with pytest.raises(ValueError, match=r"no \.yaml or \.yml file in this folder"):
         ReplayServer(tmp_path)
-    with pytest.raises(ValueError, match=r"gone\.yaml: No such file or directory"):
+    with pytest.raises(ValueError, match=r"gone\.yaml: No such file or directory$"):
         ReplayServer([tmp_path / "gone.yaml"])
     with pytest.raises(ValueError, match="no cassette was given"):
         ReplayServer([])
+
+
+def test_the_folder_that_the_documentation_names_is_shown_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever installed the package is in another folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"^cassettes: No such file or directory; those of this package are in "
+    ) as told:
+        ReplayServer("cassettes")
+
+    assert (Path(str(told.value).rpartition(" in ")[2]) / "chat/haiku.yaml").is_file()
 
 
 def test_a_stream_written_by_hand_needs_no_headers(tmp_path: Path) -> None:
