@@ -150,6 +150,7 @@ class AsyncReader(Generic[ItemT]):
             raise broken from error
         if data is not END:
             return state.feed_one(data, source.kind, typed)
+        source.is_exhausted = True
         state.receive_end()
         return state.next(typed)
 
@@ -252,14 +253,18 @@ class AsyncReader(Generic[ItemT]):
                 run_at_once(result)
 
     async def _drain(self) -> None:
-        """Read the end of the response, so that the connection can be used again."""
+        """Read past the last item to the end: a connection can be used again, and a tool that watches ends its record.
+
+        The SDK's loop reads on, too, after the last event of the Responses API (openai-python#3440 for the connection).
+        """
         source = self.source
-        if source is None or not can_drain(source):
+        if source is None or not (can_drain(source) or source.is_watched):
             return
         try:
             with anyio.move_on_after(DRAIN_SECONDS):
                 while await anext(source.reads, END) is not END:
                     pass
+                source.is_exhausted = True
         except Exception as error:
             # The answer is whole; only its connection is lost.
             if not isinstance(self.state.failed(error, source.kind), StreamError):
@@ -270,8 +275,11 @@ class AsyncReader(Generic[ItemT]):
 
         If `typed`, an item that says that the answer failed is returned before the error is raised.
         """
-        await self._close_source()
         state, request = self.state, self._request
+        if state.has_failed_item and self.source is not None and self.source.is_watched:
+            with suppress(Exception):  # the error of the answer counts
+                await self._drain()
+        await self._close_source()
         delay, opens, continuing = state.restart_delay(error), self.opens, None
         if delay is None and request is not None:
             continuing = state.continue_delay(error, request.body)

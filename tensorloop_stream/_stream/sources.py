@@ -104,8 +104,9 @@ class Source:
 
     def wake(self) -> None:
         """End a read that is blocked in the kernel, in whatever thread."""
-        if (waiting := self.socket) is not None:
-            # Of the plain socket, also under TLS: the reader sees the end of the bytes.
+        if self.is_open and (waiting := self.socket) is not None:
+            # Once its response is closed, the connection may be another's. Of the plain socket, also under TLS: the
+            # reader sees the end of the bytes.
             with suppress(OSError):
                 socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
@@ -115,6 +116,19 @@ class Source:
         network = self.response.extensions.get("network_stream") if self.response is not None else None
         found = network.get_extra_info("socket") if network is not None else None
         return found if isinstance(found, socket.socket) else None
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether its response comes over no network, so that no read waits: that of a mock transport."""
+        return self.response is not None and "network_stream" not in self.response.extensions
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a tool may watch its items, and has not seen their end, which can be had.
+
+        In HTTP/2, a read that waits cannot be woken: other streams use its socket.
+        """
+        return _may_be_watched(self) and cast("httpx2.Response", self.response).http_version != "HTTP/2"
 
     @property
     def is_open(self) -> bool:
@@ -133,6 +147,8 @@ class AsyncSource:
     stream: Any
     waits: bool = True
     request: Request | None = None
+    # Whether `reads` was read to its end.
+    is_exhausted: bool = False
 
     async def close(self) -> None:
         """Release the connection, or end the caller's generator."""
@@ -175,6 +191,11 @@ class AsyncSource:
         with suppress(Exception), anyio.move_on_after(DRAIN_SECONDS):
             while await anext(self.reads, END) is not END:
                 pass
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a tool may watch its items, and has not seen their end."""
+        return _may_be_watched(self)
 
     @property
     def is_open(self) -> bool:
@@ -313,6 +334,10 @@ def alarm_of(source: Source, *, is_needed: bool) -> Alarm | None:
 def can_drain(source: Source | AsyncSource) -> bool:
     """Tell whether reading the rest of the response frees its connection: in HTTP/2 closing does."""
     return source.kind == "bytes" and source.response is not None and source.response.http_version != "HTTP/2"
+
+
+def _may_be_watched(source: Source | AsyncSource) -> bool:
+    return source.kind == "sdk" and source.response is not None and not source.is_exhausted
 
 
 class BeingReadError(RuntimeError):

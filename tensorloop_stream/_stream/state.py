@@ -452,6 +452,11 @@ class StreamState:
         self._ended_tools.append(tool)
         return True
 
+    @property
+    def has_failed_item(self) -> bool:
+        """Whether the last item said that the answer failed, and was not taken yet."""
+        return self._failed_item is not None
+
     def take_failed_item(self) -> Any:
         """Return the item that says that the answer failed, once; `None` if there is none."""
         item, self._failed_item = self._failed_item, None

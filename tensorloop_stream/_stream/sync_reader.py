@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic
@@ -228,28 +229,39 @@ class SyncReader(Generic[ItemT]):
         self._close()
 
     def _drain(self) -> None:
-        """Read the end of the response, so that the connection can be used again (openai-python#3440)."""
+        """Read past the last item to the end: a connection can be used again, and a tool that watches ends its record.
+
+        The SDK's loop reads on, too, after the last event of the Responses API (openai-python#3440 for the connection).
+        """
         source, alarm = self.source, self._alarm
-        if source is None or alarm is None or not can_drain(source):
+        if source is None or not (can_drain(source) or source.is_watched):
             return
-        alarm.set(time.monotonic() + DRAIN_SECONDS)
+        if alarm is None and not (source.is_watched and source.is_in_memory):
+            return
+        if alarm is not None:
+            alarm.set(time.monotonic() + DRAIN_SECONDS)
         try:
             for _ in source.reads:
                 pass
+            source.is_exhausted = True
         except Exception as error:
             # The answer is whole; only its connection is lost.
             if not isinstance(self.state.failed(error, source.kind), StreamError):
                 raise
         finally:
-            alarm.clear()
+            if alarm is not None:
+                alarm.clear()
 
     def _recover(self, error: Exception, *, typed: bool) -> Any:
         """Return `None` if the stream is to be opened again, else end it with `error`.
 
         If `typed`, an item that says that the answer failed is returned before the error is raised.
         """
-        self._close_source()
         state, request = self.state, self._request
+        if state.has_failed_item and self.source is not None and self.source.is_watched:
+            with suppress(Exception):  # the error of the answer counts
+                self._drain()
+        self._close_source()
         delay, opens, continuing = state.restart_delay(error), self.opens, None
         if delay is None and request is not None:
             continuing = state.continue_delay(error, request.body)
