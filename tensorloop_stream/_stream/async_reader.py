@@ -60,6 +60,8 @@ class AsyncReader(Generic[ItemT]):
         self._opening_scope: anyio.CancelScope | None = None
         # The task that closed it before its end.
         self._closed_by: int | None = None
+        # The task that closes the source.
+        self._closing_in: int | None = None
         self._is_opening = False
 
     def __aiter__(self) -> AsyncIterator[ItemT]:
@@ -224,6 +226,9 @@ class AsyncReader(Generic[ItemT]):
         await self.close()
 
     async def _close(self) -> None:
+        if self._closing_in == _current_task():
+            # A tool closes the stream when its response closes (OpenTelemetry): the stream ends as it was to end.
+            return
         state = self.state
         if not state.ended:
             self._closed_by = _current_task()
@@ -332,6 +337,7 @@ class AsyncReader(Generic[ItemT]):
         if source is None:
             return
         try:
+            self._closing_in = _current_task()
             with anyio.CancelScope(shield=True):
                 await source.close()
         except Exception:
@@ -344,6 +350,8 @@ class AsyncReader(Generic[ItemT]):
             with anyio.CancelScope(shield=True):
                 await source.close()
             raise
+        finally:
+            self._closing_in = None
 
     def __repr__(self) -> str:
         return describe(self.name, self.state)

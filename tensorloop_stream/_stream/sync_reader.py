@@ -59,6 +59,8 @@ class SyncReader(Generic[ItemT]):
         self._alarm: Alarm | None = None
         # The thread that closed it before its end.
         self._closed_by: int | None = None
+        # The thread that closes the source.
+        self._closing_in: int | None = None
 
     def __iter__(self) -> Iterator[ItemT]:
         return self
@@ -215,6 +217,9 @@ class SyncReader(Generic[ItemT]):
             raise
 
     def _close(self) -> None:
+        if self._closing_in == get_ident():
+            # A tool closes the stream when its response closes (OpenTelemetry): the stream ends as it was to end.
+            return
         state = self.state
         if not state.ended:
             self._closed_by = get_ident()
@@ -307,6 +312,7 @@ class SyncReader(Generic[ItemT]):
         if source is None:
             return
         try:
+            self._closing_in = get_ident()
             if self._alarm is not None:
                 self._alarm.drop()
             source.close()
@@ -316,6 +322,8 @@ class SyncReader(Generic[ItemT]):
             # An interrupt while it closes.
             source.close()
             raise
+        finally:
+            self._closing_in = None
 
     def __repr__(self) -> str:
         return describe(self.name, self.state)

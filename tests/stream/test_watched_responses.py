@@ -16,7 +16,14 @@ from events import ENVELOPE, HELLO, created, delta, event, stream
 from openai.resources.responses import AsyncResponses, Responses
 from raw_server import RawServer
 
-from tensorloop_stream import AsyncResponseStream, AsyncTensorloop, ResponseStream, StreamProviderError, Tensorloop
+from tensorloop_stream import (
+    AsyncResponseStream,
+    AsyncTensorloop,
+    ResponseCallbacks,
+    ResponseStream,
+    StreamProviderError,
+    Tensorloop,
+)
 from tensorloop_stream._stream.sources import Source
 
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "input": "Hello?", "stream": True}
@@ -256,3 +263,38 @@ def test_a_late_alarm_spares_a_connection_whose_response_is_closed() -> None:
     assert theirs.recv(99) == b"still open"
     mine.close()
     theirs.close()
+
+
+def close_with_response(opened: Any) -> None:
+    """Close a stream when its response is closed, as OpenTelemetry does for what `with_raw_response` gives."""
+    name = "aclose" if isinstance(opened, openai.AsyncStream) else "close"
+    plain = getattr(opened.response, name)
+
+    def close() -> None:
+        plain()
+        opened.close()
+
+    async def close_async() -> None:
+        await plain()
+        await opened.close()
+
+    setattr(opened.response, name, close if name == "close" else close_async)
+
+
+@both
+@every_reading
+async def test_a_failed_answer_is_an_error_although_the_stream_closes_with_its_response(
+    kind: str, reading: str
+) -> None:
+    """A close while the connection closes does not end the stream: the error was there before."""
+    calls: list[str] = []
+    callbacks: Any = ResponseCallbacks(
+        on_error=lambda _: calls.append("on_error"), on_abort=lambda _: calls.append("on_abort")
+    )
+    opened = await stream_of(kind, client_of(kind, FAILED, ours=True))
+    opened = (ResponseStream if kind == "sync" else AsyncResponseStream)(opened, callbacks)
+    close_with_response(opened)
+    with pytest.raises(StreamProviderError, match="Busy"):
+        await text_of(kind, opened, reading)
+
+    assert calls == ["on_error"]
