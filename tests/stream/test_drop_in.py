@@ -149,9 +149,10 @@ MOCKED = [
 async def test_a_mock_at_the_first_use_is_not_kept(kind: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clients load their resources at the first use: what a test mocks then is right again behind it."""
     # As in a process that has not used a client yet.
-    for late in LATE_MODULES:
+    # All are loaded before any is dropped: one that is kept must not hold a copy of another.
+    modules = {late: importlib.import_module(late) for late in LATE_MODULES}
+    for late, module in modules.items():
         package, _, name_in_it = late.rpartition(".")
-        module = importlib.import_module(late)
         monkeypatch.setattr(sys.modules[package], name_in_it, module)
         monkeypatch.delitem(sys.modules, late)
     ours, theirs = (Tensorloop, openai.OpenAI) if kind == "sync" else (AsyncTensorloop, openai.AsyncOpenAI)
