@@ -12,13 +12,17 @@ from typing import Any
 
 import httpx2
 import openai
+from apis import API, APIS
 from gateway import LEAVES_AFTER
 
-from tensorloop_stream import AsyncChatStream, AsyncTensorloop, ChatStream, StreamError, Tensorloop
+from tensorloop_stream import AsyncTensorloop, StreamError, Tensorloop
 
 # whole: to the end; left: a with block, left after some text; dropped: the same without a block; the others are what
-# the gateway does.
-ENDINGS = ("whole", "left", "dropped", "truncated", "cut", "error", "stall")
+# the gateway does. Of responses, those in which they end another way than chat completions.
+ENDINGS = {
+    "chat": ("whole", "left", "dropped", "truncated", "cut", "error", "stall"),
+    "responses": ("whole", "left", "truncated", "cut", "error"),
+}
 # Much longer than the gateway takes for its first byte, also on a busy machine; every stall costs as much.
 STALL_LIMIT = 0.4
 # Building one costs 40 ms, which every client would pay.
@@ -33,12 +37,13 @@ _CLIENTS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """A client, how its stream is opened, and how it is read."""
+    """An API, a client of it, how its stream is opened, and how it is read."""
 
     client: str
     way: str  # direct, raw, helper, wrapped, function
     how: str  # loop, text_stream, final
     is_async: bool
+    api: str = "chat"
 
     @property
     def is_ours(self) -> bool:
@@ -47,13 +52,14 @@ class Reading:
     def endings(self) -> list[str]:
         """Return the endings that make sense: `final` reads to the end, and the helper is its block."""
         never = {"left", "dropped"} if self.how == "final" else {"dropped"} if self.way == "helper" else set()
-        return [ending for ending in ENDINGS if ending not in never]
+        if self.api == "responses" and self.way == "raw":
+            # OpenTelemetry ends its span when the response closes, which is before the loop has `response.failed`.
+            never |= {"error"}
+        return [ending for ending in ENDINGS[self.api] if ending not in never]
 
 
-READINGS = [
-    Reading(client, way, how, is_async)
-    for is_async in (False, True)
-    for client, way, how in (
+_WAYS = {
+    "chat": (
         ("OpenAI", "direct", "loop"),  # this one and the next two are what the others are compared with
         ("OpenAI", "helper", "loop"),
         ("OpenAI", "raw", "loop"),
@@ -67,7 +73,23 @@ READINGS = [
         ("Tensorloop", "helper", "loop"),
         ("Tensorloop", "raw", "loop"),
         ("Tensorloop", "wrapped", "text_stream"),
-    )
+    ),
+    "responses": (
+        ("OpenAI", "direct", "loop"),  # as above
+        ("OpenAI", "raw", "loop"),
+        ("OpenAI", "wrapped", "text_stream"),
+        ("OpenAI", "function", "final"),
+        ("Tensorloop", "direct", "loop"),
+        ("Tensorloop", "direct", "text_stream"),
+        ("Tensorloop", "direct", "final"),
+        ("Tensorloop", "raw", "loop"),
+    ),
+}
+READINGS = [
+    Reading(client, way, how, is_async, api)
+    for api, ways in _WAYS.items()
+    for is_async in (False, True)
+    for client, way, how in ways
 ]
 
 
@@ -139,11 +161,11 @@ class Action:
 
     @property
     def _asked(self) -> dict[str, Any]:
-        return {
-            "model": "whole" if self._leaves else self.ending,
-            "messages": [{"role": "user", "content": "hello"}],
-            "stream_options": {"include_usage": True},
-        }
+        return {"model": "whole" if self._leaves else self.ending, **self._api.asked}
+
+    @property
+    def _api(self) -> API:
+        return APIS[self.reading.api]
 
     @property
     def _leaves(self) -> bool:
@@ -161,29 +183,29 @@ class Action:
         self.seen.is_timeout_error = isinstance(error, openai.APITimeoutError)
         self.seen.is_stream_error = isinstance(error, StreamError)
         if isinstance(error, StreamError):
-            self.seen.partial = error.partial.choices[0].message.content
+            self.seen.partial = self._api.text_of_result(error.partial)
         elif not isinstance(error, openai.APIError):
             self.seen.error += f": {error}"
 
-    def _texts_of(self, event: Any) -> str | None:
-        if self.reading.way == "helper":
-            return event.delta if event.type == "content.delta" else None
-        return event.choices[0].delta.content if event.choices else None
+    def _text_of(self, item: Any) -> str | None:
+        return self._api.text_of_event(item) if self.reading.way == "helper" else self._api.text_of_item(item)
 
     # Sync
 
     def _open(self, client: Any) -> Any:
-        completions, asked = client.chat.completions, self._asked
+        resource, asked, ours = self._api.resource(client), self._asked, self._api.stream_class
         match self.reading.way:
             case "helper":
-                return completions.stream(**asked)
+                return resource.stream(**asked)
             case "raw":
-                return completions.with_raw_response.create(**asked, stream=True).parse()
+                return resource.with_raw_response.create(**asked, stream=True).parse()
             case "wrapped":
-                return ChatStream(completions.create(**asked, stream=True), idle_timeout=self._wrapped_timeout)
+                return ours(resource.create(**asked, stream=True), idle_timeout=self._wrapped_timeout)
             case "function":
-                return ChatStream(lambda: completions.create(**asked, stream=True), idle_timeout=self._wrapped_timeout)
-        return completions.create(**asked, stream=True)
+                return self._api.stream_class(
+                    lambda: resource.create(**asked, stream=True), idle_timeout=self._wrapped_timeout
+                )
+        return resource.create(**asked, stream=True)
 
     @property
     def _wrapped_timeout(self) -> float | None:
@@ -197,7 +219,7 @@ class Action:
             if self._has_block:
                 stream = block.enter_context(stream)
             if self.reading.how == "final":
-                self.seen.text = stream.get_final_completion().choices[0].message.content
+                self.seen.text = self._api.text_of_result(getattr(stream, self._api.get_final)()) or ""
                 return
             for number, text in enumerate(self._texts(stream), 1):
                 self.seen.text += text
@@ -207,24 +229,24 @@ class Action:
     def _texts(self, stream: Any) -> Iterator[str]:
         if self.reading.how == "text_stream":
             return stream.text_stream  # type: ignore[no-any-return] # a client's stream is Any here
-        return (text for event in stream if (text := self._texts_of(event)))
+        return (text for item in stream if (text := self._text_of(item)))
 
     # Async
 
     async def _open_async(self, client: Any) -> Any:
-        completions, asked = client.chat.completions, self._asked
+        resource, asked, ours = self._api.resource(client), self._asked, self._api.async_stream_class
         match self.reading.way:
             case "helper":
-                return completions.stream(**asked)
+                return resource.stream(**asked)
             case "raw":
-                return (await completions.with_raw_response.create(**asked, stream=True)).parse()
+                return (await resource.with_raw_response.create(**asked, stream=True)).parse()
             case "wrapped":
-                return AsyncChatStream(completions.create(**asked, stream=True), idle_timeout=self._wrapped_timeout)
-            case "function":
-                return AsyncChatStream(
-                    lambda: completions.create(**asked, stream=True), idle_timeout=self._wrapped_timeout
+                return self._api.async_stream_class(
+                    resource.create(**asked, stream=True), idle_timeout=self._wrapped_timeout
                 )
-        return await completions.create(**asked, stream=True)
+            case "function":
+                return ours(lambda: resource.create(**asked, stream=True), idle_timeout=self._wrapped_timeout)
+        return await resource.create(**asked, stream=True)
 
     async def _read_async(self, client: Any) -> None:
         async with AsyncExitStack() as block:
@@ -233,7 +255,7 @@ class Action:
             if self._has_block:
                 stream = await block.enter_async_context(stream)
             if self.reading.how == "final":
-                self.seen.text = (await stream.get_final_completion()).choices[0].message.content
+                self.seen.text = self._api.text_of_result(await getattr(stream, self._api.get_final)()) or ""
                 return
             number = 0
             async for text in self._texts_async(stream):
@@ -245,4 +267,4 @@ class Action:
     def _texts_async(self, stream: Any) -> AsyncIterator[str]:
         if self.reading.how == "text_stream":
             return stream.text_stream  # type: ignore[no-any-return] # as above
-        return (text async for event in stream if (text := self._texts_of(event)))
+        return (text async for item in stream if (text := self._text_of(item)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway import BREAKS_AFTER, LEAVES_AFTER, WORDS
 
-# The parts of the table, and the ways of reading in them: the client, how its stream was opened, how it was read.
+# The parts of the table, and the ways of reading chat completions in them: the client, how its stream was opened, how
+# it was read.
 COLUMNS = {
     "loop": [("Tensorloop", "direct", "loop")],
     "text_stream": [("Tensorloop", "direct", "text_stream")],
@@ -22,6 +24,9 @@ COLUMNS = {
     ],
     "ChatStream(ours)": [("Tensorloop", "wrapped", "text_stream")],
 }
+# The part of all ways of reading responses.
+RESPONSES = "responses"
+_REFERENCES = ("direct", "helper", "raw")
 _WHOLE, _LEFT, _BROKEN = ("".join(WORDS[:number]) for number in (len(WORDS), LEAVES_AFTER, BREAKS_AFTER))
 _BREAKS = ("truncated", "cut", "error", "stall")
 
@@ -57,7 +62,8 @@ class Cell:
 class Comparison:
     """The results of all actions with one tool."""
 
-    recorded: str
+    # By API.
+    recorded: dict[str, str]
     streams: list[str]
     records: dict[str, Cell]
     caller: Cell = field(default_factory=Cell)
@@ -78,29 +84,47 @@ class Comparison:
         self.faults += [Fault(_name(action["reading"]), ending, what) for what in found]
 
 
-def compare(actions: list[dict[str, Any]], *, is_tool: bool = True) -> Comparison:
+def compare(actions: list[dict[str, Any]], *, recorded: Iterable[str] = ("chat",)) -> Comparison:
     """Compare each action of this package with the SDK's plain loop, or with its helper or raw response.
 
-    A tool that records nothing of the SDK's whole stream was not switched on, which is a fault too.
+    A tool that has no text of the SDK's whole stream, of an API that it is known to record, was not switched on, which
+    is a fault too.
     """
-    references = {
-        (action["reading"]["way"], action["reading"]["is_async"], action["ending"]): action
-        for action in actions
-        if action["reading"]["client"] == "OpenAI" and action["reading"]["way"] in {"direct", "helper", "raw"}
-    }
-    comparison = Comparison(_recorded(references), _streams(actions), {column: Cell() for column in COLUMNS})
-    if is_tool and not any(record["text"] for record in references["direct", False, "whole"]["records"]):
-        comparison.faults.append(Fault("OpenAI, loop", "whole", "the tool has no text of the SDK's stream"))
+    references = {_place(action["reading"], action["ending"]): action for action in actions if _is_reference(action)}
+    apis = sorted({api for api, *_ in references})
+    sums = {api: _recorded(references, api) for api in apis}
+    comparison = Comparison(sums, _streams(actions), {column: Cell() for column in (*COLUMNS, RESPONSES)})
+    for api in recorded:
+        if not any(record["text"] for record in references[api, "direct", False, "whole"]["records"]):
+            name = ", ".join(["OpenAI", *(["responses"] if api == RESPONSES else []), "loop"])
+            comparison.faults.append(Fault(name, "whole", "the tool has no text of the SDK's stream"))
     for action in actions:
         reading = action["reading"]
-        column = next((name for name, readings in COLUMNS.items() if _key(reading) in readings), None)
-        way = reading["way"] if reading["way"] in {"helper", "raw"} else "direct"
-        # To the SDK a truncated stream is whole; to this package it is an error, which a tool may record as one.
-        endings = [action["ending"], *(["cut"] if action["ending"] == "truncated" else [])]
-        expected = [references[way, reading["is_async"], ending] for ending in endings]
+        column = None if _is_reference(action) else _column(reading)
+        # To the SDK a truncated stream is whole, and `response.failed` an event; to this package they are errors, which
+        # a tool may record as such.
+        errors = {"truncated", "error"} if reading["api"] == RESPONSES else {"truncated"}
+        endings = [action["ending"], *(["cut"] if action["ending"] in errors else [])]
+        expected = [references[_place(reading, ending)] for ending in endings]
         if column is not None and not any(map(_fails_with_the_sdk, expected)):
             comparison.count(column, action, [reference["records"] for reference in expected])
     return comparison
+
+
+def _is_reference(action: dict[str, Any]) -> bool:
+    return action["reading"]["client"] == "OpenAI" and action["reading"]["way"] in _REFERENCES
+
+
+def _place(reading: dict[str, Any], ending: str) -> tuple[str, str, bool, str]:
+    """Return what an action has in common with the one of the SDK that it is compared with."""
+    way = reading["way"] if reading["way"] in _REFERENCES else "direct"
+    return reading["api"], way, reading["is_async"], ending
+
+
+def _column(reading: dict[str, Any]) -> str | None:
+    if reading["api"] == RESPONSES:
+        return RESPONSES
+    return next((name for name, readings in COLUMNS.items() if _key(reading) in readings), None)
 
 
 def _key(reading: dict[str, Any]) -> tuple[str, str, str]:
@@ -115,8 +139,9 @@ def _streams(actions: list[dict[str, Any]]) -> list[str]:
 
 def _name(reading: dict[str, Any]) -> str:
     client = f"{'Async' if reading['is_async'] else ''}{reading['client']}"
-    opened = {"wrapped": "ChatStream", "function": "ChatStream(function)", "helper": ".stream()", "raw": "raw"}
-    return ", ".join(part for part in (client, opened.get(reading["way"]), reading["how"]) if part)
+    ours, api = ("ResponseStream", RESPONSES) if reading["api"] == RESPONSES else ("ChatStream", None)
+    opened = {"wrapped": ours, "function": f"{ours}(function)", "helper": ".stream()", "raw": "raw"}
+    return ", ".join(part for part in (client, api, opened.get(reading["way"]), reading["how"]) if part)
 
 
 def _fails_with_the_sdk(reference: dict[str, Any]) -> bool:
@@ -159,9 +184,9 @@ def _caller_fault(seen: dict[str, Any], ending: str) -> str | None:
     return None if seen["partial"] == _BROKEN else f".partial has {seen['partial']!r}"
 
 
-def _recorded(references: dict[Any, dict[str, Any]]) -> str:
+def _recorded(references: dict[Any, dict[str, Any]], api: str) -> str:
     """Sum up what the tool records of the SDK's plain loop."""
-    whole = references["direct", False, "whole"]["records"]
+    whole = references[api, "direct", False, "whole"]["records"]
     if not whole:
         return "nothing"
     parts = [
@@ -170,7 +195,7 @@ def _recorded(references: dict[Any, dict[str, Any]]) -> str:
         if any(record[name] is not None for record in whole)
     ]
     for ending in ("left", "cut"):
-        records = references["direct", False, ending]["records"]
+        records = references[api, "direct", False, ending]["records"]
         if not records or not all(record["ended"] for record in records):
             state = "never ends"
         elif any(record["error"] for record in records):

@@ -1,4 +1,4 @@
-"""A loopback gateway: the name of the model says how its answer ends."""
+"""A loopback gateway of both APIs: the name of the model says how its answer ends."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+
+from answers import Answer, ChatAnswer, ResponseAnswer
 
 # One text chunk for each word.
 WORDS = [
@@ -32,12 +34,11 @@ BREAKS_AFTER = 6
 LEAVES_AFTER = 4
 # The text chunks of the answer whose cost is measured.
 LONG = 1_000
-USAGE = {"prompt_tokens": 7, "completion_tokens": 13, "total_tokens": 20}
 _STALL_SECONDS = 2.0
 
 
 class Gateway:
-    """Serve chat completions on 127.0.0.1 inside a `with` block."""
+    """Serve chat completions and responses on 127.0.0.1 inside a `with` block."""
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -80,10 +81,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("x-request-id", "req_1")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
-        usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        self._is_chat = self.path.endswith("/chat/completions")
+        answer: Answer = ChatAnswer(asked) if self._is_chat else ResponseAnswer()
         words = {"whole": WORDS, "long": [" word"] * LONG}.get(ending, WORDS[:BREAKS_AFTER])
-        events = [_chunk({"role": "assistant", "content": ""}, usage=usage)]
-        events += [_chunk({"content": word}, usage=usage) for word in words]
+        events = [*answer.begin(), *map(answer.text, words)]
         if ending in {"stall", "long"}:
             # All at once: on a busy machine, a pause between them would be a stall.
             self._send(*events)
@@ -97,23 +98,22 @@ class _Handler(BaseHTTPRequestHandler):
         elif ending == "stall":
             self.server.over.wait(_STALL_SECONDS)
             self._reset()
-        elif ending == "error":
-            self._send({"error": {"message": "The model is overloaded", "type": "server_error", "code": "503"}})
-            self._end()
         else:
-            self._send(_chunk({}, "stop", usage=usage))
-            if usage:
-                self._send(_chunk(None, usage=usage) | {"usage": USAGE})
+            for event in answer.fail() if ending == "error" else answer.end(words):
+                self._send(event)
             self._end()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the standard library
         """Write nothing: the output of the runner is its table."""
 
     def _send(self, *events: dict[str, Any]) -> None:
-        self._write("".join(f"data: {json.dumps(event)}\n\n" for event in events).encode())
+        names = ["" if self._is_chat else f"event: {event['type']}\n" for event in events]
+        lines = [f"{name}data: {json.dumps(event)}\n\n" for name, event in zip(names, events, strict=True)]
+        self._write("".join(lines).encode())
 
     def _end(self) -> None:
-        self._write(b"data: [DONE]\n\n")
+        if self._is_chat:
+            self._write(b"data: [DONE]\n\n")
         self._write(b"")
 
     def _write(self, data: bytes) -> None:
@@ -124,15 +124,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
-def _chunk(delta: dict[str, Any] | None, finish_reason: str | None = None, *, usage: bool) -> dict[str, Any]:
-    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason, "logprobs": None}]
-    chunk = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1_764_200_000,
-        "model": "gpt-4o-mini",
-        "choices": choices,
-    }
-    return chunk | {"usage": None} if usage else chunk

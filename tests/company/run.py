@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparison import COLUMNS, Comparison, compare
+from comparison import COLUMNS, RESPONSES, Comparison, compare
 from gateway import Gateway
 
 HERE = Path(__file__).parent
@@ -45,6 +45,8 @@ class Tool:
     requirements: tuple[str, ...]
     mechanism: str
     group: str = "shared"
+    # The APIs of which it records the SDK's streams.
+    records: tuple[str, ...] = ("chat", "responses")
 
     @property
     def package(self) -> str:
@@ -73,13 +75,14 @@ TOOLS = {
         ("opentelemetry-instrumentation-openai-v2>=2.4b0", "opentelemetry-util-genai<=1.1b0", "httpx>=0.28"),
         "an object of its own",
         "openai-v2",
+        records=("chat",),
     ),
-    "agentops": Tool("AgentOps", ("agentops>=0.4.21",), "an object of its own"),
+    "agentops": Tool("AgentOps", ("agentops>=0.4.21",), "an object of its own", records=("chat",)),
     "weave": Tool("Weave", ("weave>=0.54",), "an object of its own"),
     "langsmith": Tool("LangSmith", ("langsmith>=0.15",), "an object of its own"),
     "braintrust": Tool("Braintrust", ("braintrust>=0.48",), "an object of its own"),
     "posthog": Tool("PostHog", ("posthog>=7.91",), "an object of its own, a client class"),
-    "nothing": Tool("(no tool)", ("openai>=3",), ""),
+    "nothing": Tool("(no tool)", ("openai>=3",), "", records=()),
 }
 
 
@@ -174,7 +177,7 @@ def running(
 
     def run(tool: str) -> Comparison:
         written = run_tool(tool, environments.python(tool), gateway.base_url, with_cost=with_cost)
-        comparison = compare(written["actions"], is_tool=bool(TOOLS[tool].mechanism))
+        comparison = compare(written["actions"], recorded=TOOLS[tool].records)
         comparison.cost = written["cost"]
         return comparison
 
@@ -192,8 +195,10 @@ def row(tool: str, version: str, comparison: Comparison) -> list[str]:
         TOOLS[tool].title,
         version,
         TOOLS[tool].mechanism,
-        comparison.recorded,
-        *map(str, comparison.records.values()),
+        comparison.recorded["chat"],
+        *(str(comparison.records[column]) for column in COLUMNS),
+        comparison.recorded[RESPONSES],
+        str(comparison.records[RESPONSES]),
         "hold" if comparison.caller.right == comparison.caller.tried else str(comparison.caller),
         ", ".join(map(str, comparison.streams)),
         ", ".join(f"{cost:.0f}" for cost in comparison.cost),
@@ -207,6 +212,8 @@ HEAD = [
     "gets at a stream by",
     "records of the SDK's loop",
     *COLUMNS,
+    "records of the SDK's loop over responses",
+    "responses",
     "text, errors, timeouts, .partial",
     "what create() returns",
     "us a chunk: SDK's loop, ours, text_stream",

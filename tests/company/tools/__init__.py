@@ -41,5 +41,12 @@ class Tool:
         raise NotImplementedError
 
 
+def text_of_output(output: list[Any]) -> str | None:
+    """Return the text of what the Responses API calls `output`; of an answer that has no end, some tools keep texts."""
+    texts = [part["text"] for item in output if isinstance(item, dict) for part in item.get("content") or []]
+    texts += [item for item in output if isinstance(item, str)]
+    return "".join(texts) if texts else None
+
+
 def usage_of(prompt_tokens: Any, completion_tokens: Any) -> list[int] | None:
     return None if prompt_tokens is None and completion_tokens is None else [prompt_tokens or 0, completion_tokens or 0]

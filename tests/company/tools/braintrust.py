@@ -9,7 +9,7 @@ from braintrust import logger
 from braintrust.test_helpers import init_test_logger
 from braintrust.util import LazyValue
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 
 
 class Braintrust(Tool):
@@ -26,9 +26,12 @@ class Braintrust(Tool):
 def _record_of(row: dict[str, Any]) -> Record:
     metrics = row["metrics"]
     record = Record(ended="end" in metrics, error=bool(row.get("error")))
-    if output := row.get("output"):
+    output = row.get("output") or [{}]
+    if "message" in output[0]:
         record.text = output[0]["message"]["content"]
         record.finish_reason = output[0]["finish_reason"]
+    elif "content" in output[0]:
+        record.text, record.finish_reason = text_of_output(output), output[0].get("status")
     record.usage = usage_of(metrics.get("prompt_tokens"), metrics.get("completion_tokens"))
     return record
 

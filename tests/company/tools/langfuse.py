@@ -11,7 +11,7 @@ from typing import Any
 from langfuse import Langfuse
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 from .spans import Spans, SpanTool
 
 
@@ -19,7 +19,11 @@ def _read(attributes: Mapping[str, Any], record: Record) -> None:
     usage = json.loads(attributes.get("langfuse.observation.usage_details", "{}"))
     record.error = attributes.get("langfuse.observation.level") == "ERROR"
     record.text = attributes.get("langfuse.observation.output")
-    record.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if record.text is not None and record.text.startswith("{"):  # of the Responses API
+        record.text = text_of_output([json.loads(record.text)])
+        record.finish_reason = attributes.get("langfuse.observation.metadata.status")
+    names = ("prompt_tokens", "completion_tokens") if "prompt_tokens" in usage else ("input_tokens", "output_tokens")
+    record.usage = usage_of(*map(usage.get, names))
 
 
 def switch_on() -> Tool:

@@ -8,7 +8,7 @@ from typing import Any
 import langsmith
 from langsmith.wrappers import wrap_openai
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 
 
 class _Client(langsmith.Client):
@@ -42,6 +42,8 @@ def _record_of(run: dict[str, Any]) -> Record:
     if choices := outputs.get("choices"):
         record.text = choices[0]["message"]["content"]
         record.finish_reason = choices[0].get("finish_reason")
+    elif isinstance(outputs.get("output"), list):
+        record.text, record.finish_reason = text_of_output(outputs["output"]), outputs.get("status")
     record.usage = usage_of(usage.get("input_tokens"), usage.get("output_tokens"))
     return record
 

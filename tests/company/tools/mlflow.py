@@ -12,7 +12,7 @@ from mlflow.tracing import provider
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 from .spans import Spans, SpanTool
 
 
@@ -22,6 +22,8 @@ def _read(attributes: Mapping[str, Any], record: Record) -> None:
     if choices := output.get("choices"):
         record.text = choices[0]["message"]["content"]
         record.finish_reason = choices[0]["finish_reason"]
+    elif "output" in output:
+        record.text, record.finish_reason = text_of_output(output["output"]), output["status"]
     record.usage = usage_of(usage.get("input_tokens"), usage.get("output_tokens"))
 
 

@@ -12,7 +12,8 @@ from .spans import Spans, SpanTool
 
 
 def _read(attributes: Mapping[str, Any], record: Record) -> None:
-    record.text = attributes.get("llm.output_messages.0.message.content")
+    message = "llm.output_messages.0.message"
+    record.text = attributes.get(f"{message}.content", attributes.get(f"{message}.contents.0.message_content.text"))
     record.finish_reason = attributes.get("llm.finish_reason")
     record.usage = usage_of(attributes.get("llm.token_count.prompt"), attributes.get("llm.token_count.completion"))
 

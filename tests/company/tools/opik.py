@@ -8,7 +8,7 @@ from typing import Any
 import opik
 from opik.integrations.openai import track_openai
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 
 
 class Opik(Tool):
@@ -32,6 +32,8 @@ def _record_of(span: Any) -> Record:
     if choices := (span.output or {}).get("choices"):
         record.text = choices[0]["message"]["content"]
         record.finish_reason = choices[0].get("finish_reason")
+    elif output := (span.output or {}).get("output"):
+        record.text, record.finish_reason = text_of_output(output), span.metadata.get("status")
     usage = span.usage or {}
     record.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
     return record

@@ -34,11 +34,12 @@ class PostHog(Tool):
 
 
 def _record_of(event: dict[str, Any]) -> Record:
-    texts = [part["text"] for part in event["$ai_output_choices"][0]["content"] if part["type"] == "text"]
+    parts = [part for choice in event["$ai_output_choices"] for part in choice["content"]]
+    texts = [part["text"] for part in parts if part["type"] == "text"]
     return Record(
         ended=True,
         error=bool(event.get("$ai_is_error")),
-        text="".join(texts),
+        text="".join(texts) if texts else None,
         finish_reason=event.get("$ai_stop_reason"),
         usage=usage_of(event.get("$ai_input_tokens"), event.get("$ai_output_tokens")),
     )

@@ -10,7 +10,7 @@ from weave.integrations.patch import patch_openai
 from weave.trace import weave_client
 from weave.trace.context import weave_client_context
 
-from . import Record, Tool, usage_of
+from . import Record, Tool, text_of_output, usage_of
 
 
 class _Server:
@@ -52,8 +52,11 @@ def _record_of(call: dict[str, Any]) -> Record:
         # The state of a stream that did not end is a chunk's.
         record.text = (choices[0].get("message") or choices[0]["delta"])["content"]
         record.finish_reason = choices[0]["finish_reason"]
+    elif "output" in output:
+        record.text, record.finish_reason = text_of_output(output["output"]), output.get("status")
     usage = output.get("usage") or {}
-    record.usage = usage_of(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    names = ("prompt_tokens", "completion_tokens") if "prompt_tokens" in usage else ("input_tokens", "output_tokens")
+    record.usage = usage_of(*map(usage.get, names))
     return record
 
 
