@@ -37,7 +37,7 @@ TESTS = [
         f"tests/stream/test_{name}.py"
         for name in (
             *("cassette_streams", "client", "continuation", "drop_in", "error_bodies", "error_texts"),
-            *("http_libraries", "retries", "stream", "watched_streams"),
+            *("http_libraries", "retries", "stream", "watched_responses", "watched_streams"),
         )
     ),
 ]
