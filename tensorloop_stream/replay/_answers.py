@@ -9,14 +9,14 @@ from ._http import reason_of
 
 # LiteLLM 1.106.2 sends exactly these bytes when its upstream fails in mid-stream; no [DONE] follows.
 _IN_BAND_ERROR = (
-    'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - '
-    'The server had an error while processing your request", '
+    'data: {"error": {"message": "litellm.APIConnectionError: APIConnectionError: OpenAIException - %s", '
     '"type": %s, "param": null, "code": %s}}\n\n'
 )
 _FAILED = (
-    '{"type":"response.failed","response":{"error":{"code":%s,"message":"The server had an error while '
-    'processing your request"},"object":"response","output":[],"status":"failed"},"sequence_number":%d}'
+    '{"type":"response.failed","response":{"error":{"code":%s,"message":"%s"},"object":"response","output":[],'
+    '"status":"failed"},"sequence_number":%d}'
 )
+_SERVER_ERROR = "The server had an error while processing your request"
 PING = b": ping\n\n"
 
 
@@ -26,9 +26,10 @@ def in_band_error(path: str, number: int, word: str | None = None) -> bytes:
     A word is its type and its code, in place of a null and 500.
     """
     kind = json.dumps(word)
+    message = _SERVER_ERROR if word is None else f"{kind[1:-1]}, as the replay was asked to send"
     if not path.endswith("/responses"):
-        return (_IN_BAND_ERROR % (kind, '"500"' if word is None else kind)).encode()
-    failed = _FAILED % ('"server_error"' if word is None else kind, number)
+        return (_IN_BAND_ERROR % (message, kind, '"500"' if word is None else kind)).encode()
+    failed = _FAILED % ('"server_error"' if word is None else kind, message, number)
     return f"event: response.failed\ndata: {failed}\n\n".encode()
 
 

@@ -85,11 +85,11 @@ def _read(file: Path, general: Rule, doubts: list[str]) -> list[Interaction]:
 
 
 def _elsewhere(file: Path) -> str:
-    """Return where the recorded streams of this package are, if a file is meant to be their folder and is not here."""
+    """Return where the recorded streams of this package are, if a file has the name of their folder and is not here."""
     package = Path(__file__).parents[1]
     # In a wheel, and in a clone.
     folders = [each for each in (package / "recipes/cassettes", package.parent / "cassettes") if each.is_dir()]
-    return f"; those of this package are in {folders[0]}" if file.name == "cassettes" and folders else ""
+    return f"; those of this package are in {folders[0]}" if str(file) == "cassettes" and folders else ""
 
 
 def load_yaml_module() -> Any:

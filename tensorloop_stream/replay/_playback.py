@@ -39,6 +39,9 @@ class Playback:
         request = exchange.request
         answer, faults, source = self._choose(request, exchange.problem)
         if self.report is not None:
+            fault, after = faults.ending
+            if fault and answer.frames is not None:
+                source += f"; {fault}={after}"
             model = request.body.get("model") if isinstance(request.body, dict) else None
             self.report(f"{request.method} {request.path}{f' {model}' if model else ''}: {' '.join(source.split())}")
         return answer, faults

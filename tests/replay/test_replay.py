@@ -550,6 +550,7 @@ def test_an_error_inside_a_stream_may_have_a_type(server: ReplayServer) -> None:
     error = json.loads(read.chunks[-1].removeprefix(b"data: "))["error"]
 
     assert (error["type"], error["code"]) == ("rate_limit_exceeded", "rate_limit_exceeded")
+    assert error["message"].endswith(" - rate_limit_exceeded, as the replay was asked to send")
 
 
 def test_a_failure_needs_no_recording(server: ReplayServer) -> None:

@@ -136,6 +136,20 @@ def test_a_command_that_asked_nothing_is_told_why(
     assert (named in capfd.readouterr().err) == told
 
 
+def test_the_line_about_a_request_names_its_fault(cassette: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """With `--fails`, it tells the answer that fails from the one that does not."""
+    code = """
+import os, urllib.request
+url = os.environ["OPENAI_BASE_URL"] + "/chat/completions"
+for _ in range(2):
+    urllib.request.urlopen(url, b'{"input":"no messages"}').read()
+"""
+    main([cassette, "--end-after", "0", "--fails", "1", "--no-strict", *python(code)])
+    told = f"replay: POST /v1/chat/completions: recorded in {cassette}"
+
+    assert capfd.readouterr().err == f"{told}; end-after=0\n{told}\n"
+
+
 @pytest.mark.parametrize(("count", "told"), [(0, 0), (1, 2), (5, 6), (7, 7)])
 def test_a_strict_replay_tells_at_the_end_what_was_not_recorded(
     cassette: str, count: int, told: int, capfd: pytest.CaptureFixture[str]
