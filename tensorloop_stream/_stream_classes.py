@@ -1,4 +1,4 @@
-"""Choose the stream that the SDK makes for a request.
+"""Choose the stream that the SDK makes for a request, and limit the wait for it.
 
 The SDK ends a request with `stream_cls(cast_to=, response=, client=, options=)`. The clients put a class of this module
 there, so that our stream is made inside of every tool that wraps `create`, and is wrapped as the SDK's own would be.
@@ -17,9 +17,9 @@ from openai.types.responses import ResponseStreamEvent
 from ._chat.streams import AsyncChatStream, ChatStream
 from ._responses.streams import AsyncResponseStream, ResponseStream
 from ._stream.foreign import SDK_STREAMS
-from ._stream.settings import StreamSettings, waiting
+from ._stream.settings import StreamSettings
 from ._stream.state import StreamState
-from ._stream.waiting import opened_in_time
+from ._stream.waiting import opened_in_time, waiting_with
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator, Mapping
@@ -133,7 +133,7 @@ async def requested_in_time(opening: Awaitable[_T], kind: Any, timeouts: Mapping
     `timeouts` are those of the client; a stream that waits for its request, and has its own, keeps those. `asked` are
     the options of the request.
     """
-    own, request = waiting.get() or StreamSettings(), _request.get()
+    own, request = waiting_with.get() or StreamSettings(), _request.get()
     settings = StreamSettings(
         first_chunk_timeout=None if own.first_chunk_timeout else timeouts["first_chunk_timeout"],
         total_timeout=None if own.total_timeout else timeouts["total_timeout"],

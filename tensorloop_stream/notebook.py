@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ._chat.streams import AsyncOpened, Chunks
     from ._display.opening import AsyncResponseOpened
+    from ._stream.base import StreamView
 
     # Takes the Markdown and, with the last view, the same as plain text.
     Show = Callable[[str, str], object]
@@ -88,8 +89,7 @@ def display_stream(
         # Not a loop over the items: until something of it is shown, a stream with `restarts` may begin again.
         advance = opened._advancing()  # noqa: SLF001 - of this package
         while advance(False) is not None:
-            if (markdown := answer.update()) is not None:
-                show(markdown, "")
+            _show_new(answer, opened, show)
         return opened._final()  # noqa: SLF001 - of this package
 
 
@@ -195,8 +195,7 @@ async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: boo
     answer = AnswerView(opened, min_interval=min_interval, footer=footer, trusted=trusted)
 
     def update() -> None:
-        if (markdown := answer.update()) is not None:
-            show(markdown, "")
+        _show_new(answer, opened, show)
 
     with _show_outcome(answer, show), _ticking(update):
         async with opened:
@@ -204,6 +203,13 @@ async def _adisplay(stream: Any, show: Show, *, min_interval: float, footer: boo
             while await advance(False) is not None:
                 update()
             return opened._final()  # noqa: SLF001 - of this package
+
+
+def _show_new(answer: AnswerView, stream: StreamView[Any], show: Show) -> None:
+    """Show what is new of an answer, if it is time; a restart cannot take it back."""
+    if (markdown := answer.update()) is not None:
+        stream._state.delivered = True  # noqa: SLF001 - of this package
+        show(markdown, "")
 
 
 @contextmanager

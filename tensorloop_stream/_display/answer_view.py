@@ -52,8 +52,6 @@ class AnswerView:
         if not markdown:
             return None
         self._due = self._clock() + max(self._min_interval, len(markdown) / _CHARACTERS_PER_SECOND)
-        # What was shown is not taken back by a restart.
-        state.delivered = True
         return markdown
 
     def last(self, error: BaseException | None = None) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tensorloop_stream._errors import (
     StreamDecodeError,
     StreamError,
+    StreamProviderError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
@@ -72,8 +73,10 @@ class StreamObserver:
         self._api = api
         self._state = StreamState(api.dialect, callbacks, settings)
         self._tail = b""
+        # An event may come in two reads.
+        self._last_read = b""
         # The gateway's error, if it has a form that no browser looks for.
-        self._unseen: StreamError | None = None
+        self._unseen: StreamProviderError | None = None
         self.broken = ""
 
     def wait_until(self) -> float | None:
@@ -91,7 +94,10 @@ class StreamObserver:
         state = self._state
         calls: list[Call] = []
         if state.ended:
+            if self._unseen is not None and self._api.is_done(data) is not None:
+                self._unseen = None
             return calls
+        before, self._last_read = self._last_read, data
         try:
             state.receive(data, "bytes")
             while (item := state.next(typed=False)) is not None:
@@ -100,13 +106,21 @@ class StreamObserver:
         except StreamError as error:
             # An error of the gateway's is on its way in these bytes; bad data is the reader's to judge.
             self.broken = str(error)
-            if any(self._api.bare_error(event) is not None for event in data.split(b"\n\n")):
-                self._unseen = error
+            if isinstance(error, StreamProviderError):
+                self._look_for_bare_error(before + data, error)
             item = state.take_failed_item()
             if item is not None and state.has_item_callbacks:
                 calls += state.calls(item)
             calls += state.failed_with(error)
         return calls
+
+    def _look_for_bare_error(self, data: bytes, error: StreamProviderError) -> None:
+        """Note an error whose form no browser looks for, unless the stream says behind it that it is complete."""
+        for event in EventSplitter().feed(data):
+            if self._api.bare_error(event) is not None:
+                self._unseen = error
+            elif self._api.is_done(event) is not None:
+                self._unseen = None
 
     def end(self) -> tuple[bytes, list[Call]]:
         state = self._state

@@ -37,11 +37,24 @@ def _described(resource: Any) -> None:
         functools.update_wrapper(ours, resource._sdk_class.create, updated=())  # noqa: SLF001 - of this module
 
 
-class CreatesStreams(Resource):
-    """A resource of the SDK whose `create(..., stream=True)` returns our stream, whatever tool is in between."""
+class _Creating(Resource):
+    """A resource whose `create` is found around that of a tool."""
 
+    # The class of the streams, and the SDK's class of the resource.
     _kind: ClassVar[Any]
     _sdk_class: ClassVar[Any]
+
+    if not TYPE_CHECKING:
+
+        def __getattribute__(self, name: str) -> Any:
+            if name != "create":
+                return super().__getattribute__(name)
+            _described(self)
+            return around(self, super().__getattribute__(name))
+
+
+class CreatesStreams(_Creating):
+    """A resource of the SDK whose `create(..., stream=True)` returns our stream, whatever tool is in between."""
 
     # The SDK's overloads stay what type checkers see: ours is a Stream.
     if not TYPE_CHECKING:
@@ -52,18 +65,9 @@ class CreatesStreams(Resource):
             timeouts = self._gateway_client._stream_timeouts  # noqa: SLF001 - of our client
             return _returned(result, request, self._kind, timeouts)
 
-        def __getattribute__(self, name: str) -> Any:
-            if name != "create":
-                return super().__getattribute__(name)
-            _described(self)
-            return around(self, super().__getattribute__(name))
 
-
-class AsyncCreatesStreams(Resource):
+class AsyncCreatesStreams(_Creating):
     """A resource of the SDK whose `create(..., stream=True)` returns our stream, as `CreatesStreams`."""
-
-    _kind: ClassVar[Any]
-    _sdk_class: ClassVar[Any]
 
     if not TYPE_CHECKING:
 
@@ -72,12 +76,6 @@ class AsyncCreatesStreams(Resource):
                 result = await function(*args, **kwargs)
             timeouts = self._gateway_client._stream_timeouts  # noqa: SLF001 - as above
             return _returned(result, request, self._kind, timeouts)
-
-        def __getattribute__(self, name: str) -> Any:
-            if name != "create":
-                return super().__getattribute__(name)
-            _described(self)
-            return around(self, super().__getattribute__(name))
 
 
 def _returned(result: Any, request: StreamRequest, kind: Any, timeouts: dict[str, Any]) -> Any:

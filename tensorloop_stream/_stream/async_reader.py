@@ -19,7 +19,6 @@ from tensorloop_stream._errors import StreamError, StreamTimeoutError
 
 from .base import UNCLOSED, ItemT, describe, is_of_ours
 from .foreign import aclose_foreign
-from .settings import waiting
 from .sources import (
     DRAIN_SECONDS,
     END,
@@ -31,7 +30,7 @@ from .sources import (
     no_source,
     open_async_source,
 )
-from .waiting import in_time, in_time_or_closed, opened_in_time, run_at_once
+from .waiting import in_time, in_time_or_closed, opened_in_time, run_at_once, waiting_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -195,13 +194,13 @@ class AsyncReader(Generic[ItemT]):
     async def _opened(self, opening: Awaitable[_T]) -> _T:
         """Wait for what opens the stream, until another task closes it."""
         until = self.state.wait_until()
-        token = waiting.set(self.state.settings)
+        token = waiting_with.set(self.state.settings)
         try:
             with anyio.CancelScope() as self._opening_scope:
                 return await opened_in_time(opening, until, self.state.timed_out)
         finally:
             with suppress(ValueError):  # a coroutine that is dropped is closed in whatever context
-                waiting.reset(token)
+                waiting_with.reset(token)
         raise self.state.unfinished()
 
     def begin(self, source: AsyncSource) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -69,7 +68,3 @@ class StreamSettings:
             restarts=self.restarts or other.restarts,
             continue_broken=self.continue_broken or other.continue_broken,
         )
-
-
-waiting: ContextVar[StreamSettings | None] = ContextVar("waiting", default=None)
-"""The settings of the asynchronous stream that waits for its request, which come before those of the client."""

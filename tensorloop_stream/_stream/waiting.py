@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from .settings import StreamSettings
+
 _T = TypeVar("_T")
 
 
@@ -26,6 +28,8 @@ async def in_time(waiting: Awaitable[_T], until: float, timed_out: Callable[[], 
 
 # When the wait for a request ends, on the monotonic clock: a client does not wait beyond it for another try.
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+# The settings of the stream that waits for its request, which come before those of the client.
+waiting_with: ContextVar[StreamSettings | None] = ContextVar("waiting_with", default=None)
 
 
 async def opened_in_time(opening: Awaitable[_T], until: float | None, timed_out: Callable[[], Exception]) -> _T:

@@ -31,6 +31,7 @@ from tensorloop_stream import (
 from tensorloop_stream.replay import ReplayServer
 
 both = pytest.mark.parametrize("kind", ["sync", "async"])
+BARE = b'data: {"code": 503, "message": "overloaded"}\n\n'
 BODY: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello?"}]}
 
 
@@ -318,13 +319,18 @@ def test_a_broken_answer_is_logged_once(
 
 @both
 @pytest.mark.parametrize("with_callbacks", [False, True])
-def test_an_error_of_another_form_is_followed_by_one_that_browsers_know(kind: str, with_callbacks: bool) -> None:
-    """The gateway's own bytes pass through before it."""
-    parts = [sse(text("Hello"), done=False), b'data: {"code": 503, "message": "overloaded"}\n\n']
-    body = forward(kind, Body(parts), callbacks=Callbacks() if with_callbacks else None).body
-    added = body.removeprefix(b"".join(parts))
+@pytest.mark.parametrize("parts", [[BARE], [BARE[:20], BARE[20:]], [BARE.replace(b"\n", b"\r\n")]])
+def test_an_error_of_another_form_is_followed_by_one_that_browsers_know(
+    kind: str, with_callbacks: bool, parts: list[bytes]
+) -> None:
+    """The gateway's own bytes pass through before it. Where `[DONE]` follows them, no browser reads on."""
+    callbacks = Callbacks() if with_callbacks else None
+    sent = [sse(text("Hello"), done=False), *parts]
+    added = forward(kind, Body(sent), callbacks=callbacks).body.removeprefix(b"".join(sent))
 
-    assert json.loads(added.removeprefix(b"data: "))["error"]["type"] == "upstream_error"
+    assert json.loads(added.strip().removeprefix(b"data: "))["error"]["type"] == "upstream_error"
+    for ended in ([*sent, DONE], [*sent[:-1], sent[-1] + DONE]):
+        assert forward(kind, Body(ended), callbacks=callbacks).body == b"".join(ended)
 
 
 @both
